@@ -1,0 +1,90 @@
+"""Layers that PP-LCNet, MobileNetV3 and the heads on them share."""
+
+from torch import Tensor, nn
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Channel count nearest to `value` that is a multiple of `divisor`, at least 90 % of it.
+
+    The rounding of the Paddle originals: round half up, never below `divisor`, one step up where
+    rounding lost more than a tenth.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+class ConvBN(nn.Module):
+    """Convolution without bias, batch-norm, activation (`act=None`: none); padding keeps the size.
+
+    (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        act: type[nn.Module] | None = nn.Hardswish,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel,
+            stride=stride,
+            padding=(kernel - 1) // 2,
+            groups=groups,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.act = nn.Identity() if act is None else act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate: global mean, 1x1 to a quarter, ReLU, 1x1 back, `gate`, multiply.
+
+    The squeeze width is plain `channels // reduction`, without rounding to a multiple of 8.
+    """
+
+    def __init__(
+        self, channels: int, *, reduction: int = 4, gate: type[nn.Module] = nn.Hardsigmoid
+    ) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, channels // reduction, 1)
+        self.expand = nn.Conv2d(channels // reduction, channels, 1)
+        self.act = nn.ReLU()
+        self.gate = gate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        squeezed = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+        return x * self.gate(self.expand(self.act(self.reduce(squeezed))))
+
+
+class DepthwiseSeparable(nn.Module):
+    """Depthwise k x k ConvBN, optional squeeze-excite, pointwise ConvBN (PP-LCNet, figure 2)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        se: bool = False,
+        act: type[nn.Module] = nn.Hardswish,
+    ) -> None:
+        super().__init__()
+        self.depthwise = ConvBN(
+            in_channels, in_channels, kernel, stride=stride, groups=in_channels, act=act
+        )
+        self.se = SqueezeExcite(in_channels) if se else nn.Identity()
+        self.pointwise = ConvBN(in_channels, out_channels, 1, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.se(self.depthwise(x)))
