@@ -88,3 +88,15 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise(self.se(self.depthwise(x)))
+
+
+def init_convs(module: nn.Module) -> None:
+    """Fill every convolution in `module`: Kaiming normal over the fan-in, biases zero.
+
+    The rule of the Paddle originals for PP-LCNet, squeeze-excite included.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)

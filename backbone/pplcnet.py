@@ -1,0 +1,132 @@
+"""PP-LCNet (Cui et al. 2021, arXiv 2109.15099), the CPU backbone of all three tasks."""
+
+from collections.abc import Sequence
+
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from .interface import check_choice, check_out_strides
+from .layers import ConvBN, DepthwiseSeparable, init_convs, make_divisible
+
+SCALES = (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "hardswish": nn.Hardswish,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+}
+STEM_CHANNELS = 16
+
+# Architecture table of the paper by the stride of each stage's output, one row a block:
+# kernel, out channels at scale 1, stride, squeeze-excite.
+Row = tuple[int, int, int, int]
+STAGES: dict[int, tuple[Row, ...]] = {
+    2: ((3, 32, 1, 0),),
+    4: ((3, 64, 2, 0), (3, 64, 1, 0)),
+    8: ((3, 128, 2, 0), (3, 128, 1, 0)),
+    16: (
+        (3, 256, 2, 0),
+        (5, 256, 1, 0),
+        (5, 256, 1, 0),
+        (5, 256, 1, 0),
+        (5, 256, 1, 0),
+        (5, 256, 1, 0),
+    ),
+    32: ((5, 512, 2, 1), (5, 512, 1, 1)),
+}
+NUM_BLOCKS = sum(map(len, STAGES.values()))  # 13
+
+
+@MODELS.register_module()
+class PPLCNet(nn.Module):
+    """PP-LCNet trunk: a stride-2 stem and 13 depthwise separable blocks without shortcuts.
+
+    Args:
+        scale: multiplies every width, rounded to multiples of 8; one of SCALES.
+        out_strides: which maps to return, ascending, out of 2, 4, 8, 16, 32. Stages coarser than
+            the last one are neither built nor computed.
+        act: activation after every batch-norm, a key of ACTIVATIONS.
+        se: 13 zeros and ones, in which blocks a squeeze-excite stands; None: the last two.
+        large_kernel: 13 zeros and ones, which blocks are 5 x 5 instead of 3 x 3; None: the last
+            seven. Both are the bit strings of the paper's ablations, first block first.
+
+    Raises:
+        ValueError: unknown scale, stride or activation, or a switch without 13 entries.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        out_strides: Sequence[int] = (8, 16, 32),
+        *,
+        act: str = "hardswish",
+        se: Sequence[int] | None = None,
+        large_kernel: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(out_strides)
+        check_choice("scale", scale, SCALES)
+        check_choice("act", act, tuple(ACTIVATIONS))
+        check_out_strides(self.strides, tuple(STAGES))
+        table = _apply_switches(se, large_kernel)
+        channels = make_divisible(STEM_CHANNELS * scale)
+        self.stem = ConvBN(3, channels, 3, stride=2, act=ACTIVATIONS[act])
+        self.stages = nn.ModuleList()
+        widths = {}
+        for stage_stride, rows in table.items():
+            if stage_stride <= self.strides[-1]:
+                self.stages.append(_stage(channels, rows, scale, ACTIVATIONS[act]))
+                channels = widths[stage_stride] = make_divisible(rows[-1][1] * scale)
+        self.channels = tuple(widths[stride] for stride in self.strides)
+        init_convs(self)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) a stride."""
+        maps = []
+        x = self.stem(images)  # (B, 16 * scale, H / 2, W / 2)
+        for stride, stage in zip(STAGES, self.stages, strict=False):
+            x = stage(x)
+            if stride in self.strides:
+                maps.append(x)
+        return tuple(maps)
+
+
+def _stage(in_channels: int, rows: list[Row], scale: float, act: type[nn.Module]) -> nn.Sequential:
+    """The blocks of one stage: (B, in_channels, H, W) -> (B, width of the last row, ...)."""
+    blocks = nn.Sequential()
+    for kernel, width, stride, se in rows:
+        out = make_divisible(width * scale)
+        blocks.append(
+            DepthwiseSeparable(in_channels, out, kernel, stride=stride, se=bool(se), act=act)
+        )
+        in_channels = out
+    return blocks
+
+
+def _apply_switches(
+    se: Sequence[int] | None, large_kernel: Sequence[int] | None
+) -> dict[int, list[Row]]:
+    """STAGES with the given squeeze-excite and 5 x 5 positions in place of its own."""
+    rows = [row for stage in STAGES.values() for row in stage]
+    has_se = iter(_check_switch("se", se, [row[3] for row in rows]))
+    is_large = iter(_check_switch("large_kernel", large_kernel, [row[0] == 5 for row in rows]))
+    return {
+        stage_stride: [
+            (5 if next(is_large) else 3, width, stride, next(has_se))
+            for _, width, stride, _ in stage
+        ]
+        for stage_stride, stage in STAGES.items()
+    }
+
+
+def _check_switch(name: str, given: Sequence[int] | None, default: Sequence[int]) -> Sequence[int]:
+    """`given`, or `default` for None; ValueError unless it is 13 zeros and ones."""
+    switch = default if given is None else given
+    if len(switch) != NUM_BLOCKS or not set(switch) <= {0, 1}:
+        raise ValueError(
+            f"{name}={given!r} must hold {NUM_BLOCKS} zeros and ones, one a block, "
+            f"such as {tuple(int(bit) for bit in default)}"
+        )
+    return switch
