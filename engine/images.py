@@ -44,10 +44,10 @@ def _decode(data: bytes, flags: int) -> NDArray[np.uint8] | None:
     if not data:
         return None
     try:  # from memory: unlike cv2.imread, this prints no warning about a bad file
-        image: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # OpenCV's own limits of size, and memory
         return None
-    return image
+    return None if image is None else image.astype(np.uint8, copy=False)
 
 
 def _check_size(path: str | Path, data: bytes) -> None:
