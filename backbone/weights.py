@@ -1,0 +1,260 @@
+"""Foreign weight files to our state dicts; nothing inside a file is ever executed.
+
+Readers give plain arrays by the file's own names; the maps rename those of a trunk. What belongs
+to a task (necks, heads, classifiers) is renamed by that task.
+"""
+
+import pickle
+import re
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Arrays = dict[str, np.ndarray]
+State = dict[str, Tensor]
+
+BATCH_NORM_EPS = 1e-5
+# Paddle's own bookkeeping and graph constants: no weights of any layer.
+NO_WEIGHT = re.compile(r"StructuredToParameterName@@|eager_tmp_\d+")
+NORM_NAMES = {"w_0": "weight", "b_0": "bias", "w_1": "running_mean", "w_2": "running_var"}
+CREATION_ORDER = re.compile(r"(conv2d|batch_norm2d|linear)_\d+\.[wb]_\d")
+NUMBERS = "fiub"  # kinds of numpy types: float, int, unsigned, bool
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of a `.pdparams` or `.npz` file by the names the file gives them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another kind of file, a damaged one, or one that holds more than plain arrays.
+    """
+    readers = {".pdparams": _read_pdparams, ".npz": _read_npz}
+    if path.suffix not in readers:
+        raise ValueError(f"{path}: cannot read {path.suffix!r}; known: {', '.join(readers)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weight file")
+    arrays = readers[path.suffix](path)
+    for name, array in arrays.items():
+        if array.dtype.kind not in NUMBERS:
+            raise ValueError(f"{path}: array {name!r} holds {array.dtype}, no plain numbers")
+    return {re.sub(r"_deepcopy_\d+$", "", name): array for name, array in arrays.items()}
+
+
+def _read_npz(path: Path) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {n: archive[n] for n in archive.files if not NO_WEIGHT.fullmatch(n)}
+    except (ValueError, TypeError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: no .npz file of plain arrays ({error})") from error
+
+
+class _Dtype:
+    """Stands for `numpy.dtype` in a pickle: notes the type code and the byte order."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        self.code = str(code)
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        self.code = ("" if state[1] == "|" else str(state[1])) + self.code
+
+
+class _Array:
+    """Stands for `numpy.ndarray` in a pickle: notes shape, type and bytes, interprets nothing."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: tuple[object, ...] = ()
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        self.state = state
+
+    def decode(self) -> np.ndarray:
+        """The array; ValueError where the bytes are none of plain numbers of that shape."""
+        _, shape, dtype, fortran, data = self.state
+        if not isinstance(dtype, _Dtype) or not re.fullmatch(r"[<>]?[fiub]\d", dtype.code):
+            raise ValueError("it holds an array of other things than numbers")
+        if isinstance(data, str):  # protocol 2 of Python 2
+            data = data.encode("latin1")
+        if not isinstance(data, bytes) or not isinstance(shape, tuple):
+            raise ValueError("it holds an array without plain bytes")
+        array = np.frombuffer(data, dtype=dtype.code)
+        native = array.astype(array.dtype.newbyteorder("="))
+        return native.reshape(shape, order="F" if fortran else "C")
+
+
+def _encode(text: str, codec: str) -> bytes:
+    """Stands for `_codecs.encode`, by which protocol 2 writes bytes."""
+    if codec not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"it asks for codec {codec!r}")
+    return text.encode("latin1")
+
+
+STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("collections", "OrderedDict"): OrderedDict,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Knows arrays and plain containers, by stand-ins; any other name in the file is refused."""
+
+    def find_class(self, module: str, name: str) -> Callable[..., object]:
+        if (module, name) == ("_codecs", "encode"):
+            return partial(_encode)  # a new object each time: a pickle may set attributes on it
+        if (module, name) not in STAND_INS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no weight file needs")
+        return STAND_INS[module, name]
+
+
+# What the documentation of pickle lists, and what operations out of order raise.
+PICKLE_ERRORS = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+def _read_pdparams(path: Path) -> Arrays:
+    """Arrays of the dict that `paddle.save` pickled: name -> array or (name, array)."""
+    try:
+        with path.open("rb") as stream:
+            content = _ArrayUnpickler(stream, encoding="latin1").load()
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__} instead of a dict")
+        return {
+            str(name): _decode(str(name), value)
+            for name, value in content.items()
+            if not NO_WEIGHT.fullmatch(str(name))
+        }
+    except PICKLE_ERRORS as error:
+        raise ValueError(f"{path}: refused, no .pdparams file of plain arrays: {error}") from error
+
+
+def _decode(name: str, value: object) -> np.ndarray:
+    array = value[1] if isinstance(value, tuple) and len(value) == 2 else value
+    if not isinstance(array, _Array):
+        raise ValueError(f"entry {name!r} is a {type(array).__name__} instead of an array")
+    return array.decode()
+
+
+# Structured names of PaddleClas, PaddleDetection and PaddleSeg -> ours, applied in this order.
+LAYER_NAMES = (
+    (r"^conv1?\.", "stem."),
+    (r"^conv(\d+)\.", lambda match: f"blocks.{int(match[1]) - 2}."),
+    (r"^blocks(\d+)\.", lambda match: f"stages.{int(match[1]) - 2}."),
+    (r"\.(dw_conv|bottleneck_conv)\.", ".depthwise."),
+    (r"\.pw_conv\.", ".pointwise."),
+    (r"\.expand_conv\.", ".expand."),
+    (r"\.linear_conv\.", ".project."),
+    (r"\.(mid_)?se\.conv1\.", ".se.reduce."),
+    (r"\.(mid_)?se\.conv2\.", ".se.expand."),
+    (r"\.bn\.", ".norm."),
+    (r"\._mean$", ".running_mean"),
+    (r"\._variance$", ".running_var"),
+)
+
+
+def trunk_name(name: str) -> str:
+    """Our name of a weight that Paddle's PP-LCNet or MobileNetV3 trunk calls `name`.
+
+    `blocks6.0.se.conv1.weight` -> `stages.4.0.se.reduce.weight`; unknown parts stay.
+    """
+    for pattern, replacement in LAYER_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def trunk_state(arrays: Arrays, backbone: nn.Module) -> State:
+    """State dict for `backbone` from the arrays of a classifier or trunk file.
+
+    What does not belong to the trunk keeps the file's name, so that loading reports it as extra.
+    """
+    if is_creation_order(arrays):
+        return fill_norms(rename(arrays, creation_names(conv_names(backbone))))
+    return fill_norms(rename(arrays, trunk_name))
+
+
+def is_creation_order(arrays: Arrays) -> bool:
+    """Whether the names count layers (`conv2d_7.w_0`) instead of telling where they stand."""
+    return any(CREATION_ORDER.fullmatch(name) for name in arrays)
+
+
+def is_folded(arrays: Arrays) -> bool:
+    """Whether the file has batch-norms of which only the offset is left (scale in the conv)."""
+    norms = [name.removesuffix("b_0") for name in arrays if re.match(r"batch_norm.*b_0$", name)]
+    return any(f"{norm}w_2" not in arrays for norm in norms)
+
+
+def conv_names(module: nn.Module, prefix: str = "") -> list[str]:
+    """Dotted names of all convolutions in `module`, in the order they were built."""
+    return [prefix + name for name, part in module.named_modules() if isinstance(part, nn.Conv2d)]
+
+
+def creation_names(convs: Iterable[str | None]) -> Callable[[str], str]:
+    """Map from names by creation order to ours, for convolutions built in the order of `convs`.
+
+    A convolution called `X.conv` has its batch-norm beside it as `X.norm` (see ConvBN), any other
+    none. None stands for one that was built but never used.
+    """
+    table: dict[str, str] = {}
+    num_norms = 0
+    for k, conv in enumerate(convs):
+        if conv is None:
+            continue
+        table[f"conv2d_{k}.w_0"] = f"{conv}.weight"
+        table[f"conv2d_{k}.b_0"] = f"{conv}.bias"
+        if conv.endswith(".conv"):
+            norm = conv.removesuffix("conv") + "norm"
+            for short, name in NORM_NAMES.items():
+                table[f"batch_norm2d_{num_norms}.{short}"] = f"{norm}.{name}"
+            num_norms += 1
+    return lambda name: table.get(name, name)
+
+
+def rename(arrays: Arrays, name_of: Callable[[str], str]) -> State:
+    """Tensors by new names; two arrays may get the same one only if they are equal.
+
+    Raises:
+        ValueError: two different arrays claim one name.
+    """
+    state: State = {}
+    for name, array in arrays.items():
+        ours, tensor = name_of(name), torch.from_numpy(np.array(array))
+        if ours in state and not torch.equal(state[ours], tensor):
+            raise ValueError(f"{name}: a different array is already stored for {ours}")
+        state[ours] = tensor
+    return state
+
+
+def fill_norms(state: State) -> State:
+    """`state` with what its batch-norms lack: counters, and all but the offset of folded ones.
+
+    A folded norm computes x + bias: weight 1, mean 0, variance 1 - eps.
+    """
+    filled = dict(state)
+    for name, offset in state.items():
+        if not name.endswith("norm.bias"):
+            continue
+        norm = name.removesuffix("bias")
+        filled.setdefault(f"{norm}weight", torch.ones_like(offset))
+        filled.setdefault(f"{norm}running_mean", torch.zeros_like(offset))
+        filled.setdefault(f"{norm}running_var", torch.full_like(offset, 1 - BATCH_NORM_EPS))
+        filled[f"{norm}num_batches_tracked"] = torch.tensor(0)
+    return filled

@@ -1,0 +1,172 @@
+"""PP-LCNet against its published counts and the arrays of the original implementation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbone import PPLCNet
+from backbone.weights import read_arrays
+
+ALL_STRIDES = (2, 4, 8, 16, 32)
+
+# scale, trainable parameters of the classifier with 1000 classes, its MACs in millions at 224.
+COSTS = [
+    (0.25, 1_521_184, 16.773),
+    (0.35, 1_643_090, 27.358),
+    (0.5, 1_879_576, 44.731),
+    (0.75, 2_357_008, 94.786),
+    (1.0, 2_952_520, 155.700),
+    (1.5, 4_499_832, 334.188),
+    (2.0, 6_521_512, 580.195),
+    (2.5, 9_017_560, 893.720),
+]
+
+
+@pytest.mark.parametrize(("scale", "params", "mmacs"), COSTS)
+def test_costs_are_those_of_the_paper(
+    scale: float, params: int, mmacs: float, multiply_adds: Callable[[nn.Module, int], int]
+) -> None:
+    """The trunk, a 1x1 convolution to 1280 without bias, and 1280 x 1000 + 1000 of the fc."""
+    with torch.device("meta"):
+        model = PPLCNet(scale).eval()
+    width = model.channels[-1]
+    trunk = sum(parameter.numel() for parameter in model.parameters())
+    assert trunk + width * 1280 + 1280 * 1000 + 1000 == params
+    macs = multiply_adds(model, 224) + width * 1280 + 1280 * 1000
+    assert macs / 1e6 == pytest.approx(mmacs, abs=0.0006)
+
+
+def logits(features: Tensor, arrays: dict[str, np.ndarray], keep: float) -> Tensor:
+    """The classifier on the last map (B, C, h, w); `keep` is 0.8 where Paddle's dropout ran."""
+    weight, fc, bias = (
+        torch.from_numpy(arrays[name]) for name in ("last_conv.weight", "fc.weight", "fc.bias")
+    )
+    pooled = F.hardswish(F.conv2d(features.mean((2, 3), keepdim=True), weight)).flatten(1)
+    return keep * pooled @ fc + bias
+
+
+CLASSIFIERS = ["PPLCNet_x0_25_c1000", "PPLCNet_x0_5_c10", "PPLCNet_x1_0_c10", "PPLCNet_x2_5_c1000"]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_features_are_those_of_the_original(
+    name, golden_arrays, golden_trunk, stored, scale_of, assert_golden
+) -> None:
+    arrays, golden = golden_arrays(name), stored(name)
+    model = golden_trunk(PPLCNet(scale_of(name), ALL_STRIDES), arrays)
+    check_features(model, arrays, golden, assert_golden)
+
+
+@pytest.mark.golden
+def test_features_from_pdparams_are_those_of_the_original(
+    golden_dir: Path, golden_trunk, stored, assert_golden
+) -> None:
+    arrays = read_arrays(golden_dir / "PPLCNet_x0_25_c7.pdparams")
+    model = golden_trunk(PPLCNet(0.25, ALL_STRIDES), arrays)
+    check_features(model, arrays, stored("PPLCNet_x0_25_c7"), assert_golden)
+
+
+@torch.no_grad()
+def check_features(model: nn.Module, arrays: dict, golden: dict, assert_golden: Callable) -> None:
+    gated: list[Tensor] = []
+    model.stages[4][0].se.register_forward_hook(lambda *args: gated.append(args[-1]))
+    images = torch.from_numpy(golden["input/x"])
+    maps = model(images)
+    assert_golden(model.stem(images), golden["feat/conv1"])
+    for number, ours in zip((2, 3, 4, 5, 6), maps, strict=True):
+        assert_golden(ours, golden[f"feat/blocks{number}"])
+    assert_golden(gated[0], golden["feat/blocks6.0.se"])
+    assert_golden(logits(maps[-1], arrays, 0.8), golden["output/logits"])
+    if "input/x_odd" in golden:
+        last = model(torch.from_numpy(golden["input/x_odd"]))[-1]
+        assert_golden(logits(last, arrays, 0.8), golden["output/logits_odd"])
+
+
+@pytest.mark.golden
+def test_training_mode_is_that_of_the_original(
+    golden_dir: Path, golden_trunk, stored, assert_golden
+) -> None:
+    """First step of the training trajectory: batch statistics, dropout off."""
+    arrays = read_arrays(golden_dir / "PPLCNet_x0_25_train_traj.pdparams")
+    golden = stored("PPLCNet_x0_25_train_traj")
+    model = golden_trunk(PPLCNet(0.25), arrays).train()
+    features = model(torch.from_numpy(golden["input/x"][0]))[-1]
+    assert_golden(logits(features, arrays, 1.0), golden["step0/logits"])
+    assert_golden(model.stem.norm.running_mean, golden["step0/conv1.bn._mean"])
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("name", "scale", "strides", "images"),
+    [
+        ("picodet_s_320_coco_lcnet", 0.75, (8, 16, 32), "input/image"),
+        ("picodet_xs_320_coco_lcnet", 0.35, (8, 16, 32), "input/image"),
+        ("picodet_legacy_lcnet_x0_5", 0.5, (8, 16, 32), "input/image"),
+        ("deeplabv3p_pplcnet_x0_5", 0.5, (4, 8, 16, 32), "input/x"),
+    ],
+)
+def test_trunks_of_the_tasks_are_those_of_the_originals(
+    name, scale, strides, images, golden_arrays, golden_trunk, stored, assert_golden
+) -> None:
+    golden = stored(name)
+    model = golden_trunk(PPLCNet(scale, strides), golden_arrays(name))
+    for level, ours in enumerate(model(torch.from_numpy(golden[images]))):
+        assert_golden(ours, golden[f"backbone/{level}"])
+
+
+ABLATIONS = [
+    # argument, 13 positions, how many blocks have it
+    ("se", (1, 1) + (0,) * 11, 2),
+    ("se", (0,) * 6 + (1, 1) + (0,) * 5, 2),
+    ("se", (1,) * 13, 13),
+    ("se", (0,) * 13, 0),
+    ("large_kernel", (1,) * 13, 13),
+    ("large_kernel", (1,) * 7 + (0,) * 6, 7),
+]
+
+
+@pytest.mark.parametrize(("argument", "positions", "count"), ABLATIONS)
+def test_switches_reach_exactly_their_blocks(
+    argument: str, positions: tuple[int, ...], count: int
+) -> None:
+    model = PPLCNet(0.5, **{argument: positions})
+    blocks = [block for stage in model.stages for block in stage]
+    if argument == "se":
+        found = [int(not isinstance(block.se, nn.Identity)) for block in blocks]
+    else:
+        found = [int(block.depthwise.conv.kernel_size == (5, 5)) for block in blocks]
+    assert sum(found) == count
+    assert tuple(found) == positions
+
+
+def test_default_switches_are_the_ones_of_the_paper() -> None:
+    plain = PPLCNet(0.5).state_dict()
+    se, large = (0,) * 11 + (1, 1), (0,) * 6 + (1,) * 7
+    switched = PPLCNet(0.5, se=se, large_kernel=large).state_dict()
+    assert {name: value.shape for name, value in plain.items()} == {
+        name: value.shape for name, value in switched.items()
+    }
+
+
+def test_activation_is_everywhere_but_in_the_squeeze_excite() -> None:
+    model = PPLCNet(0.25, act="relu6")
+    assert sum(isinstance(part, nn.ReLU6) for part in model.modules()) == 1 + 2 * 13
+    assert not any(isinstance(part, nn.Hardswish) for part in model.modules())
+
+
+@pytest.mark.parametrize("argument", ["se", "large_kernel"])
+@pytest.mark.parametrize("value", [(), (1,) * 12, (2,) * 13])
+def test_switch_without_13_bits_is_refused(argument: str, value: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"{argument}=.* 13 zeros and ones"):
+        PPLCNet(**{argument: value})
+
+
+def test_unknown_activation_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"act='swish' .* hardswish, relu, relu6"):
+        PPLCNet(act="swish")
