@@ -1,0 +1,95 @@
+"""Batch-norm statistics rebuilt from images, for weights whose batch-norms were folded away.
+
+A folded file keeps the function of the network but not its statistics: neutral batch-norms
+compute x + bias in evaluation, and in training normalise the folded scale away, so that the first
+step would destroy what was learnt.
+
+Shapes: B images, C channels.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelMoments:
+    """Mean and variance of each channel over all values seen so far, in float64, one pass.
+
+    Batches are merged pairwise (Chan, Golub, LeVeque 1983, equation 2.1), so that neither memory
+    nor rounding error grows with the number of images.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(channels, dtype=torch.float64)  # (C,)
+        self.squares = torch.zeros(channels, dtype=torch.float64)  # (C,) summed (x - mean)^2
+
+    @property
+    def variance(self) -> Tensor:
+        """(C,) biased variance, as batch-norm uses it in training."""
+        return self.squares / max(self.count, 1)
+
+    def add(self, x: Tensor) -> None:
+        """Take in one batch (B, C, H, W)."""
+        values = x.detach().double().transpose(0, 1).flatten(1).cpu()  # (C, B * H * W)
+        count, mean = values.shape[1], values.mean(1)
+        squares = (values - mean[:, None]).square().sum(1)
+        total = self.count + count
+        step = mean - self.mean
+        self.squares += squares + step.square() * self.count * count / total
+        self.mean += step * count / total
+        self.count = total
+
+
+@torch.no_grad()
+def calibrate_norms(model: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Give every batch-norm the statistics of its input over `batches`; the function stays.
+
+    With the input's mean m and variance v, the norm's old statistics (mean, var), weight and
+    bias become: statistics (m, v), weight * sqrt((v + eps) / (var + eps)) and
+    bias + weight * (m - mean) / sqrt(var + eps). Measured in evaluation mode, before any change.
+
+    Args:
+        model: changed in place, left in evaluation mode.
+        batches: network inputs (B, 3, H, W), preprocessed as in evaluation.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        ValueError: there are no images, or the model has no batch-norm.
+    """
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    moments = [ChannelMoments(norm.num_features) for norm in norms]
+    handles = [
+        norm.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.add(inputs[0]))
+        for norm, seen in zip(norms, moments, strict=True)
+    ]
+    model.eval()
+    num_images = 0
+    try:
+        for images in batches:
+            model(images)
+            num_images += len(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not norms or not num_images:
+        raise ValueError(f"nothing to calibrate: {num_images} images, {len(norms)} batch-norms")
+    for norm, seen in zip(norms, moments, strict=True):
+        _restate(norm, seen)
+    return num_images
+
+
+def _restate(norm: nn.BatchNorm2d, seen: ChannelMoments) -> None:
+    """Replace the statistics of `norm`, and weight and bias so that it computes the same."""
+    if seen.count == 0:  # not on the path of the images
+        return
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    slope = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # (C,)
+    norm.bias.copy_(norm.bias.double() + slope * (seen.mean - norm.running_mean.double()))
+    norm.weight.copy_(slope * (seen.variance + norm.eps).sqrt())
+    norm.running_mean.copy_(seen.mean)
+    norm.running_var.copy_(seen.variance)
