@@ -25,7 +25,7 @@ Shapes: G boxes of one image, N attempts. Boxes are xyxy in pixels of the image.
 import os
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from mmengine.registry import TRANSFORMS
@@ -37,10 +37,11 @@ import albumentations as A
 from albumentations import HorizontalFlip
 from albumentations.augmentations.crops.transforms import BaseCrop
 
-__all__ = ["Augment", "HorizontalFlip", "RandomCropByIoU", "RandomDistort"]
+__all__ = ["Augment", "HorizontalFlip", "RandomCropByIoU", "RandomDistort", "Transform"]
 
 TRANSFORMS.register_module(module=HorizontalFlip, force=True)
 
+Transform: TypeAlias = A.BasicTransform | A.BaseCompose
 Range = tuple[float, float]
 FloatArray = NDArray[np.floating[Any]]
 
@@ -53,7 +54,7 @@ class Augment:
     together. Here all transforms of a call draw from one generator that the caller seeds.
     """
 
-    def __init__(self, transforms: Sequence[A.BasicTransform | A.BaseCompose]) -> None:
+    def __init__(self, transforms: Sequence[Transform]) -> None:
         boxes = A.BboxParams(
             "pascal_voc",
             label_fields=["labels"],

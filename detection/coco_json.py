@@ -1,0 +1,205 @@
+"""The json of COCO detection data, read and checked once into flat arrays.
+
+Shapes: N images, M annotations or boxes of all images, K classes. Boxes leave this file as xyxy in
+pixels of the image; COCO's own xywh exists only in `_read_boxes`.
+"""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+
+_SECTIONS = ("images", "annotations", "categories")
+_ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "iscrowd")
+_KEPT_KEYS = {*_SECTIONS, *_ANNOTATION_KEYS, "file_name", "width", "height", "name"}
+_GET_COCO = (
+    "COCO is train2017.zip, val2017.zip and annotations_trainval2017.zip from "
+    "https://cocodataset.org/#download, all unpacked there; small drawn data to try things on: "
+    "python tools/make_mini_data.py --out DIR"
+)
+
+
+class CocoBoxes(NamedTuple):
+    """The part of a COCO json that detection needs, as flat arrays."""
+
+    image_ids: NDArray[np.int64]  # (N,)
+    sizes: NDArray[np.int64]  # (N, 2) height, width
+    files: NDArray[np.bytes_]  # (N,) file names, UTF-8
+    starts: NDArray[np.int64]  # (N + 1,) boxes of image i are starts[i] to starts[i + 1]
+    boxes: NDArray[np.float32]  # (M, 4) xyxy, cut at the image's edge, no crowds
+    labels: NDArray[np.int64]  # (M,) 0..K-1
+    classes: tuple[str, ...]  # K names, in order of their COCO ids
+    category_ids: tuple[int, ...]  # K COCO ids, ascending
+
+
+def locate(data_root: Path, split: str) -> tuple[Path, Path]:
+    """(json, image folder) of a split; "train" and "val" may also be named train2017 and val2017.
+
+    Raises FileNotFoundError, which says how to get COCO.
+    """
+    names = [split, f"{split}2017"] if split in ("train", "val") else [split]
+    files = [data_root / "annotations" / f"instances_{name}.json" for name in names]
+    for name, ann_file in zip(names, files, strict=True):
+        if ann_file.is_file():
+            if not (data_root / name).is_dir():
+                raise FileNotFoundError(
+                    f"{data_root / name}: no such folder of images; {_GET_COCO}"
+                )
+            return ann_file, data_root / name
+    raise FileNotFoundError(f"{' or '.join(map(str, files))}: no such file; {_GET_COCO}")
+
+
+def read_coco(path: Path) -> CocoBoxes:
+    """Read and check a COCO json; logs once what it leaves out.
+
+    Raises ValueError, one line, for the first thing that is wrong.
+    """
+    images, annotations, categories = _load(path)
+    image_ids = _ids(path, "images", images)
+    sizes = np.stack([_integers(path, "images", images, side) for side in ("height", "width")], 1)
+    category_ids = np.sort(_ids(path, "categories", categories))
+    annotation_ids = _ids(path, "annotations", annotations)
+    owner = _lookup(path, annotations, annotation_ids, "image_id", image_ids)  # (M,) in 0..N-1
+    labels = _lookup(path, annotations, annotation_ids, "category_id", category_ids)  # (M,)
+    boxes = _read_boxes(path, annotations, sizes[owner])  # (M, 4)
+    crowd = np.array([bool(record.get("iscrowd", 0)) for record in annotations], bool)
+    empty = (boxes[:, :2] >= boxes[:, 2:]).any(axis=1) & ~crowd
+    _log_left_out(path, len(images), crowd, empty)
+    order = np.argsort(owner, kind="stable")
+    order = order[~(crowd | empty)[order]]  # the boxes to keep, by image
+    names = {record["id"]: str(record.get("name", record["id"])) for record in categories}
+    return CocoBoxes(
+        image_ids=image_ids,
+        sizes=sizes,
+        files=_files(path, images),
+        starts=np.searchsorted(owner[order], np.arange(len(images) + 1)),
+        boxes=boxes[order],
+        labels=labels[order],
+        classes=tuple(names[number] for number in category_ids.tolist()),
+        category_ids=tuple(category_ids.tolist()),
+    )
+
+
+def _load(path: Path) -> list[list[dict[str, Any]]]:
+    """The records of `_SECTIONS`, without the keys that detection does not use."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_hook=_slim)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no JSON ({error})") from None
+    for section in _SECTIONS:
+        if not isinstance(content, dict) or not isinstance(content.get(section), list):
+            raise ValueError(f"{path}: no COCO json, it has no list {section!r}")
+    return [content[section] for section in _SECTIONS]
+
+
+def _slim(record: dict[str, Any]) -> dict[str, Any]:
+    """Drops the polygons at once: of all COCO they would take gigabytes."""
+    return {key: value for key, value in record.items() if key in _KEPT_KEYS}
+
+
+def _column(path: Path, section: str, records: list[dict[str, Any]], key: str) -> list[Any]:
+    """Value of `key` in every record."""
+    for number, record in enumerate(records):
+        if not isinstance(record, dict) or key not in record:
+            raise ValueError(f"{path}: {section}[{number}] has no {key!r}")
+    return [record[key] for record in records]
+
+
+def _integers(
+    path: Path, section: str, records: list[dict[str, Any]], key: str
+) -> NDArray[np.int64]:
+    """Integer value of `key` in every record."""
+    values = _column(path, section, records, key)
+    for number, value in enumerate(values):
+        if type(value) is not int or not -(2**63) <= value < 2**63:
+            raise ValueError(f"{path}: {section}[{number}]: {key} is {value!r}, no integer")
+    return np.array(values, np.int64)
+
+
+def _ids(path: Path, section: str, records: list[dict[str, Any]]) -> NDArray[np.int64]:
+    """The records' ids, all different."""
+    ids = _integers(path, section, records, "id")
+    ordered = np.sort(ids)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise ValueError(f"{path}: {section}: id {twice[0]} occurs more than once")
+    return ids
+
+
+def _lookup(
+    path: Path,
+    annotations: list[dict[str, Any]],
+    annotation_ids: NDArray[np.int64],
+    key: str,
+    known: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Place (M,) in `known` of the id that each annotation gives under `key`."""
+    wanted = _integers(path, "annotations", annotations, key)
+    missing = np.flatnonzero(~np.isin(wanted, known))
+    if len(missing):
+        first = missing[0]
+        section = {"image_id": "images", "category_id": "categories"}[key]
+        raise ValueError(
+            f"{path}: annotation {annotation_ids[first]} has {key} {wanted[first]}, which is not "
+            f"among its {section} ({len(missing)} such annotations)"
+        )
+    order = np.argsort(known)
+    return order[np.searchsorted(known, wanted, sorter=order)]
+
+
+def _read_boxes(
+    path: Path, annotations: list[dict[str, Any]], sizes: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """COCO's xywh boxes as xyxy (M, 4), cut at the edges of images of `sizes` (M, 2)."""
+    values = _column(path, "annotations", annotations, "bbox")
+    for record, value in zip(annotations, values, strict=True):
+        if not _is_xywh(value):
+            raise ValueError(
+                f"{path}: annotation {record['id']}: bbox is {value!r}; it must be 4 finite "
+                "numbers x, y, width, height, the sides not negative"
+            )
+    xywh = np.array(values, np.float64).reshape(-1, 4)
+    corners = np.stack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)  # (M, 2, 2) of x, y
+    inside = np.clip(corners, 0, sizes[:, None, ::-1])
+    return inside.reshape(-1, 4).astype(np.float32)
+
+
+def _is_xywh(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(type(side) in (int, float) and math.isfinite(side) for side in value)
+        and value[2] >= 0
+        and value[3] >= 0
+    )
+
+
+def _files(path: Path, images: list[dict[str, Any]]) -> NDArray[np.bytes_]:
+    """File names (N,), none of which leads out of the image folder."""
+    names = _column(path, "images", images, "file_name")
+    for record, name in zip(images, names, strict=True):
+        if (
+            not isinstance(name, str)
+            or Path(name).is_absolute()
+            or ".." in re.split(r"[/\\]", name)
+        ):
+            raise ValueError(
+                f"{path}: image {record['id']}: file_name {name!r} must be a path inside the "
+                "image folder"
+            )
+    return np.array([name.encode() for name in names], np.bytes_)
+
+
+def _log_left_out(
+    path: Path, num_images: int, crowd: NDArray[np.bool_], empty: NDArray[np.bool_]
+) -> None:
+    print_log(
+        f"{path}: {num_images} images, {len(crowd)} boxes, of which left out: {crowd.sum()} "
+        f"crowds, {empty.sum()} without area inside the image",
+        logger="current",
+    )

@@ -1,0 +1,180 @@
+"""COCO detection data: a json of boxes beside a folder of images.
+
+What the data set holds of the json are a few flat arrays, which loader workers share with the
+process that forked them.
+
+Shapes: G boxes of one image. Boxes are xyxy in pixels of the image.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS, TRANSFORMS
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from detection.coco_json import CocoBoxes, locate, read_coco
+from detection.transforms import Augment, Transform
+from engine.images import read_image
+
+
+@DATASETS.register_module()
+class CocoDetection(Dataset[dict[str, Any]]):
+    """Images with boxes from `annotations/instances_<split>.json` and `<split>/`.
+
+    A sample is `dict(images=(H, W, 3) uint8 RGB, targets=dict(boxes=(G, 4) float32 xyxy pixels,
+    labels=(G,) int64 in 0..K-1, image_id=int))`. Crowd boxes and boxes without area inside the
+    image are left out of the targets; so are, in training, images without any box left.
+
+    A sample depends on (seed, epoch, index) only, however many workers load it.
+
+    The pixels are turned as EXIF asks, unless only the unturned ones have the size that the json
+    gives: then the boxes were drawn on the file as stored (COCO's own were).
+
+    Args:
+        data_root: Folder that holds `annotations/` and the image folders.
+        split: "train" and "val" also find train2017 and val2017; other names are taken as they are.
+        transforms: albumentations transforms or their configs, applied in order.
+        training: Leave out images without boxes.
+        on_bad_image: What to do about an image that does not decode or has not the size the json
+            says: "stop" raises ValueError; "skip" (in training only) logs it once, counts it in
+            `num_bad_images` and takes the next one.
+        seed: Seed of the augmentation.
+
+    Raises:
+        FileNotFoundError: the json, the image folder or an image listed is missing.
+        ValueError: the json is not COCO's format or contradicts itself.
+    """
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        *,
+        split: str = "train",
+        transforms: Sequence[Transform | dict[str, Any]] = (),
+        training: bool,
+        on_bad_image: Literal["stop", "skip"] = "stop",
+        seed: int = 0,
+    ) -> None:
+        if on_bad_image not in ("stop", "skip"):
+            raise ValueError(f"on_bad_image is {on_bad_image!r}; use 'stop' or 'skip'")
+        if on_bad_image == "skip" and not training:
+            raise ValueError("on_bad_image='skip' is for training; evaluation needs every image")
+        self.ann_file, self.image_folder = locate(Path(data_root), split)
+        coco = read_coco(self.ann_file)
+        self._coco = _without_empty_images(coco) if training else coco
+        if not len(self):
+            raise ValueError(f"{self.ann_file}: no image {'with a box ' * training}to use")
+        _check_files(self.image_folder, self.ann_file, self._names())
+        self._augment = Augment([_build(transform) for transform in transforms])
+        self.on_bad_image = on_bad_image
+        self.seed = seed
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
+        self._bad = torch.zeros(len(self), dtype=torch.bool).share_memory_()
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names, their COCO ids and the json, for the metric and the checkpoint."""
+        return {
+            "classes": self._coco.classes,
+            "category_ids": self._coco.category_ids,
+            "ann_file": str(self.ann_file),
+        }
+
+    @property
+    def num_bad_images(self) -> int:
+        """How many different images were skipped so far, by all workers."""
+        return int(self._bad.sum())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Change the augmentation's draws; reaches persistent workers too."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self._coco.image_ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        index, image = self._first_readable(range(len(self))[index])
+        mine = slice(self._coco.starts[index], self._coco.starts[index + 1])
+        image, boxes, labels = self._augment(
+            image,
+            self._coco.boxes[mine],
+            self._coco.labels[mine],
+            seed=(self.seed, int(self._epoch), index),
+        )
+        targets = {
+            "boxes": torch.tensor(boxes),  # (G, 4); a copy, so that nobody can change ours
+            "labels": torch.tensor(labels),  # (G,)
+            "image_id": int(self._coco.image_ids[index]),
+        }
+        return {"images": torch.from_numpy(image), "targets": targets}
+
+    def _names(self) -> list[str]:
+        return [name.decode() for name in self._coco.files.tolist()]
+
+    def _first_readable(self, index: int) -> tuple[int, NDArray[np.uint8]]:
+        """The image at `index`, or with "skip" the next one that can be read, and its index."""
+        for candidate in (*range(index, len(self)), *range(index)):
+            try:
+                return candidate, self._read(candidate)
+            except ValueError as error:
+                if self.on_bad_image == "stop":
+                    raise
+                self._note_bad(candidate, error)
+        raise ValueError(f"{self.image_folder}: not one of {len(self)} images can be read")
+
+    def _read(self, index: int) -> NDArray[np.uint8]:
+        path = self.image_folder / self._coco.files[index].decode()
+        expected = tuple(self._coco.sizes[index].tolist())
+        image = read_image(path)
+        if image.shape[:2] == expected:
+            return image
+        stored = read_image(path, apply_exif=False)
+        if stored.shape[:2] == expected:
+            return stored
+        raise ValueError(
+            f"{path}: {image.shape[1]} x {image.shape[0]} pixels, but {self.ann_file} says "
+            f"{expected[1]} x {expected[0]}, so its boxes cannot be right"
+        )
+
+    def _note_bad(self, index: int, error: ValueError) -> None:
+        if not self._bad[index]:
+            self._bad[index] = True
+            print_log(f"skipped image: {error}", logger="current", level=logging.WARNING)
+
+
+def _without_empty_images(coco: CocoBoxes) -> CocoBoxes:
+    """The same data without the images that have no box."""
+    kept = np.flatnonzero(np.diff(coco.starts))
+    return coco._replace(
+        image_ids=coco.image_ids[kept],
+        sizes=coco.sizes[kept],
+        files=coco.files[kept],
+        starts=np.append(coco.starts[kept], coco.starts[-1]),
+    )
+
+
+def _check_files(folder: Path, ann_file: Path, names: Iterable[str]) -> None:
+    """Raise FileNotFoundError unless all are there: one listing a folder, not one look a file."""
+    wanted = set(names)
+    present = {
+        f"{parent}{entry.name}"
+        for parent in {name[: name.rfind("/") + 1] for name in wanted}
+        if (folder / parent).is_dir()
+        for entry in (folder / parent).iterdir()
+    }
+    missing = sorted(wanted - present)
+    if missing:
+        raise FileNotFoundError(
+            f"{folder / missing[0]}: no such image, but {ann_file} lists it "
+            f"({len(missing)} of {len(wanted)} images are missing)"
+        )
+
+
+def _build(transform: Transform | dict[str, Any]) -> Transform:
+    return TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
