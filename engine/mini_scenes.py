@@ -115,23 +115,19 @@ def draw_sprite(
     shape = posed(shape, long_side * SUPERSAMPLING, rng)
     solid = silhouette(shape)  # (h, w) 0 or 1
     colour = draw_colour(ground, rng) * surface(solid.shape, rng)  # (h, w, 3)
-    for polygon, tone in shape.marks:
-        colour[filled(polygon, solid.shape) > 0] *= tone
     shade, shine = relief(solid, shape.bevel, light)
-    colour = colour * shade[..., None] + rng.uniform(0.05, 0.6) * shine[..., None]
+    colour *= (shade * marked(shape.marks, solid.shape))[..., None]
+    colour += np.float32(rng.uniform(0.05, 0.6)) * shine[..., None]
     small = (solid.shape[1] // SUPERSAMPLING, solid.shape[0] // SUPERSAMPLING)
     alpha = cv2.resize(solid.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-    seen = cv2.resize(colour.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    seen = cv2.resize(colour, small, interpolation=cv2.INTER_AREA)
     return Sprite(np.clip(seen, 0, 1).astype("f4"), alpha.astype("f4"), label)
 
 
-def filled(polygon: Polygon, size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Mask (h, w) of a polygon in pixels: 1 inside."""
-    mask = np.zeros(size, np.uint8)
-    margin = 2 * SUPERSAMPLING
-    sixteenths = np.round((polygon + margin) * 16).astype(np.int32)
-    cv2.fillPoly(mask, [sixteenths], 1, shift=4)
-    return mask
+def fill(canvas: NDArray[np.uint8] | NDArray[np.float32], polygon: Polygon, value: float) -> None:
+    """Set the inside of a polygon in pixels to a value, on a canvas (h, w) with a margin."""
+    sixteenths = np.round((polygon + 2 * SUPERSAMPLING) * 16).astype(np.int32)
+    cv2.fillPoly(canvas, [sixteenths], value, shift=4)
 
 
 def silhouette(shape: Shape) -> NDArray[np.uint8]:
@@ -140,8 +136,16 @@ def silhouette(shape: Shape) -> NDArray[np.uint8]:
     width, height = np.ceil(points.max(axis=0) / SUPERSAMPLING).astype(int) + 4
     solid = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.uint8)
     for polygon, keep in shape.solids:
-        solid[filled(polygon, solid.shape) > 0] = keep
+        fill(solid, polygon, int(keep))
     return solid
+
+
+def marked(marks: list[tuple[Polygon, float]], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Tone (h, w) to multiply a colour with: that of the topmost mark, 1 where there is none."""
+    tones = np.ones(size, np.float32)
+    for polygon, tone in marks:
+        fill(tones, polygon, float(tone))
+    return tones
 
 
 def draw_colour(ground: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -159,11 +163,13 @@ def draw_colour(ground: NDArray[np.float32], rng: np.random.Generator) -> NDArra
 def surface(size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """Texture (h, w, 1) around 1 to multiply a colour with: blotched, brushed or grainy."""
     side = max(size)
-    blotched = fractal(rng, side, side / 4)
-    brushed = noise(rng, side, side / 2, 2)
-    grainy = noise(rng, side, 2)
-    texture = (blotched, brushed, grainy)[rng.integers(3)]
-    return (1 + rng.uniform(0.1, 0.6) * (texture[: size[0], : size[1], None] - 0.5)).astype("f4")
+    kind = rng.integers(3)
+    if kind == 0:
+        texture = fractal(rng, side, side / 4)
+    else:
+        texture = noise(rng, side, side / 2 if kind == 1 else 2, 2)
+    strength = np.float32(rng.uniform(0.1, 0.6))
+    return 1 + strength * (texture[: size[0], : size[1], None] - np.float32(0.5))
 
 
 def relief(
@@ -288,9 +294,9 @@ def photograph(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
     """What a camera makes of it, (side, side, 3) uint8: vignette, blur, noise, contrast curve."""
     side = len(picture)
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
-    picture = picture * (1 - rng.uniform(0, 0.25) * (x**2 + y**2))[..., None]
+    picture = picture * (1 - np.float32(rng.uniform(0, 0.25)) * (x**2 + y**2))[..., None]
     picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.0)).astype(np.float32)
     grain = rng.standard_normal(picture.shape, dtype=np.float32)
-    picture = picture + rng.uniform(0.004, 0.03) * grain
-    picture = np.clip(picture, 0, 1) ** rng.uniform(0.8, 1.1)
-    return np.round(picture * 255).astype(np.uint8)
+    picture += np.float32(rng.uniform(0.004, 0.03)) * grain
+    curved = cv2.pow(np.clip(picture, 0, 1), rng.uniform(0.8, 1.1))
+    return np.round(curved * 255).astype(np.uint8)
