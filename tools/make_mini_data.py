@@ -1,0 +1,39 @@
+"""Draw the mini data set: the same scenes for the detector, the segmenter and the classifier."""
+
+import argparse
+from pathlib import Path
+
+from engine import command_line
+from engine.mini_data import MiniData, make_mini_data
+from engine.progress import live_line
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Draw, show progress, say where the data are."""
+    data = MiniData(arguments.seed, arguments.train, arguments.val, arguments.side)
+    with live_line() as progress:
+        task = progress.add_task("drawing scenes", total=data.train + data.val, note="")
+        made = make_mini_data(
+            arguments.out, data, force=arguments.force, on_scene=lambda: progress.advance(task)
+        )
+    size = f"{data.train} training and {data.val} validation scenes"
+    print(f"{arguments.out}: {size}, {'drawn' if made else 'already there'}")
+    for task_name in ("detection", "segmentation", "classification"):
+        print(f"  --data {arguments.out / task_name}")
+
+
+def arguments_of_command() -> argparse.ArgumentParser:
+    """The command line."""
+    default = MiniData()
+    result = command_line.parser(__doc__ or "")
+    result.add_argument("--out", type=Path, required=True, metavar="D", help="folder to make")
+    result.add_argument("--seed", type=int, default=default.seed, help="another seed, other scenes")
+    result.add_argument("--train", type=int, default=default.train, help="number of scenes")
+    result.add_argument("--val", type=int, default=default.val, help="number of held-out scenes")
+    result.add_argument("--side", type=int, default=default.side, help="pixels of a scene's side")
+    result.add_argument("--force", action="store_true", help="replace what --out holds")
+    return result
+
+
+if __name__ == "__main__":
+    command_line.run(main, arguments_of_command())
