@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 _SECTIONS = ("images", "annotations", "categories")
 _ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "iscrowd")
 _KEPT_KEYS = {*_SECTIONS, *_ANNOTATION_KEYS, "file_name", "width", "height", "name"}
+_POLYGONS = re.compile(rb'"segmentation":\s*\[[^"}]*\]')  # what follows a value is , " or }
 _GET_COCO = (
     "COCO is train2017.zip, val2017.zip and annotations_trainval2017.zip from "
     "https://cocodataset.org/#download, all unpacked there; small drawn data to try things on: "
@@ -86,9 +87,13 @@ def read_coco(path: Path) -> CocoBoxes:
 
 
 def _load(path: Path) -> list[list[dict[str, Any]]]:
-    """The records of `_SECTIONS`, without the keys that detection does not use."""
+    """The records of `_SECTIONS`, without the keys that detection does not use.
+
+    Of COCO's json nine tenths are polygons: they are cut out before they cost time and memory.
+    """
+    text = _POLYGONS.sub(b'"segmentation":0', path.read_bytes())
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_hook=_slim)
+        content = json.loads(text, object_hook=_slim)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: no JSON ({error})") from None
     for section in _SECTIONS:
@@ -98,7 +103,7 @@ def _load(path: Path) -> list[list[dict[str, Any]]]:
 
 
 def _slim(record: dict[str, Any]) -> dict[str, Any]:
-    """Drops the polygons at once: of all COCO they would take gigabytes."""
+    """Drops what is not needed while the rest is still being parsed."""
     return {key: value for key, value in record.items() if key in _KEPT_KEYS}
 
 

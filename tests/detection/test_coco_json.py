@@ -71,7 +71,7 @@ def test_left_out_boxes_are_counted_once_in_the_log(
     write: Callable[[object], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[str] = []
-    monkeypatch.setattr("detection.coco_json.print_log", lambda line, logger: logged.append(line))
+    monkeypatch.setattr("detection.coco_json.print_log", lambda line, **_: logged.append(line))
     read_coco(write(coco()))
     expected = "3 images, 5 boxes, of which left out: 1 crowds, 1 without area inside the image"
     assert [line.partition(".json: ")[2] for line in logged] == [expected]
