@@ -54,3 +54,20 @@ def golden_arrays(golden_dir: Path) -> Callable[[str], dict[str, np.ndarray]]:
         }
 
     return load
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files of ours")
+
+
+@pytest.fixture
+def assert_golden_text(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compares a text with the file of that name in tests/golden, or writes it."""
+
+    def check(name: str, text: str) -> None:
+        path = Path(__file__).parent / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.write_text(text)
+        assert text == path.read_text(), f"{path} differs; --update-golden if that is meant"
+
+    return check

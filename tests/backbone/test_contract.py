@@ -93,3 +93,18 @@ def test_strides_that_are_no_ascending_choice_are_refused(
 def test_unknown_scale_names_the_known_ones(cls: type[nn.Module]) -> None:
     with pytest.raises(ValueError, match=r"scale=0.4 .* 0.35, 0.5, 0.75, 1.0"):
         cls(scale=0.4)
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("pplcnet", backbone.PPLCNet),
+        ("mobilenetv3_large", backbone.MobileNetV3),
+        ("mobilenetv3_small", lambda: backbone.MobileNetV3("small")),
+    ],
+)
+def test_parameter_names_and_shapes_are_a_contract(name, build, assert_golden_text) -> None:
+    with torch.device("meta"):
+        state = build().state_dict()
+    lines = [f"{key} {tuple(value.shape)}\n" for key, value in state.items()]
+    assert_golden_text(f"keys_{name}.txt", "".join(lines))
