@@ -93,7 +93,9 @@ class DepthwiseSeparable(nn.Module):
 def init_convs(module: nn.Module) -> None:
     """Fill every convolution in `module`: Kaiming normal over the fan-in, biases zero.
 
-    The rule of the Paddle originals for PP-LCNet, squeeze-excite included.
+    The rule of the Paddle originals for PP-LCNet, squeeze-excite included. Those for MobileNetV3
+    leave Paddle's default, the same but for depthwise kernels, which start sqrt(channels) smaller;
+    the batch-norm behind them takes that scale away.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
