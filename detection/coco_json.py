@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 _SECTIONS = ("images", "annotations", "categories")
-_ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "iscrowd")
+_ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
 _KEPT_KEYS = {*_SECTIONS, *_ANNOTATION_KEYS, "file_name", "width", "height", "name"}
 _POLYGONS = re.compile(rb'"segmentation":\s*\[[^"}]*\]')  # what follows a value is , " or }
 _GET_COCO = (
@@ -36,6 +35,8 @@ class CocoBoxes(NamedTuple):
     labels: NDArray[np.int64]  # (M,) 0..K-1
     classes: tuple[str, ...]  # K names, in order of their COCO ids
     category_ids: tuple[int, ...]  # K COCO ids, ascending
+    num_crowds: int  # left out of `boxes`
+    num_flat: int  # without area inside their image, left out of `boxes`
 
 
 def locate(data_root: Path, split: str) -> tuple[Path, Path]:
@@ -56,11 +57,11 @@ def locate(data_root: Path, split: str) -> tuple[Path, Path]:
 
 
 def read_coco(path: Path) -> CocoBoxes:
-    """Read and check a COCO json; logs once what it leaves out.
+    """Read and check a COCO json.
 
     Raises ValueError, one line, for the first thing that is wrong.
     """
-    images, annotations, categories = _load(path)
+    images, annotations, categories = load_records(path).values()
     image_ids = _ids(path, "images", images)
     sizes = np.stack([_integers(path, "images", images, side) for side in ("height", "width")], 1)
     category_ids = np.sort(_ids(path, "categories", categories))
@@ -69,10 +70,9 @@ def read_coco(path: Path) -> CocoBoxes:
     labels = _lookup(path, annotations, annotation_ids, "category_id", category_ids)  # (M,)
     boxes = _read_boxes(path, annotations, sizes[owner])  # (M, 4)
     crowd = np.array([bool(record.get("iscrowd", 0)) for record in annotations], bool)
-    empty = (boxes[:, :2] >= boxes[:, 2:]).any(axis=1) & ~crowd
-    _log_left_out(path, len(images), crowd, empty)
+    flat = (boxes[:, :2] >= boxes[:, 2:]).any(axis=1) & ~crowd
     order = np.argsort(owner, kind="stable")
-    order = order[~(crowd | empty)[order]]  # the boxes to keep, by image
+    order = order[~(crowd | flat)[order]]  # the boxes to keep, by image
     names = {record["id"]: str(record.get("name", record["id"])) for record in categories}
     return CocoBoxes(
         image_ids=image_ids,
@@ -83,13 +83,16 @@ def read_coco(path: Path) -> CocoBoxes:
         labels=labels[order],
         classes=tuple(names[number] for number in category_ids.tolist()),
         category_ids=tuple(category_ids.tolist()),
+        num_crowds=int(crowd.sum()),
+        num_flat=int(flat.sum()),
     )
 
 
-def _load(path: Path) -> list[list[dict[str, Any]]]:
-    """The records of `_SECTIONS`, without the keys that detection does not use.
+def load_records(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The images, annotations and categories of a COCO json, with the keys that detection uses.
 
     Of COCO's json nine tenths are polygons: they are cut out before they cost time and memory.
+    Raises ValueError where the file is no JSON or lacks one of the three lists.
     """
     text = _POLYGONS.sub(b'"segmentation":0', path.read_bytes())
     try:
@@ -99,7 +102,7 @@ def _load(path: Path) -> list[list[dict[str, Any]]]:
     for section in _SECTIONS:
         if not isinstance(content, dict) or not isinstance(content.get(section), list):
             raise ValueError(f"{path}: no COCO json, it has no list {section!r}")
-    return [content[section] for section in _SECTIONS]
+    return {section: content[section] for section in _SECTIONS}
 
 
 def _slim(record: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def _read_boxes(
     """COCO's xywh boxes as xyxy (M, 4), cut at the edges of images of `sizes` (M, 2)."""
     values = _column(path, "annotations", annotations, "bbox")
     for record, value in zip(annotations, values, strict=True):
-        if not _is_xywh(value):
+        if not is_xywh(value):
             raise ValueError(
                 f"{path}: annotation {record['id']}: bbox is {value!r}; it must be 4 finite "
                 "numbers x, y, width, height, the sides not negative"
@@ -174,7 +177,8 @@ def _read_boxes(
     return inside.reshape(-1, 4).astype(np.float32)
 
 
-def _is_xywh(value: object) -> bool:
+def is_xywh(value: object) -> bool:
+    """Whether `value` is a list of four finite numbers, the last two (sides) not negative."""
     return (
         isinstance(value, list)
         and len(value) == 4
@@ -198,13 +202,3 @@ def _files(path: Path, images: list[dict[str, Any]]) -> NDArray[np.bytes_]:
                 "image folder"
             )
     return np.array([name.encode() for name in names], np.bytes_)
-
-
-def _log_left_out(
-    path: Path, num_images: int, crowd: NDArray[np.bool_], empty: NDArray[np.bool_]
-) -> None:
-    print_log(
-        f"{path}: {num_images} images, {len(crowd)} boxes, of which left out: {crowd.sum()} "
-        f"crowds, {empty.sum()} without area inside the image",
-        logger="current",
-    )

@@ -70,6 +70,7 @@ class CocoDetection(Dataset[dict[str, Any]]):
         self._coco = _without_empty_images(coco) if training else coco
         if not len(self):
             raise ValueError(f"{self.ann_file}: no image {'with a box ' * training}to use")
+        _log_content(self.ann_file, len(coco.image_ids) - len(self), coco)
         _check_files(self.image_folder, self.ann_file, self._names())
         self._augment = Augment([_build(transform) for transform in transforms])
         self.on_bad_image = on_bad_image
@@ -146,6 +147,15 @@ class CocoDetection(Dataset[dict[str, Any]]):
         if not self._bad[index]:
             self._bad[index] = True
             print_log(f"skipped image: {error}", logger="current", level=logging.WARNING)
+
+
+def _log_content(ann_file: Path, num_empty: int, coco: CocoBoxes) -> None:
+    print_log(
+        f"{ann_file}: {len(coco.image_ids) - num_empty} images with {len(coco.boxes)} boxes; left "
+        f"out: {num_empty} images without a box, {coco.num_crowds} crowds, {coco.num_flat} boxes "
+        "without area inside their image",
+        logger="current",
+    )
 
 
 def _without_empty_images(coco: CocoBoxes) -> CocoBoxes:

@@ -92,6 +92,17 @@ def test_training_leaves_out_images_without_boxes_and_evaluation_none(root: Path
         assert evaluate[index]["targets"]["labels"].shape == (0,)
 
 
+def test_what_is_left_out_is_logged_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr("detection.dataset.print_log", lambda line, **_: logged.append(line))
+    dataset = CocoDetection(root, training=True)
+    dataset[0]
+    assert [line.partition(".json: ")[2] for line in logged] == [
+        "3 images with 3 boxes; left out: 3 images without a box, 1 crowds, "
+        "1 boxes without area inside their image"
+    ]
+
+
 def test_metainfo_is_plain_data(root: Path) -> None:
     assert CocoDetection(root, training=False).metainfo == {
         "classes": ("cell",),

@@ -1,0 +1,77 @@
+"""tools/eval_map.py: the twelve numbers, and one line for whatever is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detection.coco_json import load_records
+from detection.metric import NUMBERS, read_results
+
+TOOL = Path(__file__).parents[2] / "tools/eval_map.py"
+TRUTH = {
+    "images": [{"id": 1, "file_name": "1.png", "width": 100, "height": 100}],
+    "categories": [{"id": 3, "name": "cat"}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [10, 10, 50, 60]}],
+}
+RESULT = {"image_id": 1, "category_id": 3, "bbox": [10, 10, 50, 40], "score": 0.5}
+
+
+def run(folder: Path, results: object, *options: str) -> subprocess.CompletedProcess[str]:
+    """The tool on `TRUTH` and on results given as content or as raw text."""
+    text = results if isinstance(results, str) else json.dumps(results)
+    (folder / "gt.json").write_text(json.dumps(TRUTH))
+    (folder / "results.json").write_text(text)
+    command = [sys.executable, str(TOOL), str(folder / "gt.json"), str(folder / "results.json")]
+    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+
+
+def test_prints_and_writes_the_numbers(tmp_path: Path) -> None:
+    """IoU 2/3 is found at four of ten thresholds: AP 0.4."""
+    done = run(tmp_path, [RESULT], "--out", str(tmp_path / "out.json"), "--classwise")
+    assert done.returncode == 0, done.stderr
+    printed = dict(line.split() for line in done.stdout.splitlines()[:12])
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert {name: float(value) for name, value in printed.items()} == {
+        name: written[name] for name in NUMBERS
+    }
+    assert written["bbox_mAP"] == pytest.approx(0.4)
+    assert written["class_AP"] == pytest.approx({"cat": 0.4})
+    assert "cat" in done.stdout
+
+
+def test_errors_are_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    done = run(tmp_path, {"annotations": [RESULT]}, "--out", str(tmp_path / "out.json"))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "results.json: COCO results are a list, this is a dict" in done.stderr
+    assert not (tmp_path / "out.json").exists()
+
+
+WRONG = [
+    ("{", "no JSON"),
+    ("3", "COCO results are a list, this is a int"),
+    ([3], "result 0 is 3, no record"),
+    ([RESULT, {**RESULT, "image_id": 7}], "result 1 has image_id 7, which the ground truth does"),
+    ([{**RESULT, "category_id": 1}], "result 0 has category_id 1, which the ground truth does"),
+    ([{**RESULT, "bbox": [1, 2, 3]}], "result 0 has bbox .*; it must be 4 finite numbers"),
+    ([{**RESULT, "bbox": [1, 2, -3, 4]}], "result 0 has bbox"),
+    ([{**RESULT, "score": "high"}], "result 0 has score 'high', no finite number"),
+    ([{**RESULT, "score": float("nan")}], "result 0 has score nan, no finite number"),
+    ([{k: v for k, v in RESULT.items() if k != "score"}], "result 0 has no 'score'"),
+    ([{**RESULT, "image_id": [1]}], r"result 0 has image_id \[1\], which the ground truth does"),
+]
+
+
+@pytest.mark.parametrize(("results", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_what_is_wrong_with_results(tmp_path: Path, results: Any, message: str) -> None:
+    (tmp_path / "gt.json").write_text(json.dumps(TRUTH))
+    path = tmp_path / "results.json"
+    path.write_text(results if isinstance(results, str) else json.dumps(results))
+    with pytest.raises(ValueError, match=rf"results\.json: {message}") as error:
+        read_results(path, load_records(tmp_path / "gt.json"))
+    assert "\n" not in str(error.value)
