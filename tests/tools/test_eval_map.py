@@ -1,7 +1,7 @@
 """tools/eval_map.py: the twelve numbers, and one line for whatever is wrong."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,35 +20,51 @@ TRUTH = {
 RESULT = {"image_id": 1, "category_id": 3, "bbox": [10, 10, 50, 40], "score": 0.5}
 
 
-def run(folder: Path, results: object, *options: str) -> subprocess.CompletedProcess[str]:
-    """The tool on `TRUTH` and on results given as content or as raw text."""
-    text = results if isinstance(results, str) else json.dumps(results)
-    (folder / "gt.json").write_text(json.dumps(TRUTH))
-    (folder / "results.json").write_text(text)
-    command = [sys.executable, str(TOOL), str(folder / "gt.json"), str(folder / "results.json")]
-    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+class Tool:
+    """The command, run inside this process."""
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.folder, self.monkeypatch, self.capsys = folder, monkeypatch, capsys
+
+    def __call__(self, results: object, *options: str) -> tuple[int, str, str]:
+        """Exit code, output and error output on `TRUTH` and on `results`."""
+        files = [self.folder / "gt.json", self.folder / "results.json"]
+        for file, content in zip(files, (TRUTH, results), strict=True):
+            file.write_text(json.dumps(content))
+        self.monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, files), *options])
+        with pytest.raises(SystemExit) as done:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        return int(done.value.code or 0), *self.capsys.readouterr()
 
 
-def test_prints_and_writes_the_numbers(tmp_path: Path) -> None:
+@pytest.fixture
+def tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Tool:
+    return Tool(tmp_path, monkeypatch, capsys)
+
+
+def test_prints_and_writes_the_numbers(tool: Tool, tmp_path: Path) -> None:
     """IoU 2/3 is found at four of ten thresholds: AP 0.4."""
-    done = run(tmp_path, [RESULT], "--out", str(tmp_path / "out.json"), "--classwise")
-    assert done.returncode == 0, done.stderr
-    printed = dict(line.split() for line in done.stdout.splitlines()[:12])
+    code, out, err = tool([RESULT], "--out", str(tmp_path / "out.json"), "--classwise")
+    assert (code, err) == (0, "")
+    printed = dict(line.split() for line in out.splitlines()[:12])
     written = json.loads((tmp_path / "out.json").read_text())
     assert {name: float(value) for name, value in printed.items()} == {
         name: written[name] for name in NUMBERS
     }
     assert written["bbox_mAP"] == pytest.approx(0.4)
     assert written["class_AP"] == pytest.approx({"cat": 0.4})
-    assert "cat" in done.stdout
+    assert "cat" in out
 
 
-def test_errors_are_one_line_and_exit_code_1(tmp_path: Path) -> None:
-    done = run(tmp_path, {"annotations": [RESULT]}, "--out", str(tmp_path / "out.json"))
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert "results.json: COCO results are a list, this is a dict" in done.stderr
+def test_errors_are_one_line_and_exit_code_1(tool: Tool, tmp_path: Path) -> None:
+    code, out, err = tool({"annotations": [RESULT]}, "--out", str(tmp_path / "out.json"))
+    assert (code, out) == (1, "")
+    assert len(err.splitlines()) == 1
+    assert "results.json: COCO results are a list, this is a dict" in err
     assert not (tmp_path / "out.json").exists()
 
 
