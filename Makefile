@@ -1,0 +1,47 @@
+# Needs only Python 3.10+ and make; everything else goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+MINI := data/mini
+RUN := work_dirs/mini
+
+export NO_ALBUMENTATIONS_UPDATE = 1
+
+.PHONY: demo test test-fast check fmt clean
+
+demo: $(VENV)/installed
+	$(PY) tools/make_mini_data.py --out $(MINI)
+	$(PY) tools/train.py configs/picodet_lcnet_mini.py --work-dir $(RUN) --resume auto
+	$(PY) tools/test.py configs/picodet_lcnet_mini.py $(RUN)/best_*.pth --out $(RUN)/metrics.json
+	$(PY) tools/predict.py configs/picodet_lcnet_mini.py $(RUN)/best_*.pth \
+		$(MINI)/detection/val --out-dir $(RUN)/pictures
+	@echo "A trained detector: $$(ls $(RUN)/best_*.pth); its numbers: $(RUN)/metrics.json"
+	@echo "Pictures of scenes it never saw: $(RUN)/pictures"
+
+# Two processes of one thread each: torch's own threads gain nothing on tests this small.
+test: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -m "not gpu" -q
+
+test-fast: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -m "not gpu and not slow" -q
+
+check: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/codespell
+	$(MAKE) test-fast
+
+fmt: $(VENV)/installed
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+# A stamp, so that a changed dependency installs anew and an interrupted install is repeated.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --upgrade pip
+	$(PY) -m pip install -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build work_dirs
