@@ -7,10 +7,35 @@ step would destroy what was learnt.
 Shapes: B images, C channels.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from .images import read_image
+from .sources import IMAGE_SUFFIXES
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below `folder`, sorted.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"{folder}: no image there; give a folder of images")
+    return files
+
+
+def network_inputs(
+    preprocess: nn.Module, files: Sequence[Path], batch_size: int = 8
+) -> Iterator[Tensor]:
+    """Batches (B, 3, H, W) of image files, preprocessed as in evaluation."""
+    for start in range(0, len(files), batch_size):
+        batch = [torch.from_numpy(read_image(path)) for path in files[start : start + batch_size]]
+        yield preprocess({"images": batch}, False)["images"]
 
 
 class ChannelMoments:

@@ -1,0 +1,194 @@
+"""Checkpoint files: plain data and tensors, read with `weights_only=True`, written whole.
+
+A file is a dict of
+    format      FORMAT
+    model       the model part of its config as plain data, types by registered name
+    classes     class names in label order
+    state_dict  weights to evaluate with (the moving average where one is kept)
+    info        epoch, iteration, metrics, category ids: plain data
+    training    only in files one can resume from: optimiser, schedules, average, random states
+"""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from .files import near, write_binary
+
+FORMAT = "lcnet-vision/1"
+OUR_PACKAGES = ("backbone", "engine", "detection", "segmentation", "classification")
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; an older file of that name stays as it was.
+    """
+    write_binary(path, lambda stream: torch.save({"format": FORMAT, **content}, stream))
+
+
+def describe(
+    model: nn.Module, config: Mapping[str, Any], classes: Sequence[str], info: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Content of a checkpoint of `model`, whose plain config is `config`."""
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    return {
+        "model": dict(config),
+        "classes": list(classes),
+        "state_dict": weights,
+        "info": dict(info),
+    }
+
+
+def read(path: Path | str) -> dict[str, Any]:
+    """Content of a checkpoint of ours.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, would run code when unpickled, or is no checkpoint of ours.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}: not readable as a safe checkpoint (damaged, or it holds more than plain "
+            "data); convert foreign weights with tools/convert_weights.py"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: no checkpoint of this project (format {FORMAT}); convert foreign weights "
+            "with tools/convert_weights.py"
+        )
+    return content
+
+
+def build_model(config: Mapping[str, Any]) -> nn.Module:
+    """The model that a checkpoint's plain `model` entry describes.
+
+    Only classes of this project that registered themselves can be named; nothing else is called.
+
+    Raises:
+        ValueError: another type is named.
+    """
+    _check_types(config)
+    return MODELS.build(dict(config))
+
+
+def _check_types(node: Any) -> None:
+    if isinstance(node, Mapping):
+        if "type" in node:
+            cls = MODELS.module_dict.get(str(node["type"]))
+            if cls is None or cls.__module__.split(".")[0] not in OUR_PACKAGES:
+                known = [n for n, c in MODELS.module_dict.items() if _is_ours(c)]
+                raise ValueError(
+                    f"checkpoint names the model type {node['type']!r}, which is none of ours; "
+                    f"{near(str(node['type']), known)}"
+                )
+        for value in node.values():
+            _check_types(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            _check_types(value)
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.split(".")[0] in OUR_PACKAGES
+
+
+@dataclass
+class LoadReport:
+    """What became of each weight when a state dict was loaded."""
+
+    matched: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # in the model only; keep their start values
+    extra: list[str] = field(default_factory=list)  # in the file only; left out
+    reshaped: list[str] = field(default_factory=list)  # other class list; common classes taken
+    mismatched: list[str] = field(default_factory=list)  # other shape; left out
+    common_classes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.matched)} matched"]
+        for name in ("missing", "extra", "mismatched"):
+            if names := getattr(self, name):
+                lines.append(f"{len(names)} {name} ({_some(names)})")
+        if self.reshaped:
+            took = _some(self.common_classes) if self.common_classes else "none"
+            lines.append(
+                f"{len(self.reshaped)} reshaped to other classes ({_some(self.reshaped)}; "
+                f"rows taken by class name: {took})"
+            )
+        return "weights: " + ", ".join(lines)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f", ... {len(names) - 3} more" if len(names) > 3 else "")
+
+
+@torch.no_grad()
+def load_weights(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    classes: Sequence[str] = (),
+    new_classes: Sequence[str] = (),
+    class_layers: Sequence[str] = (),
+    source: str = "checkpoint",
+) -> LoadReport:
+    """Copy `weights` into `model` by name and say what happened.
+
+    Where the class lists differ, the layers under `class_layers` (one output row a class) take the
+    rows of classes known to both, by name, and keep their start values for the others.
+
+    Args:
+        model: What is filled, in place.
+        weights: State dict of the file.
+        classes: Class names of the file.
+        new_classes: Class names of the model.
+        class_layers: Name prefixes of the layers with one row a class (`model.class_layers`).
+        source: The file, for messages.
+
+    Raises:
+        ValueError: not one tensor matched.
+    """
+    report = LoadReport(common_classes=tuple(name for name in new_classes if name in classes))
+    own = model.state_dict()
+    other_classes = tuple(classes) != tuple(new_classes)
+    for name, target in own.items():
+        if name not in weights:
+            report.missing.append(name)
+        elif other_classes and name.startswith(tuple(class_layers)):
+            _copy_rows(target, weights[name], classes, new_classes)
+            report.reshaped.append(name)
+        elif weights[name].shape == target.shape:
+            target.copy_(weights[name])
+            report.matched.append(name)
+        else:
+            report.mismatched.append(name)
+    report.extra = [name for name in weights if name not in own]
+    if not report.matched:
+        raise ValueError(
+            f"{source}: not one of its {len(weights)} tensors fits the model "
+            f"(it has {_some(list(weights))}; the model wants {_some(list(own))}); "
+            "is it a checkpoint of another model?"
+        )
+    return report
+
+
+def _copy_rows(
+    target: Tensor, source: Tensor, classes: Sequence[str], new_classes: Sequence[str]
+) -> None:
+    """Copy the rows of the classes that both lists have, where the rows have one shape."""
+    if source.shape[1:] != target.shape[1:] or len(source) != len(classes):
+        return
+    for row, name in enumerate(new_classes):
+        if name in classes:
+            target[row].copy_(source[list(classes).index(name)])

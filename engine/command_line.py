@@ -1,0 +1,58 @@
+"""What every command of tools/ shares: options, and errors as one line."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+USER_ERRORS = (ValueError, OSError, FloatingPointError, KeyError, ImportError)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Argument parser with the options that all commands have."""
+    result = argparse.ArgumentParser(description=description)
+    result.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return result
+
+
+def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
+    """Add CONFIG, CHECKPOINT where wanted, and --cfg-options."""
+    result.add_argument("config", type=Path, help="config file, e.g. configs/picodet_lcnet.py")
+    if checkpoint:
+        result.add_argument("checkpoint", type=Path, help="checkpoint of this project (.pth)")
+    result.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="override config entries; a key the config lacks needs a leading +",
+    )
+
+
+def run(main: Callable[[argparse.Namespace], int | None], result: argparse.ArgumentParser) -> None:
+    """Parse, call `main`, exit 0 when done, 1 with one line on bad input, 2 on wrong usage."""
+    arguments = result.parse_args()
+    try:
+        sys.exit(main(arguments) or 0)
+    except USER_ERRORS as error:
+        if arguments.debug:
+            raise
+        sys.exit(_fail(_one_line(error)))
+    except KeyboardInterrupt as interrupt:
+        sys.exit(_fail(str(interrupt) or "interrupted"))
+
+
+def _fail(line: str) -> int:
+    sys.stderr.write(f"error: {line}\n")
+    return 1
+
+
+def _one_line(error: Exception) -> str:
+    """The message without line breaks; an OSError by what failed and on which file."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

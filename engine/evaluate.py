@@ -1,0 +1,93 @@
+"""A checkpoint against a data set."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from . import config
+from .checkpoint import read
+from .predict import describe, fill
+from .runner import start
+from .saving import bare
+from .sources import save_picture
+
+TRAINING_KEYS = (
+    "train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr",
+    "val_dataloader", "val_cfg", "val_evaluator",
+)  # fmt: skip
+
+
+def run(
+    cfg: Config,
+    checkpoint: Path,
+    *,
+    work_dir: Path,
+    launcher: str = "none",
+    options: Mapping[str, Any] | None = None,
+    dump: Path | None = None,
+    show: Path | None = None,
+) -> dict[str, float]:
+    """Metrics of the checkpoint on the test data of the config.
+
+    Args:
+        cfg: Loaded config; its data, evaluator and loop are used.
+        checkpoint: File of ours; it describes the model itself.
+        work_dir: Where the log goes.
+        launcher: none, pytorch or slurm.
+        options: Overrides that were applied to `cfg`, so that they reach the model too.
+        dump: Where the evaluator writes the predictions in its task's format.
+        show: Folder for annotated pictures.
+
+    Raises:
+        ValueError: the classes of checkpoint and data differ.
+    """
+    content = read(checkpoint)
+    classes = list(config.data_classes(cfg, "test_dataloader")["classes"])
+    if classes != content["classes"]:
+        raise ValueError(
+            f"{checkpoint} was trained on the classes {content['classes']}, the data has "
+            f"{classes}; evaluate on data with the same class list"
+        )
+    cfg.model = describe(cfg, content, checkpoint, options)
+    cfg.work_dir = str(work_dir)
+    if dump is not None:
+        cfg.test_evaluator.results_path = str(dump)
+    for key in TRAINING_KEYS:
+        cfg.pop(key, None)
+    cfg.custom_hooks = [dict(type=ShowPredictions.__name__, folder=str(show))] if show else []
+    runner = start(cfg, launcher)
+    fill(bare(runner.model), content, checkpoint)
+    return {name: float(value) for name, value in runner.test().items()}
+
+
+@HOOKS.register_module()
+class ShowPredictions(Hook):
+    """Writes every test image with its predictions drawn, as <image id>.jpg.
+
+    Args:
+        folder: Where to.
+        threshold: Lowest score drawn, 0..1.
+    """
+
+    def __init__(self, folder: str, threshold: float = 0.4) -> None:
+        self.folder = Path(folder)
+        self.threshold = threshold
+
+    def after_test_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Mapping[str, Any],
+        outputs: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Draw one batch."""
+        model = bare(runner.model)
+        for image, target, found in zip(
+            data_batch["images"], data_batch["targets"], outputs, strict=True
+        ):
+            picture = model.draw(image.numpy(), found, self.threshold)
+            save_picture(self.folder / f"{target['image_id']}.jpg", picture)

@@ -1,0 +1,47 @@
+"""Files that appear whole or not at all."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def written_whole(path: Path, suffix: str = ".part") -> Iterator[Path]:
+    """Path beside `path` to write to; renamed to `path` on success, removed on any failure."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_binary(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
+    """Write bytes, or let a function write, to a file that is on disk before it gets its name.
+
+    Raises:
+        OSError: the disk is full or not writable; an older file of that name stays as it was.
+    """
+    with written_whole(path) as aside, aside.open("wb") as stream:
+        if isinstance(content, bytes):
+            stream.write(content)
+        else:
+            content(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` as JSON, whole or not at all."""
+    write_binary(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def near(wrong: str, known: list[str]) -> str:
+    """Half a sentence that names the entries of `known` most like `wrong`."""
+    close = get_close_matches(wrong, known, n=3, cutoff=0.4) or sorted(known)[:12]
+    return f"nearest known: {', '.join(close)}" if close else "none is known"

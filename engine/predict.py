@@ -1,0 +1,117 @@
+"""A checkpoint as a ready model, and its predictions for images, paths and lists of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from . import checkpoint, config
+from .images import read_image
+from .interface import Image
+
+
+def load_model(
+    config_path: Path | str,
+    checkpoint_path: Path | str,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """The model of a checkpoint in eval mode, built as the checkpoint describes itself.
+
+    The config brings the classes in; where it disagrees with the checkpoint, that is logged and
+    the checkpoint wins. Overrides in `options` win over both.
+
+    Returns:
+        The model, its class names at `model.classes`.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is not what it should be, or not all weights fit.
+    """
+    cfg = config.load(config_path, options)
+    return restore(cfg, checkpoint_path, options)
+
+
+def restore(
+    cfg: Config, checkpoint_path: Path | str, options: Mapping[str, Any] | None = None
+) -> Any:
+    """As `load_model`, from a config that is loaded already."""
+    content = checkpoint.read(checkpoint_path)
+    model = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
+    fill(model, content, checkpoint_path)
+    return model.eval()
+
+
+def describe(
+    cfg: Config,
+    content: Mapping[str, Any],
+    source: Path | str,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The model config that a checkpoint brings, with overrides of the preprocessing applied.
+
+    Logs where `cfg` disagrees with it.
+    """
+    described = content["model"]
+    for line in disagreements(config.plain(cfg.model), described):
+        print_log(f"{source} differs from the config, and wins: {line}", "current")
+    prefix = "model.data_preprocessor."
+    for dotted, value in (options or {}).items():
+        if dotted.removeprefix("+").startswith(prefix):
+            described["data_preprocessor"][dotted.rsplit(".", 1)[-1]] = value
+    return described
+
+
+def fill(model: Any, content: Mapping[str, Any], source: Path | str) -> None:
+    """Give `model` the weights and class names of a checkpoint that describes it.
+
+    Raises:
+        ValueError: not all weights fit.
+    """
+    report = checkpoint.load_weights(model, content["state_dict"], source=str(source))
+    if report.missing or report.mismatched or report.extra:
+        raise ValueError(f"{source}: does not fit the model it describes; {report}")
+    model.classes = tuple(content["classes"])
+
+
+def disagreements(wanted: Any, found: Any, where: str = "model") -> list[str]:
+    """Lines `where: config x, checkpoint y` for every entry of two plain configs that differs."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        keys = list(wanted) + [key for key in found if key not in wanted]
+        return [
+            line
+            for key in keys
+            for line in disagreements(wanted.get(key), found.get(key), f"{where}.{key}")
+        ]
+    if wanted == found or str(wanted).rsplit(".", 1)[-1] == found:
+        return []
+    return [f"{where}: config {wanted}, checkpoint {found}"]
+
+
+@torch.inference_mode()
+def predict(model: Any, images: Image | Sequence[Image]) -> list[dict[str, Any]]:
+    """Results for RGB uint8 arrays (H, W, 3), paths, or a mix of them, one an image.
+
+    Boxes, masks and sizes are in pixels of the image given. One batch: hand in what fits memory.
+    """
+    if isinstance(images, np.ndarray | str | Path):
+        images = [images]
+    arrays = [
+        image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images
+    ]
+    for array in arrays:
+        _check_image(array)
+    batch = model.data_preprocessor(
+        {"images": [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]}
+    )
+    return model(**batch, mode="predict")
+
+
+def _check_image(array: np.ndarray) -> None:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(
+            f"image is {array.dtype} of shape {array.shape}; expected RGB uint8 (height, width, 3)"
+        )

@@ -1,0 +1,196 @@
+"""From a checked config to a run: mmengine's Runner with our defaults filled in."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size, init_dist
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from torch import distributed
+
+from . import checkpoint, config
+from .amp import CPUAmpOptimWrapper
+from .saving import SaveCheckpoint, bare, find_hook, newest
+
+
+def prepare_training(
+    cfg: Config, *, data: Path | None, work_dir: Path, seed: int | None, amp: bool, scale_lr: bool
+) -> None:
+    """Fill in what the command line decides and check the config against the data.
+
+    Raises:
+        ValueError: config and data do not fit together.
+        FileNotFoundError: the data is not there.
+    """
+    cfg.work_dir = str(work_dir)
+    if data is not None:
+        config.use_data(cfg, data)
+    if seed is not None:
+        cfg.randomness.seed = seed
+    if scale_lr:
+        cfg.auto_scale_lr.enable = True
+    if amp:
+        use_amp(cfg)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    classes = dataset.metainfo["classes"]
+    if data is not None:
+        cfg.model.num_classes = len(classes)
+    config.check(cfg, classes)
+    if len(dataset) < cfg.train_dataloader.batch_size:
+        print_log(
+            f"{len(dataset)} training images are fewer than one batch of "
+            f"{cfg.train_dataloader.batch_size}; taking {len(dataset)} a step",
+            "current",
+            logging.WARNING,
+        )
+        cfg.train_dataloader.batch_size = len(dataset)
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision: bfloat16 on processors, mmengine's wrapper on CUDA."""
+    on_gpu = torch.cuda.is_available()
+    cfg.optim_wrapper.type = "AmpOptimWrapper" if on_gpu else CPUAmpOptimWrapper.__name__
+
+
+def start(cfg: Config, launcher: str) -> Runner:
+    """Build the runner; on one processor or under torchrun / SLURM, on CPU or CUDA."""
+    cv2.setNumThreads(1)
+    cfg.launcher = launcher
+    if launcher != "none" and not torch.cuda.is_available():
+        _join_on_cpu(cfg, launcher)
+    level, cfg.log_level = cfg.get("log_level", "INFO"), "WARNING"  # not mmengine's long preface
+    runner = Runner.from_cfg(cfg)
+    if cfg.get("optim_wrapper"):
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    cfg.log_level = runner.cfg.log_level = level
+    for target in (runner.logger, *runner.logger.handlers):
+        target.setLevel(level)
+    device = next(runner.model.parameters()).device
+    runner.logger.info(
+        f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads, "
+        f"{get_world_size()} processes, seed {runner.seed}, work dir {cfg.work_dir}"
+    )
+    return runner
+
+
+def _join_on_cpu(cfg: Config, launcher: str) -> None:
+    """Join a gloo group, which mmengine would only do with a GPU for each process."""
+    if launcher == "pytorch":
+        distributed.init_process_group("gloo")
+        os.environ.setdefault("LOCAL_RANK", "0")
+    else:
+        init_dist(launcher, backend="gloo")
+    cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
+
+
+def train(runner: Runner, *, resume: Path | None, load_from: Path | None) -> None:
+    """Check the data sets, load what is to be loaded, and run to the end."""
+    _check_classes(runner)
+    _check_batch(runner)
+    if load_from is not None:
+        load_into(runner, load_from)
+    find_hook(runner, SaveCheckpoint).resume_from = resume
+    runner.train()
+
+
+def _check_classes(runner: Runner) -> None:
+    known = tuple(runner.train_dataloader.dataset.metainfo["classes"])
+    other = tuple(runner.val_dataloader.dataset.metainfo["classes"])
+    if known != other:
+        raise ValueError(
+            f"training and validation data have different classes: {list(known)} and "
+            f"{list(other)}; give both the same list in the same order"
+        )
+
+
+def _check_batch(runner: Runner) -> None:
+    """Warn where the learning rate was chosen for another number of images a step."""
+    scaling = runner.auto_scale_lr or {}
+    batch = runner.train_dataloader.batch_size * get_world_size()
+    base = scaling.get("base_batch_size", batch)
+    if base != batch and not scaling.get("enable"):
+        rate = runner.cfg.optim_wrapper.optimizer.lr
+        print_log(
+            f"learning rate {rate} is meant for {base} images a step, this run takes {batch}; "
+            f"--auto-scale-lr makes it {rate * batch / base:.4g}",
+            "current",
+            logging.WARNING,
+        )
+
+
+def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
+    """Start from the weights of `path`; logs what fitted."""
+    content = checkpoint.read(path)
+    model = bare(runner.model)
+    report = checkpoint.load_weights(
+        model,
+        content["state_dict"],
+        classes=content["classes"],
+        new_classes=runner.train_dataloader.dataset.metainfo["classes"],
+        class_layers=model.class_layers,
+        source=str(path),
+    )
+    runner.logger.info(f"{path}: {report}")
+    return report
+
+
+def resume_path(choice: str | None, work_dir: Path) -> Path | None:
+    """The file that --resume names; "auto" is the newest of the work dir, if any.
+
+    Raises:
+        FileNotFoundError: the named file does not exist.
+    """
+    if choice is None:
+        return None
+    if choice == "auto":
+        found = newest(work_dir)
+        if found is None:
+            print_log(f"nothing to resume in {work_dir}; starting anew", "current")
+        return found
+    if not Path(choice).is_file():
+        raise FileNotFoundError(f"--resume {choice}: no such checkpoint")
+    return Path(choice)
+
+
+def dry_run(runner: Runner, load_from: Path | None = None) -> dict[str, Any]:
+    """One batch through loss, optimiser, validation, metric and checkpoint; keeps no file.
+
+    Returns:
+        The losses of the training batch and the metrics of the validation batch.
+    """
+    _check_classes(runner)
+    _check_batch(runner)
+    if load_from is not None:
+        load_into(runner, load_from)
+    model = runner.model
+    runner.train_dataloader.dataset.set_epoch(0)
+    model.train()
+    losses = model.train_step(
+        next(iter(runner.train_dataloader)), optim_wrapper=runner.optim_wrapper
+    )
+    model.eval()
+    batch = next(iter(runner.val_dataloader))
+    with torch.no_grad():
+        results = model.val_step(batch)
+    count = len(batch["images"])
+    evaluator = runner.val_evaluator
+    evaluator = evaluator if hasattr(evaluator, "process") else runner.build_evaluator(evaluator)
+    evaluator.dataset_meta = runner.val_dataloader.dataset.metainfo
+    evaluator.process(data_samples=results[:count], data_batch=batch)
+    metrics = evaluator.evaluate(count)
+    path = Path(runner.work_dir) / ".dry_run.pth"
+    content = checkpoint.describe(
+        bare(model), config.plain(runner.cfg.model), evaluator.dataset_meta["classes"], {}
+    )
+    try:
+        checkpoint.save(path, content)
+        checkpoint.read(path)
+    finally:
+        path.unlink(missing_ok=True)
+    return {name: float(value.detach()) for name, value in losses.items()} | metrics

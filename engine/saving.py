@@ -1,0 +1,183 @@
+"""Checkpoints during training, and resuming from them."""
+
+import logging
+import random
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from torch import nn
+
+from . import checkpoint
+from .config import plain
+from .ema import EMA
+
+
+def find_hook(runner: Any, kind: type[Hook]) -> Any:
+    """The runner's first hook of that class, or None."""
+    return next((hook for hook in runner.hooks if isinstance(hook, kind)), None)
+
+
+def bare(model: nn.Module) -> Any:
+    """The model without its distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def newest(folder: Path) -> Path | None:
+    """The latest `epoch_N.pth` in `folder` that can be read; damaged ones are named and passed."""
+    for path in sorted(folder.glob("epoch_*.pth"), key=_epoch_of, reverse=True):
+        try:
+            checkpoint.read(path)
+        except ValueError as error:
+            print_log(f"{error}; trying the one before", "current", logging.WARNING)
+        else:
+            return path
+    return None
+
+
+def _epoch_of(path: Path) -> int:
+    number = path.stem.rsplit("_", 1)[-1]
+    return int(number) if number.isdigit() else -1
+
+
+@HOOKS.register_module()
+class SaveCheckpoint(Hook):
+    """Writes `epoch_N.pth` every few epochs and `best_<metric>_epoch_N.pth` after validation.
+
+    Both hold the moving average as their weights where one is kept; an `epoch_N.pth` also holds
+    all that resuming needs. A new file is complete before an old one goes.
+
+    Args:
+        interval: Epochs between two `epoch_N.pth`; the last epoch always gets one.
+        keep: How many `epoch_N.pth` stay.
+        best: Metric whose highest value picks the best file, or None.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, *, interval: int = 1, keep: int = 2, best: str | None = None) -> None:
+        self.interval = interval
+        self.keep = keep
+        self.best = best
+        self.resume_from: Path | None = None
+        self.best_value = float("-inf")
+
+    def before_train(self, runner: Any) -> None:
+        """Take up the state of `resume_from` where one is set."""
+        if self.resume_from is None:
+            return
+        content = checkpoint.read(self.resume_from)
+        if "training" not in content:
+            raise ValueError(
+                f"{self.resume_from}: holds no training state; resume from an epoch_N.pth, or "
+                "start from its weights with --load-from"
+            )
+        _restore(runner, content["training"])
+        for path in self._best_files(runner):
+            value = checkpoint.read(path)["info"]["metrics"][self.best]
+            self.best_value = max(self.best_value, value)
+        print_log(f"resumed {self.resume_from} after epoch {runner.epoch}", "current")
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Save the state when it is due."""
+        epoch = runner.epoch + 1
+        if epoch % self.interval and epoch != runner.max_epochs:
+            return
+        if not is_main_process():
+            return
+        content = self._content(runner, epoch)
+        folder = Path(runner.work_dir)
+        checkpoint.save(folder / f"epoch_{epoch}.pth", content)
+        for old in sorted(folder.glob("epoch_*.pth"), key=_epoch_of)[: -self.keep]:
+            old.unlink()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Save the weights when their metric is the best so far."""
+        metrics = metrics or {}
+        value = metrics.get(self.best or "")
+        if value is None or value <= self.best_value or not is_main_process():
+            return
+        self.best_value = value
+        content = self._content(runner, runner.epoch)
+        del content["training"]
+        content["info"]["metrics"] = {key: float(number) for key, number in metrics.items()}
+        path = Path(runner.work_dir) / f"{self._best_prefix()}{runner.epoch}.pth"
+        checkpoint.save(path, content)
+        for old in self._best_files(runner):
+            if old != path:
+                old.unlink()
+        print_log(f"best {self.best} so far: {value:.4f}, saved as {path}", "current")
+
+    def _best_prefix(self) -> str:
+        return f"best_{(self.best or '').replace('/', '_')}_epoch_"
+
+    def _best_files(self, runner: Any) -> list[Path]:
+        return sorted(Path(runner.work_dir).glob(f"{self._best_prefix()}*.pth"))
+
+    def _content(self, runner: Any, epoch: int) -> dict[str, Any]:
+        model = bare(runner.model)
+        ema = find_hook(runner, EMA)
+        info = {"epoch": epoch, "iteration": runner.iter}
+        raw = {name: value.clone() for name, value in model.state_dict().items()}
+        averaged = ema is not None and ema.state.steps > 0
+        with ema.applied() if averaged else nullcontext():
+            classes = runner.train_dataloader.dataset.metainfo["classes"]
+            content = checkpoint.describe(model, plain(runner.cfg.model), classes, info)
+        _check_finite(content["state_dict"], epoch)
+        content["training"] = {
+            **info,
+            "weights": raw,
+            "average": ema.state.state_dict() if ema else None,
+            "optimizer": runner.optim_wrapper.state_dict(),
+            "schedules": [schedule.state_dict() for schedule in runner.param_schedulers],
+            "random": _random_state(),
+        }
+        return content
+
+
+def _check_finite(weights: dict[str, torch.Tensor], epoch: int) -> None:
+    for name, value in weights.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise FloatingPointError(
+                f"weight {name} is not finite after epoch {epoch}; nothing was saved, the last "
+                "good checkpoint stays; lower optim_wrapper.optimizer.lr and resume from it"
+            )
+
+
+def _random_state() -> dict[str, Any]:
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "python": [version, list(numbers), gauss],
+        "numpy": [name, list(map(int, keys)), position, has_gauss, cached],
+    }
+
+
+def _restore(runner: Any, state: dict[str, Any]) -> None:
+    """Put a saved training state into the runner, its model, optimiser, schedules and hooks."""
+    model = bare(runner.model)
+    missing, unexpected = model.load_state_dict(state["weights"], strict=False)
+    if missing or unexpected:
+        raise ValueError(
+            f"the checkpoint to resume from is of another model: {len(missing)} weights missing, "
+            f"{len(unexpected)} unknown; resume with the config it was trained with"
+        )
+    if state["average"] is not None:
+        find_hook(runner, EMA).state.load_state_dict(state["average"])
+    runner.optim_wrapper.load_state_dict(state["optimizer"])
+    for schedule, saved in zip(runner.param_schedulers, state["schedules"], strict=True):
+        schedule.load_state_dict(saved)
+    runner.train_loop._epoch, runner.train_loop._iter = state["epoch"], state["iteration"]
+    torch.set_rng_state(state["random"]["torch"])
+    version, numbers, gauss = state["random"]["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, *rest = state["random"]["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002

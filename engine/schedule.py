@@ -1,0 +1,66 @@
+"""Learning-rate schedule of the Paddle recipes."""
+
+import math
+from typing import Any
+
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.registry import PARAM_SCHEDULERS
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosineLR(_ParamScheduler):
+    """Linear warm-up, then a cosine that starts when the warm-up ends; both per iteration.
+
+    With base rate r, warm-up of w iterations from factor f and a cosine that would reach zero at
+    iteration T:  r (f + (1 - f) t / w)  for t < w,  r / 2 (1 + cos(pi (t - w) / (T - w)))  after.
+
+    Args:
+        optimizer: What it drives.
+        warmup_iters: w.
+        warmup_factor: f.
+        epochs: Epochs after which the cosine is at zero; a run may stop before.
+        epoch_length: Iterations of an epoch, so T = epochs * epoch_length; the runner fills it in
+            when the config says `convert_to_iter_based=True`.
+
+    Raises:
+        ValueError: the warm-up is not shorter than the whole schedule.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        *,
+        warmup_iters: int,
+        warmup_factor: float,
+        epochs: int,
+        epoch_length: int,
+        by_epoch: bool = False,
+        last_step: int = -1,
+    ) -> None:
+        self.warmup_iters = warmup_iters
+        self.warmup_factor = warmup_factor
+        self.total_iters = epochs * epoch_length
+        if warmup_iters >= self.total_iters:
+            raise ValueError(
+                f"warmup_iters {warmup_iters} must be below the {self.total_iters} iterations of "
+                f"the schedule ({epochs} epochs of {epoch_length}); shorten the warm-up"
+            )
+        super().__init__(optimizer, "lr", by_epoch=by_epoch, last_step=last_step)
+
+    @classmethod
+    def build_iter_from_epoch(cls, *args: Any, epoch_length: int, **options: Any) -> Any:
+        """The schedule for epochs of `epoch_length` iterations (called by the runner)."""
+        options.update(by_epoch=False)
+        options.pop("end", None)  # the runner's default end; this schedule ends by itself
+        return cls(*args, epoch_length=epoch_length, **options)
+
+    def factor(self, step: int) -> float:
+        """Share of the base rate at iteration `step`."""
+        if step < self.warmup_iters:
+            return self.warmup_factor + (1 - self.warmup_factor) * step / self.warmup_iters
+        done = (step - self.warmup_iters) / (self.total_iters - self.warmup_iters)
+        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def _get_value(self) -> list[float]:
+        share = self.factor(self.last_step)
+        return [base * share for base in self.base_values]

@@ -1,0 +1,152 @@
+"""Images and videos to predict on, and what is written for them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .files import write_binary, write_json, written_whole
+from .images import read_image
+from .interface import Model, Picture
+from .progress import live_line
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
+
+
+def find_sources(sources: Sequence[str]) -> list[Path]:
+    """Image and video files that files, folders, globs and text lists of files name, in order.
+
+    Raises:
+        FileNotFoundError: one of them names nothing.
+    """
+    found: list[Path] = []
+    for source in sources:
+        files = list(_expand(Path(source)))
+        if not files:
+            raise FileNotFoundError(
+                f"{source}: no image or video there; give a file, a folder, a quoted glob or a "
+                ".txt list with one path a line"
+            )
+        found += files
+    return found
+
+
+def _expand(source: Path) -> Iterator[Path]:
+    if source.is_dir():
+        known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        yield from sorted(path for path in source.rglob("*") if path.suffix.lower() in known)
+    elif source.suffix == ".txt" and source.is_file():
+        for line in source.read_text().splitlines():
+            if line.strip():
+                yield from find_sources([str(source.parent / line.strip())])
+    elif source.is_file():
+        yield source
+    elif any(sign in source.name for sign in "*?["):
+        yield from sorted(source.parent.glob(source.name))
+
+
+def predict_files(
+    model: Model, sources: Sequence[Path], out_dir: Path | None, threshold: float
+) -> dict[str, Any]:
+    """Results of every image, and of every frame of every video, by file name.
+
+    With `out_dir`, annotated pictures and videos are written there under their names, numbered
+    where two sources share one, and all results as predictions.json.
+
+    Args:
+        model: A loaded model; its `describe` and `draw` turn results into plain data and pictures.
+        sources: Files of `find_sources`.
+        out_dir: Folder to write to, or None.
+        threshold: Lowest score kept, 0..1.
+    """
+    results: dict[str, Any] = {}
+    bar = live_line()
+    task = bar.add_task("predicting", total=len(sources), note="")
+    with bar:
+        for source in sources:
+            target = None if out_dir is None else _free_name(out_dir / source.name, results)
+            key = str(target.name if target else source)
+            if source.suffix.lower() in VIDEO_SUFFIXES:
+                results[key] = _predict_video(model, source, target, threshold)
+            else:
+                results[key] = _predict_image(model, source, target, threshold)
+            bar.update(task, advance=1)
+    if out_dir is not None:
+        write_json(out_dir / "predictions.json", results)
+    return results
+
+
+def _free_name(path: Path, taken: dict[str, Any]) -> Path:
+    number, free = 1, path
+    while free.name in taken:
+        number, free = number + 1, path.with_stem(f"{path.stem}_{number + 1}")
+    return free
+
+
+def _predict_image(
+    model: Model, source: Path, target: Path | None, threshold: float
+) -> list[dict[str, Any]]:
+    image = read_image(source)
+    found = model.predict(image)[0]
+    if target is not None:
+        save_picture(target, model.draw(image, found, threshold))
+    return model.describe(found, threshold)
+
+
+def save_picture(path: Path, picture: Picture) -> None:
+    """Write an RGB picture whole; formats that OpenCV cannot write become PNG."""
+    suffix = path.suffix.lower() if path.suffix.lower() in {".jpg", ".jpeg", ".png"} else ".png"
+    encoded = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+    write_binary(path.with_suffix(suffix), encoded)
+
+
+def _predict_video(model: Model, source: Path, target: Path | None, threshold: float) -> list[Any]:
+    capture = cv2.VideoCapture(str(source))
+    rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+
+    def frames(write: Callable[[Picture], None]) -> list[Any]:
+        results = []
+        for frame in _frames(capture):
+            found = model.predict(frame)[0]
+            write(model.draw(frame, found, threshold))
+            results.append(model.describe(found, threshold))
+        if not results:
+            raise ValueError(f"{source}: no frame of this video can be decoded; re-encode it")
+        return results
+
+    try:
+        if target is None:
+            return frames(lambda _: None)
+        return _write_video(target.with_suffix(".mp4"), rate, frames)
+    finally:
+        capture.release()
+
+
+def _frames(capture: cv2.VideoCapture) -> Iterator[Picture]:
+    while True:
+        alive, frame = capture.read()
+        if not alive:
+            return
+        picture: Picture = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        yield picture
+
+
+def _write_video(
+    path: Path, rate: float, frames: Callable[[Callable[[Picture], None]], list[Any]]
+) -> list[Any]:
+    """MP4 of the pictures that `frames` hands to its argument; whole or not at all."""
+    with written_whole(path, suffix=".mp4") as aside:
+        writer: list[cv2.VideoWriter] = []
+
+        def write(picture: Picture) -> None:
+            if not writer:
+                code = cv2.VideoWriter.fourcc(*"mp4v")
+                writer.append(cv2.VideoWriter(str(aside), code, rate, picture.shape[1::-1]))
+            writer[0].write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+        results = frames(write)
+        writer[0].release()
+    return results
