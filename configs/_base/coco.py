@@ -1,0 +1,46 @@
+"""COCO boxes: data set, published augmentation, loaders, evaluator."""
+
+from albumentations import HorizontalFlip
+from mmengine.dataset import DefaultSampler
+
+from detection.dataset import CocoDetection
+from detection.metric import CocoMetric
+from detection.transforms import RandomCropByIoU, RandomDistort
+from engine.preprocess import collate
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=True,
+    collate_fn=dict(type=collate),
+    sampler=dict(type=DefaultSampler, shuffle=True),
+    dataset=dict(
+        type=CocoDetection,
+        data_root="data/coco",
+        split="train",
+        training=True,
+        transforms=[
+            dict(type=RandomCropByIoU),
+            dict(type=HorizontalFlip, p=0.5),
+            dict(type=RandomDistort),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    collate_fn=dict(type=collate),
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    dataset=dict(type=CocoDetection, data_root="data/coco", split="val", training=False),
+)
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    collate_fn=dict(type=collate),
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    dataset=dict(type=CocoDetection, data_root="data/coco", split="val", training=False),
+)
+val_evaluator = dict(type=CocoMetric)
+test_evaluator = dict(type=CocoMetric)

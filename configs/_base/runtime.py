@@ -1,0 +1,33 @@
+"""What every run shares: hooks, logs, seed."""
+
+from mmengine.hooks import (
+    DistSamplerSeedHook,
+    IterTimerHook,
+    LoggerHook,
+    ParamSchedulerHook,
+    RuntimeInfoHook,
+)
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+
+from engine.clock import Clock
+from engine.guard import StopOnNaN
+from engine.progress import LiveProgress
+from engine.saving import SaveCheckpoint
+
+default_hooks = dict(
+    runtime_info=dict(type=RuntimeInfoHook),
+    timer=dict(type=IterTimerHook),
+    logger=dict(type=LoggerHook, interval=50),
+    param_scheduler=dict(type=ParamSchedulerHook),
+    checkpoint=dict(type=SaveCheckpoint),
+    sampler_seed=dict(type=DistSamplerSeedHook),
+)
+custom_hooks = [dict(type=Clock), dict(type=StopOnNaN), dict(type=LiveProgress)]
+
+env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=1))
+visualizer = dict(
+    type=Visualizer,
+    vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)],
+)
+log_level = "INFO"
+randomness = dict(seed=0)

@@ -1,0 +1,64 @@
+"""Boxes, names and scores drawn on a picture."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def palette(count: int) -> NDArray[np.uint8]:
+    """`count` RGB colours (count, 3), far apart in hue (steps of the golden angle), all vivid."""
+    index = np.arange(max(count, 1))
+    hue = (index * 137.508 / 2) % 180  # OpenCV counts hue in half degrees
+    value = np.where(index % 2, 255, 200)
+    hsv = np.stack([hue, np.full_like(hue, 220), value], axis=-1).astype(np.uint8)  # (count, 3)
+    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+
+
+def draw_detections(
+    image: NDArray[np.uint8], found: dict[str, Any], classes: Sequence[str], threshold: float
+) -> NDArray[np.uint8]:
+    """Copy of the RGB `image` (H, W, 3) with every box of at least `threshold`, weakest first.
+
+    Args:
+        image: The picture the boxes refer to.
+        found: `boxes` (N, 4) xyxy in pixels, `scores` (N,), `labels` (N,).
+        classes: Names by label.
+        threshold: Lowest score drawn, 0..1.
+    """
+    canvas = image.copy()
+    colours = palette(len(classes))
+    scores = found["scores"].cpu().numpy()
+    boxes, labels = found["boxes"].cpu().numpy(), found["labels"].cpu().numpy()
+    thickness = max(1, round(max(image.shape[:2]) / 400))
+    for index in np.argsort(scores, kind="stable"):
+        if scores[index] >= threshold:
+            colour = colours[labels[index]].tolist()
+            _draw_box(canvas, boxes[index], colour, thickness)
+            text = f"{classes[labels[index]]} {scores[index]:.2f}"
+            _draw_text(canvas, boxes[index], text, colour)
+    return canvas
+
+
+def _draw_box(
+    canvas: NDArray[np.uint8], box: NDArray[np.float32], colour: Sequence[int], thickness: int
+) -> None:
+    left, top, right, bottom = box.round().astype(int).tolist()
+    cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
+
+
+def _draw_text(
+    canvas: NDArray[np.uint8], box: NDArray[np.float32], text: str, colour: Sequence[int]
+) -> None:
+    """A filled label above the box, or inside where there is no room above."""
+    scale = max(0.4, max(canvas.shape[:2]) / 1600)
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    left = int(np.clip(box[0], 0, max(canvas.shape[1] - width, 0)))
+    bottom = int(box[1]) if box[1] >= height + 4 else int(max(box[1], 0)) + height + 4
+    cv2.rectangle(canvas, (left, bottom - height - 4), (left + width, bottom), colour, cv2.FILLED)
+    bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
+    ink = (0, 0, 0) if bright else (255, 255, 255)
+    where = (left, bottom - 3)
+    cv2.putText(canvas, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)

@@ -1,0 +1,30 @@
+"""Predict on images, folders, lists or videos: python tools/predict.py CONFIG CKPT SOURCE..."""
+
+import argparse
+from pathlib import Path
+
+from engine import command_line, load_model
+from engine.sources import find_sources, predict_files
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Predict, write, say where."""
+    sources = find_sources(arguments.sources)
+    model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options)
+    results = predict_files(model, sources, arguments.out_dir, arguments.score_thr)
+    if arguments.out_dir is None:
+        for name, found in results.items():
+            print(name, found)
+    else:
+        print(
+            f"{len(results)} files predicted; pictures and predictions.json in {arguments.out_dir}"
+        )
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__)
+    command_line.add_config(options, checkpoint=True)
+    options.add_argument("sources", nargs="+", help="image, folder, glob, .txt list or video")
+    options.add_argument("--out-dir", type=Path, help="where annotated pictures and JSON go")
+    options.add_argument("--score-thr", type=float, default=0.4, help="lowest score shown")
+    command_line.run(main, options)

@@ -1,0 +1,44 @@
+"""Evaluate a checkpoint: python tools/test.py CONFIG CKPT [--data DIR] [--out metrics.json]."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from engine import command_line, config, evaluate
+from engine.files import write_json
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Evaluate, print the metrics, write what was asked for."""
+    cfg = config.load(arguments.config, arguments.cfg_options)
+    config.use_data(cfg, arguments.data, arguments.split)
+    metrics = evaluate.run(
+        cfg,
+        arguments.checkpoint,
+        work_dir=arguments.work_dir or Path("work_dirs") / arguments.config.stem,
+        launcher=arguments.launcher,
+        options=arguments.cfg_options,
+        dump=arguments.dump_predictions,
+        show=arguments.show_dir,
+    )
+    table = Table("metric", "value")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    Console().print(table)
+    if arguments.out:
+        write_json(arguments.out, metrics)
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__)
+    command_line.add_config(options, checkpoint=True)
+    options.add_argument("--data", type=Path, help="folder in the task's standard layout")
+    options.add_argument("--split", help="split other than val, e.g. train2017")
+    options.add_argument("--work-dir", type=Path, help="where the log goes")
+    options.add_argument("--out", type=Path, help="metrics as JSON")
+    options.add_argument("--dump-predictions", type=Path, help="predictions in the task's format")
+    options.add_argument("--show-dir", type=Path, help="annotated pictures")
+    options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
+    command_line.run(main, options)
