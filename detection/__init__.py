@@ -1,0 +1,1 @@
+"""PicoDet: a detector for plain CPUs, its data and its metric."""
