@@ -1,0 +1,72 @@
+"""The path-aggregation neck of PicoDet's second generation (LC-PAN)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbone.layers import ConvBN, DepthwiseSeparable
+
+KERNEL = 5
+
+
+class LCPAN(nn.Module):
+    """Mixes three backbone maps up and down and adds a coarser one: all of `channels` wide.
+
+    (B, C3, H, W), (B, C4, H / 2, W / 2), (B, C5, H / 4, W / 4)
+    -> (B, channels, .., ..) at H x W, H / 2, H / 4 and H / 8 (ppdet's LCPAN).
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int) -> None:
+        super().__init__()
+        steps = len(in_channels) - 1
+        self.laterals = nn.ModuleList(ConvBN(width, channels, 1) for width in in_channels)
+        self.top_down = nn.ModuleList(_fusion(channels) for _ in range(steps))
+        self.downsamples = nn.ModuleList(_downsample(channels) for _ in range(steps))
+        self.bottom_up = nn.ModuleList(_fusion(channels) for _ in range(steps))
+        self.extra_lateral = _downsample(channels)
+        self.extra_output = _downsample(channels)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """He-normal in the fusion blocks, He-uniform elsewhere, as the original has it."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+        for module in [*self.top_down.modules(), *self.bottom_up.modules()]:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        laterals = [layer(x) for layer, x in zip(self.laterals, features, strict=True)]
+        outputs = self._aggregate_up(self._aggregate_down(laterals))
+        extra = self.extra_lateral(laterals[-1]) + self.extra_output(outputs[-1])
+        return (*outputs, extra)
+
+    def _aggregate_down(self, laterals: list[Tensor]) -> list[Tensor]:
+        """Carries coarse context into the finer maps; returns them fine to coarse."""
+        maps = [laterals[-1]]
+        for fuse, lateral in zip(self.top_down, reversed(laterals[:-1]), strict=True):
+            upsampled = F.interpolate(maps[0], scale_factor=2.0, mode="nearest")
+            maps.insert(0, fuse(torch.cat([upsampled, lateral], dim=1)))
+        return maps
+
+    def _aggregate_up(self, maps: list[Tensor]) -> list[Tensor]:
+        """Carries fine detail into the coarser maps; returns them fine to coarse."""
+        outputs = [maps[0]]
+        for shrink, fuse, coarser in zip(self.downsamples, self.bottom_up, maps[1:], strict=True):
+            outputs.append(fuse(torch.cat([shrink(outputs[-1]), coarser], dim=1)))
+        return outputs
+
+
+def _fusion(channels: int) -> nn.Sequential:
+    """Two depthwise-separable units that bring a concatenated pair back to `channels`."""
+    return nn.Sequential(
+        DepthwiseSeparable(2 * channels, 2 * channels, KERNEL),
+        DepthwiseSeparable(2 * channels, channels, KERNEL),
+    )
+
+
+def _downsample(channels: int) -> DepthwiseSeparable:
+    return DepthwiseSeparable(channels, channels, KERNEL, stride=2)
