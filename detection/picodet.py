@@ -1,0 +1,190 @@
+"""PicoDet (Yu et al. 2021, arXiv 2111.00902), second generation: `picodet_*_lcnet` of ppdet."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from detection.assigner import assign_atss, assign_task_aligned, gather_truths
+from detection.boxes import decode
+from detection.draw import draw_detections
+from detection.head import PicoHead, Predictions
+from detection.loss import PicoLoss
+from detection.neck import LCPAN
+from detection.postprocess import detect, to_image_size
+from engine.interface import Image
+from engine.predict import predict
+
+# Shapes: B images, P points over all levels, N detections, K classes.
+
+BACKBONE_STRIDES = (8, 16, 32)
+STRIDES = (*BACKBONE_STRIDES, 64)
+
+Target = dict[str, Any]  # boxes (G, 4), labels (G,), image_id, size (height, width)
+Detections = dict[str, Any]  # boxes (N, 4), scores (N,), labels (N,), image_id where known
+
+
+@MODELS.register_module()
+class PicoDet(BaseModel):
+    """One-stage detector: a backbone, the LC-PAN neck and the aligned head on strides 8 to 64.
+
+    Args:
+        backbone: Module (or its config) whose `strides` are (8, 16, 32).
+        num_classes: Classes K of the data.
+        neck_channels: Width of neck and head: 96 (XS, S), 128 (M), 160 (L).
+        tower_convs: Depthwise-separable units a level before the outputs: 2 (XS, S), 4 (M, L).
+        reg_max: Farthest side that a point can predict, in strides of its level.
+        static_epochs: Epochs assigned by ATSS; the later ones are task-aligned.
+        data_preprocessor: mmengine's (config of a) module that makes batches of samples.
+
+    `epoch` is the current training epoch; it decides which assigner the loss uses.
+    `classes` are the names by label, where a checkpoint gave them.
+
+    Raises:
+        ValueError: the backbone has other strides; in forward, the input is no multiple of 32.
+    """
+
+    size_divisor = BACKBONE_STRIDES[-1]  # so that C5 and C4 upsample to the size of the next level
+    class_layers = ("head.cls.",)  # one output row a class
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module | dict[str, Any],
+        num_classes: int,
+        neck_channels: int = 96,
+        tower_convs: int = 2,
+        reg_max: int = 7,
+        static_epochs: int = 100,
+        data_preprocessor: nn.Module | dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor)
+        trunk: Any = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
+        if tuple(trunk.strides) != BACKBONE_STRIDES:
+            raise ValueError(
+                f"PicoDet wants a backbone with out_strides={BACKBONE_STRIDES}, "
+                f"got {tuple(trunk.strides)}"
+            )
+        self.num_classes = num_classes
+        self.static_epochs = static_epochs
+        self.epoch = 0
+        self.classes: tuple[str, ...] = tuple(str(label) for label in range(num_classes))
+        self.backbone = trunk
+        self.neck = LCPAN(trunk.channels, neck_channels)
+        self.head = PicoHead(
+            num_classes=num_classes,
+            channels=neck_channels,
+            tower_convs=tower_convs,
+            reg_max=reg_max,
+            strides=STRIDES,
+        )
+        self.loss = PicoLoss()
+
+    def forward(
+        self, images: Tensor, targets: Sequence[Target] | None = None, mode: str = "tensor"
+    ) -> tuple[Tensor, Tensor] | dict[str, Tensor] | list[Detections]:
+        """Runs the network on normalised `images` (B, 3, H, W); H and W are multiples of 32.
+
+        Returns, by mode:
+            "tensor": boxes (B, P, 4) in pixels of the network input, scores (B, P, K) in 0..1.
+            "loss": the terms that sum to the objective (needs `targets`).
+            "predict": one dict an image; boxes in pixels of the image before `size` was changed
+                to the network's, where `targets` tells it, else in pixels of the network input.
+        """
+        predictions = self._run(images)
+        if mode == "tensor":
+            return _decode(predictions), predictions.scores
+        if mode == "loss" and targets is not None:
+            with torch.no_grad():
+                boxes = _decode(predictions)
+            return self._losses(predictions, boxes, targets)
+        if mode == "predict":
+            return _detect(images, _decode(predictions), predictions.scores, targets)
+        raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
+
+    def val_step(self, data: dict[str, Any]) -> list[Any]:
+        """Detections of a batch, then its losses the way mmengine's loops collect them.
+
+        One pass of the network serves both. The losses are those of this process alone.
+        """
+        batch = self.data_preprocessor(data, False)
+        images, targets = batch["images"], batch["targets"]
+        predictions = self._run(images)
+        boxes = _decode(predictions)
+        losses = self._losses(predictions, boxes, targets)
+        return [
+            *_detect(images, boxes, predictions.scores, targets),
+            BaseDataElement(loss=losses),
+        ]
+
+    def predict(self, images: Image | Sequence[Image]) -> list[Detections]:
+        """Detections of RGB uint8 arrays (H, W, 3), of paths or of one of these, in a list."""
+        return predict(self, images)
+
+    def draw(
+        self, image: NDArray[np.uint8], found: Detections, threshold: float
+    ) -> NDArray[np.uint8]:
+        """Copy of the RGB image (H, W, 3) with the detections of at least `threshold` on it."""
+        return draw_detections(image, found, self.classes, threshold)
+
+    def describe(self, found: Detections, threshold: float) -> list[dict[str, Any]]:
+        """The detections of at least `threshold` as plain data, best first."""
+        rows = zip(
+            found["scores"].tolist(), found["labels"].tolist(), found["boxes"].tolist(), strict=True
+        )
+        return [
+            {"class": self.classes[label], "label": label, "score": score, "box_xyxy": box}
+            for score, label, box in sorted(rows, reverse=True)
+            if score >= threshold
+        ]
+
+    def _run(self, images: Tensor) -> Predictions:
+        _check_size(images)
+        return self.head(self.neck(self.backbone(images)))
+
+    def _losses(
+        self, predictions: Predictions, boxes: Tensor, targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        assign = assign_atss if self.epoch < self.static_epochs else assign_task_aligned
+        with torch.no_grad():
+            assignment = assign(gather_truths(targets), predictions, boxes)
+        return self.loss(predictions, assignment)
+
+
+def _decode(predictions: Predictions) -> Tensor:
+    """Boxes (B, P, 4) in pixels of the network input."""
+    return decode(predictions.dist_logits, predictions.grid.points, predictions.grid.strides)
+
+
+def _detect(
+    images: Tensor, boxes: Tensor, scores: Tensor, targets: Sequence[Target] | None
+) -> list[Detections]:
+    """Detections of every image in pixels of the image before the resize."""
+    results: list[Detections] = []
+    for index, target in enumerate(targets or [{}] * len(images)):
+        found: Detections = detect(boxes[index], scores[index])
+        if "size" in target:
+            network_size = (images.shape[-2], images.shape[-1])
+            found["boxes"] = to_image_size(found["boxes"], network_size, target["size"])
+        if "image_id" in target:
+            found["image_id"] = target["image_id"]
+        results.append(found)
+    return results
+
+
+def _check_size(images: Tensor) -> None:
+    """ValueError unless the backbone's maps halve evenly."""
+    height, width = images.shape[-2:]
+    multiple = PicoDet.size_divisor
+    if height % multiple or width % multiple:
+        nearest = [max(1, round(side / multiple)) * multiple for side in (height, width)]
+        raise ValueError(
+            f"network input {height} x {width} (height x width) must be multiples of {multiple}; "
+            f"the nearest valid size is {nearest[0]} x {nearest[1]}"
+        )
