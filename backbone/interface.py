@@ -1,8 +1,11 @@
 """What necks and heads may rely on in a backbone."""
 
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from torch import Tensor
+
+OUTPUT_STRIDES = (8, 16, 32)
 
 
 class Backbone(Protocol):
@@ -34,3 +37,25 @@ def check_out_strides(out_strides: tuple[int, ...], known: tuple[int, ...]) -> N
         )
     for stride in out_strides:
         check_choice("out_strides entry", stride, known)
+
+
+def dilate(block_strides: Iterable[int], stem_stride: int, limit: int) -> Iterator[tuple[int, int]]:
+    """(stride, dilation) of each block, so that no map is coarser than 1 / `limit`.
+
+    A stride that would go beyond becomes 1 and doubles the dilation of the blocks behind it. Every
+    kernel then reads the samples it read before, and the finer map holds the coarser one at every
+    second position (the algorithm "à trous"; but for squeeze-excite, whose mean is over more).
+
+    Args:
+        block_strides: Strides without a limit, first block first.
+        stem_stride: Stride in front of the first block.
+        limit: The wanted output stride.
+    """
+    reached, dilation = stem_stride, 1
+    for stride in block_strides:
+        if reached * stride <= limit:
+            reached *= stride
+            yield stride, dilation
+        else:
+            yield 1, dilation
+            dilation *= stride

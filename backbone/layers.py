@@ -26,6 +26,7 @@ class ConvBN(nn.Module):
         kernel: int,
         *,
         stride: int = 1,
+        dilation: int = 1,
         groups: int = 1,
         act: type[nn.Module] | None = nn.Hardswish,
     ) -> None:
@@ -35,7 +36,8 @@ class ConvBN(nn.Module):
             out_channels,
             kernel,
             stride=stride,
-            padding=(kernel - 1) // 2,
+            padding=dilation * (kernel - 1) // 2,
+            dilation=dilation,
             groups=groups,
             bias=False,
         )
@@ -76,12 +78,19 @@ class DepthwiseSeparable(nn.Module):
         kernel: int,
         *,
         stride: int = 1,
+        dilation: int = 1,
         se: bool = False,
         act: type[nn.Module] = nn.Hardswish,
     ) -> None:
         super().__init__()
         self.depthwise = ConvBN(
-            in_channels, in_channels, kernel, stride=stride, groups=in_channels, act=act
+            in_channels,
+            in_channels,
+            kernel,
+            stride=stride,
+            dilation=dilation,
+            groups=in_channels,
+            act=act,
         )
         self.se = SqueezeExcite(in_channels) if se else nn.Identity()
         self.pointwise = ConvBN(in_channels, out_channels, 1, act=act)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .interface import check_choice, check_out_strides
+from .interface import OUTPUT_STRIDES, check_choice, check_out_strides, dilate
 from .layers import ConvBN, SqueezeExcite, init_convs, make_divisible
 
 SCALES = (0.35, 0.5, 0.75, 1.0, 1.25)
@@ -72,13 +72,22 @@ class InvertedResidual(nn.Module):
         *,
         kernel: int,
         stride: int,
+        dilation: int,
         se: bool,
         act: type[nn.Module],
     ) -> None:
         super().__init__()
         self.shortcut = stride == 1 and in_channels == out_channels
         self.expand = ConvBN(in_channels, expanded, 1, act=act)
-        self.depthwise = ConvBN(expanded, expanded, kernel, stride=stride, groups=expanded, act=act)
+        self.depthwise = ConvBN(
+            expanded,
+            expanded,
+            kernel,
+            stride=stride,
+            dilation=dilation,
+            groups=expanded,
+            act=act,
+        )
         self.se = SqueezeExcite(expanded, gate=SteepHardsigmoid) if se else nn.Identity()
         self.project = ConvBN(expanded, out_channels, 1, act=None)
 
@@ -101,6 +110,9 @@ class MobileNetV3(nn.Module):
         scale: multiplies every width, rounded to multiples of 8; one of SCALES.
         out_strides: which maps to return, ascending, out of 4, 8, 16, 32. Blocks behind the last
             map are neither built nor computed.
+        output_stride: 32, 16 or 8: blocks that would be coarser are dilated instead, with the same
+            weights. `out_strides` still names maps by their stride without this; `strides` tells
+            what they have.
 
     Raises:
         ValueError: unknown arch, scale or stride.
@@ -114,18 +126,25 @@ class MobileNetV3(nn.Module):
         arch: str = "large",
         scale: float = 1.0,
         out_strides: Sequence[int] = (8, 16, 32),
+        *,
+        output_stride: int = 32,
     ) -> None:
         super().__init__()
-        self.strides = tuple(out_strides)
         check_choice("arch", arch, tuple(BLOCKS))
         check_choice("scale", scale, SCALES)
-        check_out_strides(self.strides, STRIDES)
-        self.taps = tuple(TAPS[arch][stride] for stride in self.strides)
+        check_choice("output_stride", output_stride, OUTPUT_STRIDES)
+        check_out_strides(tuple(out_strides), STRIDES)
+        self.strides = tuple(min(stride, output_stride) for stride in out_strides)
+        self.taps = tuple(TAPS[arch][stride] for stride in out_strides)
         channels = make_divisible(STEM_CHANNELS * scale)
         self.stem = ConvBN(3, channels, 3, stride=2)
         self.blocks = nn.ModuleList()
         widths = []
-        for kernel, expanded, width, se, act, stride in BLOCKS[arch][: self.taps[-1] + 1]:
+        rows = BLOCKS[arch][: self.taps[-1] + 1]
+        steps = dilate([row[-1] for row in rows], 2, output_stride)
+        for (kernel, expanded, width, se, act, _), (stride, dilation) in zip(
+            rows, steps, strict=True
+        ):
             out = make_divisible(width * scale)
             self.blocks.append(
                 InvertedResidual(
@@ -134,6 +153,7 @@ class MobileNetV3(nn.Module):
                     out,
                     kernel=kernel,
                     stride=stride,
+                    dilation=dilation,
                     se=bool(se),
                     act=ACTIVATIONS[act],
                 )

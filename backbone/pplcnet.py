@@ -1,11 +1,11 @@
 """PP-LCNet (Cui et al. 2021, arXiv 2109.15099), the CPU backbone of all three tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .interface import check_choice, check_out_strides
+from .interface import OUTPUT_STRIDES, check_choice, check_out_strides, dilate
 from .layers import ConvBN, DepthwiseSeparable, init_convs, make_divisible
 
 SCALES = (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
@@ -44,6 +44,9 @@ class PPLCNet(nn.Module):
         scale: multiplies every width, rounded to multiples of 8; one of SCALES.
         out_strides: which maps to return, ascending, out of 2, 4, 8, 16, 32. Stages coarser than
             the last one are neither built nor computed.
+        output_stride: 32, 16 or 8: stages that would be coarser are dilated instead, with the same
+            weights. `out_strides` still names stages by their stride without this; `strides` tells
+            what the maps have.
         act: activation after every batch-norm, a key of ACTIVATIONS.
         se: 13 zeros and ones, in which blocks a squeeze-excite stands; None: the last two.
         large_kernel: 13 zeros and ones, which blocks are 5 x 5 instead of 3 x 3; None: the last
@@ -61,25 +64,29 @@ class PPLCNet(nn.Module):
         scale: float = 1.0,
         out_strides: Sequence[int] = (8, 16, 32),
         *,
+        output_stride: int = 32,
         act: str = "hardswish",
         se: Sequence[int] | None = None,
         large_kernel: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.strides = tuple(out_strides)
+        self.out_strides = tuple(out_strides)
         check_choice("scale", scale, SCALES)
+        check_choice("output_stride", output_stride, OUTPUT_STRIDES)
         check_choice("act", act, tuple(ACTIVATIONS))
-        check_out_strides(self.strides, tuple(STAGES))
+        check_out_strides(self.out_strides, tuple(STAGES))
+        self.strides = tuple(min(stride, output_stride) for stride in self.out_strides)
         table = _apply_switches(se, large_kernel)
         channels = make_divisible(STEM_CHANNELS * scale)
         self.stem = ConvBN(3, channels, 3, stride=2, act=ACTIVATIONS[act])
         self.stages = nn.ModuleList()
+        steps = dilate([row[2] for rows in table.values() for row in rows], 2, output_stride)
         widths = {}
         for stage_stride, rows in table.items():
-            if stage_stride <= self.strides[-1]:
-                self.stages.append(_stage(channels, rows, scale, ACTIVATIONS[act]))
+            if stage_stride <= self.out_strides[-1]:
+                self.stages.append(_stage(channels, rows, scale, ACTIVATIONS[act], steps))
                 channels = widths[stage_stride] = make_divisible(rows[-1][1] * scale)
-        self.channels = tuple(widths[stride] for stride in self.strides)
+        self.channels = tuple(widths[stride] for stride in self.out_strides)
         init_convs(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -88,18 +95,26 @@ class PPLCNet(nn.Module):
         x = self.stem(images)  # (B, 16 * scale, H / 2, W / 2)
         for stride, stage in zip(STAGES, self.stages, strict=False):
             x = stage(x)
-            if stride in self.strides:
+            if stride in self.out_strides:
                 maps.append(x)
         return tuple(maps)
 
 
-def _stage(in_channels: int, rows: list[Row], scale: float, act: type[nn.Module]) -> nn.Sequential:
+def _stage(
+    in_channels: int,
+    rows: list[Row],
+    scale: float,
+    act: type[nn.Module],
+    steps: Iterator[tuple[int, int]],
+) -> nn.Sequential:
     """The blocks of one stage: (B, in_channels, H, W) -> (B, width of the last row, ...)."""
     blocks = nn.Sequential()
-    for kernel, width, stride, se in rows:
+    for (kernel, width, _, se), (stride, dilation) in zip(rows, steps, strict=False):
         out = make_divisible(width * scale)
         blocks.append(
-            DepthwiseSeparable(in_channels, out, kernel, stride=stride, se=bool(se), act=act)
+            DepthwiseSeparable(
+                in_channels, out, kernel, stride=stride, dilation=dilation, se=bool(se), act=act
+            )
         )
         in_channels = out
     return blocks

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import backbone
+from backbone.layers import SqueezeExcite
 
 STRIDES = (4, 8, 16, 32)
 
@@ -71,6 +72,36 @@ def test_fewer_strides_give_the_same_maps_without_idle_parameters(cls: type[nn.M
     assert torch.equal(only, whole(images)[1])
     only.sum().backward()
     assert all(parameter.grad is not None for parameter in part.parameters())
+
+
+def without_gates(model: nn.Module) -> nn.Module:
+    """The model in eval mode without squeeze-excites, whose mean depends on the size of the map."""
+    for part in model.modules():
+        if isinstance(part, SqueezeExcite):
+            part.forward = lambda x: x
+    return model.eval()
+
+
+@pytest.mark.parametrize("side", [64, 75])
+@pytest.mark.parametrize("output_stride", [16, 8])
+def test_a_dilated_map_holds_the_strided_one(
+    cls: type[nn.Module], output_stride: int, side: int
+) -> None:
+    strided = without_gates(cls(scale=0.5, out_strides=STRIDES))
+    dilated = without_gates(cls(scale=0.5, out_strides=STRIDES, output_stride=output_stride))
+    dilated.load_state_dict(strided.state_dict())
+    assert dilated.strides == tuple(min(stride, output_stride) for stride in STRIDES)
+    assert dilated.channels == strided.channels
+    images = torch.randn(1, 3, side, side)
+    for coarse, fine, stride in zip(strided(images), dilated(images), STRIDES, strict=True):
+        step = max(stride // output_stride, 1)
+        torch.testing.assert_close(fine[..., ::step, ::step], coarse, rtol=1e-4, atol=1e-4)
+        assert fine.shape[-1] == ceil(side / min(stride, output_stride))
+
+
+def test_unknown_output_stride_names_the_known_ones(cls: type[nn.Module]) -> None:
+    with pytest.raises(ValueError, match="output_stride=4 is unknown; known: 8, 16, 32"):
+        cls(output_stride=4)
 
 
 def test_every_convolution_starts_at_kaiming_scale(cls: type[nn.Module]) -> None:
