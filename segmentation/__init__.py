@@ -1,0 +1,1 @@
+"""DeepLabV3+: a semantic segmenter for plain CPUs, its data and its metric."""

@@ -1,0 +1,213 @@
+"""DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611) as PaddleSeg computes it, on a light trunk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from backbone.layers import init_convs
+from engine.interface import Image
+from engine.predict import predict
+from segmentation.aspp import ASPP, BiasedConvBN, SeparableConv
+from segmentation.draw import areas, draw_mask
+from segmentation.inference import Inference, resize
+from segmentation.loss import SegmentationLoss
+
+# Shapes: B images of H x W, K classes, C channels, h x w the size of a feature map.
+
+LOW_STRIDE = 4
+LOW_CHANNELS = 48
+CHANNELS = 256
+DROPOUT = 0.1
+
+Target = dict[str, Any]  # mask (H, W) int64, image_id, size (height, width)
+Segmentation = dict[str, Any]  # mask (H, W) uint8, image_id where known
+
+
+class Decoder(nn.Module):
+    """Deep map brought to the size of the fine one, both mixed, one logit a class.
+
+    deep (B, C, h, w), low (B, C', 4h, 4w or so) -> logits (B, K, size of `low`).
+    """
+
+    def __init__(self, low_channels: int, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.low = BiasedConvBN(low_channels, LOW_CHANNELS, 1)
+        self.mix = nn.Sequential(
+            SeparableConv(channels + LOW_CHANNELS, channels), SeparableConv(channels, channels)
+        )
+        self.classify = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(self, deep: Tensor, low: Tensor) -> Tensor:
+        low = self.low(low)
+        deep = resize(deep, (low.shape[-2], low.shape[-1]))
+        return self.classify(self.mix(torch.cat([deep, low], dim=1)))
+
+
+@MODELS.register_module()
+class DeepLabV3Plus(BaseModel):
+    """Semantic segmenter: a backbone, ASPP on its last map, a decoder with its stride-4 map.
+
+    Images may have any size.
+
+    Args:
+        backbone: Module (or its config) with `out_strides=(4, 32)`; its `output_stride` is the
+            stride that ASPP works at.
+        num_classes: Classes K of the data, 2 to 255.
+        aspp_rates: Dilations of ASPP, the first one 1. Published for ResNets: (1, 12, 24, 36) at
+            output stride 8; nobody published those for stride 32, these are the code's default.
+        loss: SegmentationLoss or its config; None is plain cross-entropy.
+        inference: Inference or its config; None is the whole image once.
+        data_preprocessor: mmengine's (config of a) module that makes batches of samples.
+
+    `classes` are the names by label, where a checkpoint gave them.
+
+    Raises:
+        ValueError: the backbone has no map of stride 4, or class count, rates and class weights
+            do not fit together.
+    """
+
+    size_divisor = 1
+    class_layers = ("decoder.classify.",)  # one output row a class
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module | dict[str, Any],
+        num_classes: int,
+        aspp_rates: Sequence[int] = (1, 6, 12, 18),
+        loss: nn.Module | dict[str, Any] | None = None,
+        inference: Inference | dict[str, Any] | None = None,
+        data_preprocessor: nn.Module | dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor)
+        trunk: Any = _built(backbone)
+        self.loss: Any = _built(loss) or SegmentationLoss()
+        self.inference: Any = _built(inference) or Inference()
+        _check(trunk.strides, num_classes, aspp_rates, self.loss.class_weights)
+        self.num_classes = num_classes
+        self.epoch = 0
+        self.classes: tuple[str, ...] = tuple(str(label) for label in range(num_classes))
+        self.low_index = trunk.strides.index(LOW_STRIDE)
+        self.aspp = ASPP(trunk.channels[-1], CHANNELS, aspp_rates, DROPOUT)
+        self.decoder = Decoder(trunk.channels[self.low_index], CHANNELS, num_classes)
+        init_convs(self)
+        self.backbone = trunk  # after the others got their start values
+
+    def forward(
+        self, images: Tensor, targets: Sequence[Target] | None = None, mode: str = "tensor"
+    ) -> Tensor | dict[str, Tensor] | list[Segmentation]:
+        """Runs the network on normalised `images` (B, 3, H, W).
+
+        Returns, by mode:
+            "tensor": logits (B, K, H, W).
+            "loss": the terms that sum to the objective (needs `targets`, masks of H x W).
+            "predict": one dict an image with its `mask` (H, W) uint8, at the `size` that the image
+                had before preprocessing where `targets` tells it.
+        """
+        if mode == "tensor":
+            return self._logits(images)
+        if mode == "loss" and targets is not None:
+            masks = torch.stack([target["mask"] for target in targets])  # (B, H, W)
+            return self.loss(self._logits(images), masks)
+        if mode == "predict":
+            return [
+                _segmentation(scores, target)
+                for scores, target in self._scores(images, targets or [{}] * len(images))
+            ]
+        raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
+
+    def val_step(self, data: dict[str, Any]) -> list[Any]:
+        """Masks of a batch, then its losses the way mmengine's loops collect them.
+
+        One pass of the network serves both. The losses are the mean over images, of this process.
+        """
+        batch = self.data_preprocessor(data, False)
+        results: list[Any] = []
+        losses = []
+        for scores, target in self._scores(batch["images"], batch["targets"]):
+            results.append(_segmentation(scores, target))
+            losses.append(self.loss(scores, target["mask"][None]))
+        means = {key: torch.stack([loss[key] for loss in losses]).mean() for key in losses[0]}
+        return [*results, BaseDataElement(loss=means)]
+
+    def predict(self, images: Image | Sequence[Image]) -> list[Segmentation]:
+        """Masks of RGB uint8 arrays (H, W, 3), of paths or of one of these, in a list.
+
+        One at a time, so that the padding of a batch cannot change a result.
+        """
+        if isinstance(images, np.ndarray | str | Path):
+            images = [images]
+        return [predict(self, image)[0] for image in images]
+
+    def draw(
+        self,
+        image: NDArray[np.uint8],
+        found: Segmentation,
+        threshold: float,  # noqa: ARG002  # every pixel has a class
+    ) -> NDArray[np.uint8]:
+        """The RGB image (H, W, 3) under the mask's colours, a legend beside it."""
+        return draw_mask(image, found["mask"].cpu().numpy(), self.classes)
+
+    def describe(
+        self,
+        found: Segmentation,
+        threshold: float,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
+        """Pixels and share of the image of every class found, largest first."""
+        return areas(found["mask"].cpu().numpy(), self.classes)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, K, H, W)."""
+        maps = self.backbone(images)
+        logits = self.decoder(self.aspp(maps[-1]), maps[self.low_index])  # (B, K, H / 4, W / 4)
+        return resize(logits, (images.shape[-2], images.shape[-1]))
+
+    def _scores(self, images: Tensor, targets: Sequence[Target]) -> list[tuple[Tensor, Target]]:
+        """Scores (1, K, h, w) of every image at the size before preprocessing, and its target."""
+        scores = self.inference(self._logits, images)  # (B, K, H, W)
+        height, width = images.shape[-2:]
+        pairs = []
+        for index, target in enumerate(targets):
+            bottom, right = target.get("content", (height, width))  # below and right is padding
+            own = scores[index : index + 1, :, :bottom, :right]
+            pairs.append((resize(own, target.get("size", (bottom, right))), target))
+        return pairs
+
+
+def _built(part: object) -> Any:
+    return MODELS.build(part) if isinstance(part, dict) else part
+
+
+def _segmentation(scores: Tensor, target: Target) -> Segmentation:
+    """The class of every pixel, of scores (1, K, H, W)."""
+    found: Segmentation = {"mask": scores[0].argmax(dim=0).to(torch.uint8)}
+    if "image_id" in target:
+        found["image_id"] = target["image_id"]
+    return found
+
+
+def _check(
+    strides: Sequence[int], num_classes: int, rates: Sequence[int], class_weights: Tensor | None
+) -> None:
+    """ValueError where what the model is built from does not fit together."""
+    if LOW_STRIDE not in strides or len(strides) < 2:
+        raise ValueError(
+            f"DeepLabV3Plus wants a backbone with out_strides=(4, 32), got {tuple(strides)}"
+        )
+    if not 2 <= num_classes <= 255:
+        raise ValueError(f"num_classes is {num_classes}; masks of 8 bits hold 2 to 255 classes")
+    if not rates or rates[0] != 1:
+        raise ValueError(f"aspp_rates {tuple(rates)} must begin with 1, such as (1, 6, 12, 18)")
+    if class_weights is not None and len(class_weights) != num_classes:
+        raise ValueError(
+            f"loss.class_weights has {len(class_weights)} entries for {num_classes} classes; "
+            "give one a class, in label order"
+        )

@@ -1,0 +1,39 @@
+"""Names that PaddleSeg's DeepLabV3P has for its weights -> ours."""
+
+import re
+
+from backbone.weights import Arrays, State, fill_norms, rename, trunk_name
+
+# Structured names -> ours, applied in this order.
+LAYER_NAMES = (
+    (r"^head\.aspp\.aspp_blocks\.", "aspp.branches."),
+    (r"^head\.aspp\.global_avg_pool\.1\.", "aspp.pool."),
+    (r"^head\.aspp\.conv_bn_relu\.", "aspp.project."),
+    (r"^head\.decoder\.conv_bn_relu1\.", "decoder.low."),
+    (r"^head\.decoder\.conv_bn_relu2\.", "decoder.mix.0."),
+    (r"^head\.decoder\.conv_bn_relu3\.", "decoder.mix.1."),
+    (r"^head\.decoder\.conv\.", "decoder.classify."),
+    (r"\.depthwise_conv\.", ".depthwise."),
+    (r"\.piontwise_conv\.", ".pointwise."),  # spelt so there
+    (r"\._conv\.", ".conv."),
+    (r"\._batch_norm\.", ".norm."),
+    (r"\._mean$", ".running_mean"),
+    (r"\._variance$", ".running_var"),
+)
+
+
+def deeplab_name(name: str) -> str:
+    """Our name of a weight that PaddleSeg's DeepLabV3P calls `name`.
+
+    `head.aspp.aspp_blocks.1.depthwise_conv._conv.weight` -> `aspp.branches.1.depthwise.conv.weight`
+    """
+    if name.startswith("backbone."):
+        return "backbone." + trunk_name(name.removeprefix("backbone."))
+    for pattern, replacement in LAYER_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def deeplab_state(arrays: Arrays) -> State:
+    """State dict of a DeepLabV3Plus from the arrays of a PaddleSeg file."""
+    return fill_norms(rename(arrays, deeplab_name))
