@@ -57,6 +57,7 @@ class CocoMetric(BaseMetric):
     """
 
     default_prefix = "coco"
+    keys = tuple(f"coco/{name}" for name in NUMBERS)  # what a config may pick the best file by
 
     def __init__(
         self,

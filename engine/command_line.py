@@ -34,7 +34,10 @@ def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
 
 def run(main: Callable[[argparse.Namespace], int | None], result: argparse.ArgumentParser) -> None:
     """Parse, call `main`, exit 0 when done, 1 with one line on bad input, 2 on wrong usage."""
-    arguments = result.parse_args()
+    try:
+        arguments = result.parse_args()
+    except ValueError:  # mmengine's DictAction splits without a look
+        result.error("--cfg-options takes KEY=VALUE pairs")
     try:
         sys.exit(main(arguments) or 0)
     except USER_ERRORS as error:
@@ -51,8 +54,14 @@ def _fail(line: str) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    """The message without line breaks; an OSError by what failed and on which file."""
+    """The message without line breaks; an OSError by what failed and on which file.
+
+    Of an error in a loader worker, whose message is a traceback, the last line.
+    """
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    message = str(error).strip()
+    if message.startswith("Caught ") and "Original Traceback" in message:
+        message = message.splitlines()[-1].split(": ", 1)[-1]
+    return " ".join(message.split()) or type(error).__name__

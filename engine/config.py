@@ -1,6 +1,8 @@
 """Configs that fail early: strict loading, overrides, and cross-checks before anything runs."""
 
 import inspect
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,10 @@ BUILDER_KEYS = {"type", "convert_to_iter_based", "constructor", "paramwise_cfg",
 LOADER_KEYS = {"dataset", "sampler", "collate_fn", "batch_sampler", "num_batch_per_epoch"}
 RUNNER_KEYS = {"compile", "sync_bn", "find_unused_parameters", "model_wrapper_cfg"}
 RUNNER_KEYS |= {"activation_checkpointing"}
+# What mmengine raises on a file that is no config.
+LOAD_ERRORS = (ImportError, AttributeError, SyntaxError, NameError, TypeError, OSError)
+# mmengine would read these files its own way, which runs code in them.
+UNSAFE_KEYS = {"load_from": "--load-from", "resume": "--resume"}
 
 
 def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
@@ -61,7 +67,7 @@ def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
         config = _without_imports(config)
         apply_overrides(config, options or {})
         check_keys(config)  # builds the lazy imports, so a misspelled class shows here
-    except (ImportError, AttributeError, SyntaxError, NameError, TypeError) as error:
+    except LOAD_ERRORS as error:
         raise ValueError(f"{path}: not a valid config: {_explain_import(error)}") from error
     return config
 
@@ -75,11 +81,12 @@ def _without_imports(config: Config) -> Config:
 
 def _explain_import(error: Exception) -> str:
     """The error, with the nearest names where a class was misspelled."""
-    cause = error.__cause__ or error
-    name, module = getattr(cause, "name", None), getattr(cause, "obj", None)
-    if isinstance(cause, AttributeError) and name and module is not None:
-        return f"{cause}; {near(name, [key for key in dir(module) if key[0].isupper()])}"
-    return " ".join(str(error).split())
+    message = " ".join(str(error).split())
+    wrong = re.match(r"Failed to import (\w+) from ([\w.]+) in ", message)  # mmengine's words
+    module = sys.modules.get(wrong[2]) if wrong else None
+    if wrong is None or module is None:
+        return message
+    return f"{message}; {near(wrong[1], [key for key in dir(module) if key[0].isupper()])}"
 
 
 def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
@@ -89,7 +96,8 @@ def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
     class never leak into another.
 
     Raises:
-        ValueError: unknown key, with the nearest known ones.
+        ValueError: unknown key, with the nearest known ones, or a value of another kind than the
+            config's.
     """
     for dotted, value in options.items():
         key = dotted.removeprefix("+")
@@ -97,6 +105,8 @@ def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
         _check_path(config, parts, may_add=dotted.startswith("+"))
         if parts[-1] == "type":
             _swap_class(_node(config, parts[:-1]), value)
+        else:
+            _check_kind(key, _get(config, parts), value)
         config.merge_from_dict({key: value})
 
 
@@ -110,6 +120,29 @@ def _swap_class(node: ConfigDict, name: str) -> None:
     accepted = parameters(new)
     for key in [key for key in node if key != "type" and accepted and key not in accepted]:
         node.pop(key)
+
+
+def _get(config: Config, parts: Sequence[str]) -> Any:
+    """What stands at that place, or None."""
+    node = _node(config, parts[:-1])
+    return node.get(parts[-1]) if isinstance(node, dict | Config) else _node(node, parts[-1:])
+
+
+def _check_kind(key: str, old: Any, new: Any) -> None:
+    """Raise ValueError where an override puts a word for a number, or one value for several."""
+    if old is None or new is None:
+        return
+    kinds: dict[str, tuple[type, ...]] = {
+        "true or false": (bool,),
+        "a number": (int, float),
+        "several values, e.g. 320,320,": (list, tuple),
+        "a part with keys of its own": (dict,),
+    }
+    for wanted, types in kinds.items():
+        if isinstance(old, types):
+            if not isinstance(new, types) or (isinstance(new, bool) and bool not in types):
+                raise ValueError(f"--cfg-options {key}={new}: it is {old} now; give {wanted}")
+            return
 
 
 def _node(config: Any, parts: Sequence[str]) -> Any:
@@ -184,6 +217,8 @@ def check_keys(config: Config) -> None:
     """
     runner = set(inspect.signature(Runner.__init__).parameters) | RUNNER_KEYS
     for key in config:
+        if key in UNSAFE_KEYS:
+            raise ValueError(f"config key {key!r} is not read; pass {UNSAFE_KEYS[key]} instead")
         if key not in runner:
             raise ValueError(f"config key {key!r} is unknown; {near(key, sorted(runner))}")
         if key.endswith("_dataloader") and config[key]:
@@ -226,12 +261,26 @@ def _check_node(where: str, node: ConfigDict) -> None:
             )
 
 
+def require(config: Config, names: Sequence[str], command: str) -> None:
+    """Check that the config has the parts that a command needs.
+
+    Raises:
+        ValueError: one is missing, as in the files of configs/_base.
+    """
+    missing = [name for name in names if not config.get(name)]
+    if missing:
+        raise ValueError(
+            f"{config.filename}: has no {', '.join(missing)}, which {command} needs; "
+            "take one of configs/*.py"
+        )
+
+
 def use_data(config: Config, data: Path | None, split: str | None = None) -> None:
     """Point all loaders at the folder `data` and the test loader at `split`, where given."""
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if data is not None and config.get(name):
             config[name].dataset.data_root = str(data)
-    if split is not None:
+    if split is not None and config.get("test_dataloader"):
         config.test_dataloader.dataset.split = split
 
 
@@ -296,7 +345,7 @@ def plain(node: Any) -> Any:
         ValueError: it holds something that is neither a class nor plain data.
     """
     if isinstance(node, dict | Config):
-        return {key: plain(node[key]) for key in node}
+        return {key: _type_name(node[key]) if key == "type" else plain(node[key]) for key in node}
     if isinstance(node, list | tuple):
         return [plain(item) for item in node]
     if inspect.isclass(node):
@@ -304,3 +353,9 @@ def plain(node: Any) -> Any:
     if node is None or isinstance(node, str | int | float | bool):
         return node
     raise ValueError(f"{node!r} in a model config is no plain data")
+
+
+def _type_name(name: Any) -> str:
+    """Registered name of a class, given itself, its name or, as in dumped configs, its path."""
+    cls = resolve(name)
+    return str(name) if cls is None else cls.__name__

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO
 
+Buffer = bytes | memoryview
+
 
 @contextmanager
 def written_whole(path: Path, suffix: str = ".part") -> Iterator[Path]:
@@ -21,19 +23,23 @@ def written_whole(path: Path, suffix: str = ".part") -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def write_binary(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
+def write_binary(path: Path, content: Buffer | Callable[[BinaryIO], None]) -> None:
     """Write bytes, or let a function write, to a file that is on disk before it gets its name.
 
     Raises:
         OSError: the disk is full or not writable; an older file of that name stays as it was.
     """
-    with written_whole(path) as aside, aside.open("wb") as stream:
-        if isinstance(content, bytes):
-            stream.write(content)
-        else:
-            content(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with written_whole(path) as aside, aside.open("wb") as stream:
+            if callable(content):
+                content(stream)
+            else:
+                stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which file
+        raise
 
 
 def write_json(path: Path, content: object) -> None:

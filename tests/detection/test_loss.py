@@ -1,0 +1,194 @@
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from detection.assigner import Assignment, assign_atss, assign_task_aligned, gather_truths
+from detection.head import Predictions
+from detection.loss import PicoLoss, distribution_focal_loss, varifocal_loss
+from detection.points import make_grid
+
+CPU = torch.device("cpu")
+NOTHING = torch.empty(0, dtype=torch.long)
+
+
+def one_point() -> Predictions:
+    """One point (32, 32) of stride 64 and two classes with probabilities 0.5 and 0.2."""
+    return Predictions(
+        torch.tensor([[[0.5, 0.2]]]), torch.zeros(1, 1, 32), make_grid([(1, 1)], (64,), CPU)
+    )
+
+
+def test_varifocal_loss_by_hand() -> None:
+    """Positive p 0.5, q 0.8: 0.8 x ln 2. Negative p 0.2: 0.75 x 0.04 x -ln 0.8."""
+    loss = varifocal_loss(torch.tensor([0.5, 0.2]), torch.tensor([0]), torch.tensor([0.8]))
+    assert loss.item() == pytest.approx(0.8 * math.log(2) - 0.75 * 0.04 * math.log(0.8))
+
+
+def test_distribution_focal_loss_by_hand() -> None:
+    """Even bins: ln 8 wherever the target lies. Bin 2 e times as likely: at 2.25 it has 3/4."""
+    logits = torch.zeros(2, 8)
+    logits[1, 2] = 1.0
+    loss = distribution_focal_loss(logits, torch.tensor([5.5, 2.25]))
+    assert loss.tolist() == pytest.approx([math.log(8), math.log(7 + math.e) - 0.75])
+
+
+def test_the_three_terms_by_hand() -> None:
+    """Even bins mean 3.5 strides = 224 px: the box is (-192, -192, 256, 256) = 448 squared.
+
+    The object (0, 0, 64, 64) within it has IoU 1/49 and no wasted hull. Score target 0.5, so the
+    sum 0.5 counts as 1: vfl 0.5 ln 2 - 0.03 ln 0.8, dfl 0.5 x 0.5 x ln 8, giou 2.5 x 0.5 x 48/49.
+    """
+    assignment = Assignment(
+        torch.tensor([0]),
+        torch.tensor([[0.0, 0.0, 64.0, 64.0]]),
+        torch.tensor([0]),
+        torch.tensor([0.5]),
+    )
+    losses = PicoLoss()(one_point(), assignment)
+    assert losses["loss_vfl"].item() == pytest.approx(0.5 * math.log(2) - 0.03 * math.log(0.8))
+    assert losses["loss_dfl"].item() == pytest.approx(0.25 * math.log(8))
+    assert losses["loss_giou"].item() == pytest.approx(1.25 * 48 / 49)
+
+
+def test_terms_are_divided_by_the_sum_of_targets() -> None:
+    """Two points of target 0.9: the sum is 1.8 and dfl their mean, 0.5 x ln 8."""
+    predictions = Predictions(
+        torch.full((2, 1, 1), 0.5), torch.zeros(2, 1, 32), make_grid([(1, 1)], (64,), CPU)
+    )
+    boxes = torch.tensor([[0.0, 0.0, 64.0, 64.0]]).expand(2, 4)
+    assignment = Assignment(torch.arange(2), boxes, torch.zeros(2).long(), torch.full((2,), 0.9))
+    loss = PicoLoss()(predictions, assignment)["loss_dfl"]
+    assert loss.item() == pytest.approx(0.5 * math.log(8))
+
+
+def test_weights_multiply_their_terms() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 64.0, 64.0]])
+    assignment = Assignment(torch.tensor([0]), boxes, torch.tensor([1]), torch.tensor([0.5]))
+    usual = PicoLoss()(one_point(), assignment)
+    other = PicoLoss(vfl_weight=2.0, dfl_weight=0.25, giou_weight=5.0)(one_point(), assignment)
+    ratios = [(other[key] / usual[key]).item() for key in ("loss_vfl", "loss_dfl", "loss_giou")]
+    assert ratios == pytest.approx([2, 0.5, 2])
+
+
+def test_without_objects_only_negatives_count() -> None:
+    """0.75 x (0.25 ln 2 - 0.04 ln 0.8); the slopes of the boxes are zero, not missing."""
+    predictions = one_point()
+    predictions.scores.requires_grad_()
+    predictions.dist_logits.requires_grad_()
+    assignment = Assignment(NOTHING, torch.empty(0, 4), NOTHING, torch.empty(0))
+    losses = PicoLoss()(predictions, assignment)
+    negatives = 0.75 * (0.25 * math.log(2) - 0.04 * math.log(0.8))
+    assert losses["loss_vfl"].item() == pytest.approx(negatives)
+    assert losses["loss_dfl"].item() == losses["loss_giou"].item() == 0
+    sum(losses.values()).backward()
+    assert predictions.dist_logits.grad is not None
+    assert predictions.dist_logits.grad.abs().max().item() == 0
+    assert predictions.scores.grad is not None
+    assert (predictions.scores.grad > 0).all()
+
+
+def test_a_positive_with_target_zero_is_a_negative() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 64.0, 64.0]])
+    zero = Assignment(torch.tensor([0]), boxes, torch.tensor([0]), torch.tensor([0.0]))
+    none = Assignment(NOTHING, torch.empty(0, 4), NOTHING, torch.empty(0))
+    found, wanted = PicoLoss()(one_point(), zero), PicoLoss()(one_point(), none)
+    assert {k: v.item() for k, v in found.items()} == {k: v.item() for k, v in wanted.items()}
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1.0])
+def test_certain_scores_keep_loss_and_slope_finite(extreme: float) -> None:
+    scores = torch.full((4,), extreme, requires_grad=True)
+    loss = varifocal_loss(scores, torch.tensor([1]), torch.tensor([0.7]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert scores.grad is not None
+    assert torch.isfinite(scores.grad).all()
+
+
+def test_loss_is_float32_under_autocast() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 64.0, 64.0]])
+    assignment = Assignment(torch.tensor([0]), boxes, torch.tensor([1]), torch.tensor([0.5]))
+    predictions = one_point()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = PicoLoss()(
+            predictions._replace(dist_logits=predictions.dist_logits.bfloat16()), assignment
+        )
+    for key, value in PicoLoss()(predictions, assignment).items():
+        assert rounded[key].dtype == torch.float32
+        assert rounded[key].item() == value.item()
+
+
+RANK = """
+import sys, torch
+from torch import distributed
+from detection.loss import PicoLoss
+rank = int(sys.argv[1])
+distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+loss = PicoLoss()
+total = loss._total_score(torch.tensor([4.0, 3.0]) if rank else torch.empty(0))
+small = loss._total_score(torch.tensor([0.5]))
+alone = loss.eval()._total_score(torch.tensor([4.0, 3.0]) if rank else torch.empty(0))
+print(total.item(), small.item(), alone.item())
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_processes_share_the_mean_of_their_sums(tmp_path: Path) -> None:
+    """Sums 0 and 7 have the mean 3.5; two of 0.5 count as 1; validation keeps its own."""
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    found = [[float(word) for word in rank.communicate()[0].split()] for rank in ranks]
+    assert found == [[3.5, 1.0, 1.0], [3.5, 1.0, 7.0]]
+
+
+@pytest.mark.golden
+def test_varifocal_loss_and_slope_equal_the_originals(elementary: dict[str, Tensor]) -> None:
+    scores = elementary["vfl/prob"].requires_grad_()
+    targets = elementary["vfl/target"].flatten()
+    index = (targets > 0).nonzero().squeeze(1)
+    loss = varifocal_loss(scores, index, targets[index]) / 7.5
+    torch.testing.assert_close(loss, elementary["vfl/loss_prob_avg7.5"][0], rtol=1e-5, atol=0)
+    (slope,) = torch.autograd.grad(loss, scores)
+    torch.testing.assert_close(slope, elementary["vfl/grad_prob"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.golden
+def test_distribution_focal_loss_and_slope_equal_the_originals(
+    elementary: dict[str, Tensor],
+) -> None:
+    logits = elementary["dfl/pred"].requires_grad_()
+    loss = distribution_focal_loss(logits, elementary["dfl/target"])
+    torch.testing.assert_close(loss, elementary["dfl/per_item"], rtol=1e-5, atol=1e-6)
+    weighed = 0.5 * (loss * elementary["dfl/weight"]).sum() / 4
+    torch.testing.assert_close(weighed, elementary["dfl/w0.5_avg4"][0], rtol=1e-5, atol=0)
+    (slope,) = torch.autograd.grad(weighed, logits)
+    torch.testing.assert_close(slope, elementary["dfl/grad"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"])
+@pytest.mark.parametrize(
+    ("kind", "assign"), [("static_atss", assign_atss), ("task_aligned", assign_task_aligned)]
+)
+def test_terms_equal_the_originals(golden_training, name: str, kind: str, assign) -> None:
+    golden = golden_training(name)
+    assignment = assign(gather_truths(golden.targets), golden.predictions, golden.boxes)
+    losses = PicoLoss()(golden.predictions, assignment)
+    assert assignment.scores.sum().item() == pytest.approx(
+        golden.info["cases"][kind]["sum_scores"], rel=1e-4
+    )
+    for ours, paddle in (("vfl", "vfl"), ("dfl", "dfl"), ("giou", "bbox")):
+        wanted = golden.arrays[f"{kind}/loss_{paddle}"].item()
+        assert losses[f"loss_{ours}"].item() == pytest.approx(wanted, rel=1e-4)

@@ -1,0 +1,282 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS
+from mmengine.runner.loops import _update_losses
+from torch import Tensor
+
+from backbone import PPLCNet
+from detection.picodet import PicoDet
+from engine.preprocess import Preprocess
+
+GOLDEN = pytest.mark.parametrize("name", ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"])
+
+
+# h-swish's slope jumps at -3 and 3. Five activations of the S file lie so close to such a corner
+# (7e-6 to 3e-4, while rounding with one and with two threads differs by 4e-5) that in the original
+# they are on the other side, and of that alone gradients differ by up to 3e-2. With these five on
+# the original's side all agree to 2e-4. Losses do not notice.
+CORNERS: dict[str, list[tuple[str, tuple[int, ...], float]]] = {
+    "picodet_s_320_coco_lcnet": [
+        ("head.se_conv.0.act", (1, 29, 18, 15), -3.00001),
+        ("head.se_conv.3.act", (1, 14, 1, 0), 2.99999),
+        ("head.towers.0.0.depthwise.act", (1, 59, 13, 5), 2.99999),
+        ("head.towers.0.0.depthwise.act", (1, 4, 8, 12), -2.99999),
+        ("neck.top_down.1.1.depthwise.act", (1, 105, 10, 15), 3.00001),
+    ],
+    "picodet_xs_320_coco_lcnet": [],
+}
+
+
+def put(layer: torch.nn.Module, element: tuple[int, ...], value: float) -> None:
+    """Makes `layer` see `value` as `element` of its input, which must be there within 1e-3."""
+
+    def move(_: torch.nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        moved = torch.zeros_like(inputs[0])
+        moved[element] = value - inputs[0][element].item()
+        assert moved[element].abs() < 1e-3
+        return inputs[0] + moved
+
+    layer.register_forward_pre_hook(move)
+
+
+def small_model() -> PicoDet:
+    torch.manual_seed(0)
+    return PicoDet(backbone=PPLCNet(0.25), num_classes=3, neck_channels=16, tower_convs=1)
+
+
+def confident_model() -> PicoDet:
+    """An untrained model whose scores exceed the threshold and differ from point to point."""
+    model = small_model().eval()
+    for level in range(4):
+        torch.nn.init.normal_(model.head.cls[level].weight, std=3.0)
+        torch.nn.init.normal_(model.head.reg[level].weight, std=1.0)
+        torch.nn.init.zeros_(model.head.cls[level].bias)
+    return model
+
+
+def images(count: int = 2, height: int = 128, width: int = 128) -> Tensor:
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def target(*boxes: list[float]) -> dict:
+    return {
+        "boxes": torch.tensor(boxes).reshape(-1, 4),
+        "labels": torch.arange(len(boxes)) % 3,
+        "image_id": 7,
+        "size": (64, 256),
+    }
+
+
+@pytest.mark.parametrize(
+    ("scale", "channels", "tower_convs", "published"),
+    [(0.35, 96, 2, 704258), (0.75, 96, 2, 1186496), (1.5, 128, 4, 3465320), (2.0, 160, 4, 5804504)],
+)
+def test_parameter_counts(scale: float, channels: int, tower_convs: int, published: int) -> None:
+    """The originals hold four scalars more, a `scale_reg` a level, which they never apply."""
+    model = PicoDet(
+        backbone=PPLCNet(scale), num_classes=80, neck_channels=channels, tower_convs=tower_convs
+    )
+    assert sum(parameter.numel() for parameter in model.parameters()) == published - 4
+
+
+@torch.no_grad()
+def test_an_image_gives_the_same_alone_and_in_a_batch() -> None:
+    model = confident_model()
+    once, twice = images(1), images(1).expand(2, -1, -1, -1)
+    boxes, scores = model(once)
+    both_boxes, both_scores = model(twice)
+    for image in range(2):
+        torch.testing.assert_close(both_boxes[image], boxes[0], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(both_scores[image], scores[0], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_predictions_are_in_pixels_of_the_image_before_the_resize() -> None:
+    """Input 128 x 128 of an image 64 high and 256 wide: x doubles, y halves."""
+    model = confident_model()
+    raw = model(images(), mode="predict")
+    scaled = model(images(), [target(), target()], mode="predict")
+    for before, after in zip(raw, scaled, strict=True):
+        assert len(before["boxes"]) > 10
+        factor = torch.tensor([2.0, 0.5, 2.0, 0.5])
+        torch.testing.assert_close(after["boxes"], before["boxes"] * factor)
+        assert torch.equal(after["scores"], before["scores"])
+        assert "image_id" not in before
+        assert after["image_id"] == 7
+
+
+def test_epoch_decides_the_assigner() -> None:
+    model = small_model().train()
+    targets = [target([10, 10, 70, 90]), target([20, 30, 120, 60], [0, 0, 50, 50])]
+    found = []
+    for model.epoch in (0, 99, 100):
+        found.append(model(images(), targets, mode="loss")["loss_dfl"].item())
+    assert found[0] == found[1] != found[2]
+
+
+def test_losses_of_a_batch_without_objects_train() -> None:
+    model = small_model().train()
+    losses = model(images(), [target(), target()], mode="loss")
+    sum(losses.values()).backward()
+    assert losses["loss_giou"].item() == losses["loss_dfl"].item() == 0
+    assert losses["loss_vfl"].item() > 0
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_validation_gives_detections_and_losses_of_one_pass() -> None:
+    model = confident_model()
+    model.data_preprocessor = Preprocess(size=(128, 128))
+    passes = []
+    model.backbone.register_forward_hook(lambda *_: passes.append(1))
+    raw = torch.randint(0, 255, (2, 128, 128, 3), dtype=torch.uint8)
+    targets = [target([10.0, 10, 70, 90]), target()]
+    with torch.no_grad():
+        outputs = model.val_step({"images": list(raw), "targets": targets})
+    assert len(passes) == 1
+    results, losses = _update_losses(outputs, {})
+    batch = model.data_preprocessor({"images": list(raw), "targets": targets})
+    with torch.no_grad():
+        wanted, wanted_losses = model(**batch, mode="predict"), model(**batch, mode="loss")
+    assert [len(result["boxes"]) for result in results] == [len(w["boxes"]) for w in wanted]
+    assert torch.equal(results[0]["boxes"], wanted[0]["boxes"])
+    assert list(losses) == ["loss_vfl", "loss_dfl", "loss_giou"]
+    for key, history in losses.items():
+        assert history.mean() == pytest.approx(wanted_losses[key].item())
+
+
+def test_predict_takes_arrays() -> None:
+    model = confident_model()
+    model.data_preprocessor = Preprocess(size=(128, 128))
+    photo = np.random.default_rng(0).integers(0, 255, (64, 256, 3), dtype=np.uint8)
+    one, both = model.predict(photo), model.predict([photo, photo])
+    assert [len(one), len(both)] == [1, 2]
+    torch.testing.assert_close(one[0]["boxes"], both[1]["boxes"], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"), [((100, 128), "96 x 128"), ((64, 351), "64 x 352"), ((3, 3), "32 x 32")]
+)
+def test_input_sizes_that_do_not_halve(size: tuple[int, int], nearest: str) -> None:
+    with pytest.raises(ValueError, match=f"{size[0]} x {size[1]} .*multiples of 32.* {nearest}"):
+        small_model()(images(1, *size))
+
+
+@torch.no_grad()
+def test_a_multiple_of_32_rounds_the_last_level_up() -> None:
+    """96 x 160 (as 416 does): 12 x 20 + 6 x 10 + 3 x 5 + 2 x 3 points."""
+    boxes, scores = small_model().eval()(images(1, 96, 160))
+    assert boxes.shape == (1, 240 + 60 + 15 + 6, 4)
+    assert scores.shape == (1, 321, 3)
+
+
+def test_a_backbone_of_other_strides_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(8, 16, 32\), got \(4, 8, 16, 32\)"):
+        PicoDet(backbone=PPLCNet(0.25, out_strides=(4, 8, 16, 32)), num_classes=3)
+
+
+@pytest.mark.parametrize("mode", ["train", "loss"])
+def test_an_unknown_mode_or_a_loss_without_targets(mode: str) -> None:
+    with pytest.raises(ValueError, match=f"mode='{mode}'"):
+        small_model()(images(1), mode=mode)
+
+
+def test_configs_name_it_by_string() -> None:
+    model = MODELS.build(
+        {
+            "type": "PicoDet",
+            "backbone": {"type": "PPLCNet", "scale": 0.25},
+            "num_classes": 3,
+            "data_preprocessor": {"type": "Preprocess", "size": (128, 128)},
+        }
+    )
+    assert model.head.cls[0].out_channels == 3
+    assert model.data_preprocessor.size == (128, 128)
+
+
+@torch.no_grad()
+def test_channels_last_gives_the_same_numbers() -> None:
+    model = confident_model()
+    wanted = model(images())
+    model = model.to(memory_format=torch.channels_last)
+    found = model(images().to(memory_format=torch.channels_last))
+    torch.testing.assert_close(found[0], wanted[0], rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(found[1], wanted[1], rtol=1e-4, atol=1e-4)
+
+
+def test_losses_under_autocast_are_float32() -> None:
+    model = small_model().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(images(), [target([10, 10, 70, 90]), target()], mode="loss")
+    for loss in losses.values():
+        assert loss.dtype == torch.float32
+        assert torch.isfinite(loss)
+
+
+@pytest.mark.slow
+def test_exported_graph_computes_the_same() -> None:
+    model = confident_model()
+    with torch.no_grad():
+        program = torch.export.export(model, (images(1),))
+        found, wanted = program.module()(images(1)), model(images(1))
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.golden
+@GOLDEN
+@torch.no_grad()
+def test_boxes_and_scores_equal_the_originals(golden_detector, name: str) -> None:
+    golden = golden_detector(name)
+    boxes, scores = golden.model(golden.arrays["input/image"])
+    wanted = golden.arrays["decoded/boxes"]
+    torch.testing.assert_close(scores, golden.arrays["decoded/scores"].mT, rtol=0, atol=1e-3)
+    assert (boxes - wanted).abs().max() < 1e-3 * wanted.abs().max()
+
+
+@pytest.mark.golden
+@torch.no_grad()
+def test_detections_equal_the_originals(golden_detector) -> None:
+    """Of the XS file, whose kept scores are apart; those of the S file end in a long tie."""
+    golden = golden_detector("picodet_xs_320_coco_lcnet")
+    inputs = golden.arrays["input/image"]
+    height, width = inputs.shape[-2:]
+    targets = [{"size": (height / y, width / x)} for y, x in golden.arrays["input/scale_factor"]]
+    wanted = golden.arrays["nms/bbox"].split(golden.arrays["nms/bbox_num"].tolist())
+    for found, rows in zip(golden.model(inputs, targets, mode="predict"), wanted, strict=True):
+        columns = [found["labels"][:, None], found["scores"][:, None], found["boxes"]]
+        distances = (torch.cat(columns, dim=1)[:, None] - rows).abs().amax(-1)  # (100, 100)
+        assert distances.argmin(1).unique().numel() == len(rows) == 100
+        assert distances.amin(1).max() < 1e-3 * rows.abs().max()
+
+
+@pytest.mark.golden
+@GOLDEN
+@pytest.mark.parametrize(("epoch", "kind"), [(0, "static_atss"), (100, "task_aligned")])
+def test_training_step_equals_the_originals(
+    golden_training_model, name: str, epoch: int, kind: str
+) -> None:
+    """Losses and the norm of every gradient.
+
+    The 1 x 1 of the alignment branch has one channel and a batch-norm behind it, so its true
+    gradient is zero: there both sides hold rounding noise.
+    """
+    model, golden, our_name = golden_training_model(name)
+    model.epoch = epoch
+    for layer, element, value in CORNERS[name]:
+        put(model.get_submodule(layer), element, value)
+    losses = model(golden.arrays["input/image"], golden.targets, mode="loss")
+    sum(losses.values()).backward()
+    for ours, paddle in (("vfl", "vfl"), ("dfl", "dfl"), ("giou", "bbox")):
+        wanted = golden.info["cases"][kind]["losses"][f"loss_{paddle}"]
+        assert losses[f"loss_{ours}"].item() == pytest.approx(wanted, rel=1e-4)
+    norms = {key: value.grad.norm().item() for key, value in model.named_parameters()}
+    compared = golden.info["cases"][kind]["grad_norms"]
+    assert {our_name(key) for key in compared} <= set(norms)
+    for key, wanted in compared.items():
+        assert norms[our_name(key)] == pytest.approx(wanted, rel=1e-3, abs=1e-6), key
+    for key in (key for key in golden.arrays if key.startswith(f"{kind}/grad/")):
+        wanted = golden.arrays[key]
+        found = model.get_parameter(our_name(key.removeprefix(f"{kind}/grad/"))).grad
+        assert (found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6, key

@@ -1,0 +1,85 @@
+import pytest
+import torch
+from torch import Tensor
+
+from detection.postprocess import detect, to_image_size
+
+SQUARE = [0.0, 0.0, 10.0, 10.0]
+
+
+def rows(found: dict[str, Tensor]) -> set[tuple[float, ...]]:
+    """Detections as rows (label, score, x1, y1, x2, y2), whatever their order."""
+    columns = [found["labels"][:, None].float(), found["scores"][:, None], found["boxes"]]
+    return set(map(tuple, torch.cat(columns, dim=1).tolist()))
+
+
+def test_threshold_is_strict_and_a_point_counts_for_each_class() -> None:
+    found = detect(torch.tensor([SQUARE]), torch.tensor([[0.5, 0.025, 0.026]]))
+    assert found["labels"].tolist() == [0, 2]
+    assert found["scores"].tolist() == pytest.approx([0.5, 0.026])
+
+
+def test_only_the_same_class_suppresses_and_only_above_the_iou() -> None:
+    """Moved by 2 of 10: IoU 80 / 120 = 0.67 goes; moved by 3: 70 / 130 = 0.54 stays."""
+    boxes = torch.tensor([SQUARE, [2.0, 0.0, 12.0, 10.0], [3.0, 0.0, 13.0, 10.0], SQUARE])
+    scores = torch.tensor([[0.9, 0.0], [0.8, 0.0], [0.7, 0.0], [0.0, 0.6]])
+    found = detect(boxes, scores)
+    assert found["scores"].tolist() == pytest.approx([0.9, 0.7, 0.6])
+    assert found["labels"].tolist() == [0, 0, 1]
+
+
+def test_a_box_left_of_the_image_does_not_meet_another_class() -> None:
+    """Class 1 moved by the largest coordinate + 1 = 101 would land on the box of class 0."""
+    boxes = torch.tensor([[0.0, 0.0, 100.0, 100.0], [-101.0, -101.0, -1.0, -1.0]])
+    found = detect(boxes, torch.tensor([[0.9, 0.0], [0.0, 0.8]]))
+    assert found["boxes"].tolist() == boxes.tolist()
+
+
+def test_no_more_than_the_best_hundred() -> None:
+    left = torch.arange(130.0) * 20
+    boxes = torch.stack([left, left * 0, left + 10, left * 0 + 10], dim=1)
+    scores = torch.linspace(0.1, 0.9, 130)[:, None]
+    found = detect(boxes, scores)
+    assert found["scores"].tolist() == scores[30:, 0].flip(0).tolist()
+
+
+def test_candidates_are_limited_class_by_class() -> None:
+    boxes = torch.tensor([[20.0 * i, 0.0, 20.0 * i + 10, 10.0] for i in range(4)])
+    scores = torch.tensor([[0.3, 0.1], [0.9, 0.2], [0.5, 0.0], [0.7, 0.4]])
+    found = detect(boxes, scores, max_per_class=2)
+    assert found["scores"].tolist() == pytest.approx([0.9, 0.7, 0.4, 0.2])
+    assert found["labels"].tolist() == [0, 0, 1, 1]
+
+
+def test_nothing_above_the_threshold() -> None:
+    found = detect(torch.tensor([SQUARE]), torch.tensor([[0.01, 0.02]]))
+    assert found["boxes"].shape == (0, 4)
+    assert found["scores"].tolist() == found["labels"].tolist() == []
+
+
+def test_boxes_return_to_the_size_of_their_image() -> None:
+    """Input 320 x 320 of an image 640 high and 160 wide: y doubles, x halves."""
+    boxes = to_image_size(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), (320, 320), (640, 160))
+    assert boxes.tolist() == [[5, 40, 15, 80]]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("kind", ["std", "small"])
+def test_nms_equals_the_originals(elementary: dict[str, Tensor], kind: str) -> None:
+    counts = elementary[f"nms/{kind}/num"].tolist()
+    wanted = elementary[f"nms/{kind}/out"].split(counts)
+    for image, count in enumerate(counts):
+        boxes, scores = elementary["nms/boxes"][image], elementary["nms/scores"][image].T
+        found = detect(boxes, scores, max_per_image=count)
+        assert rows(found) == set(map(tuple, wanted[image].tolist()))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"])
+def test_nms_of_a_detector_equals_the_originals(golden_detector, name: str) -> None:
+    arrays = golden_detector(name).arrays
+    wanted = arrays["nms/bbox"].split(arrays["nms/bbox_num"].tolist())
+    for image, (scale_y, scale_x) in enumerate(arrays["input/scale_factor"].tolist()):
+        scale = torch.tensor([scale_x, scale_y, scale_x, scale_y])
+        boxes, scores = arrays["decoded/boxes"][image] / scale, arrays["decoded/scores"][image].T
+        assert rows(detect(boxes, scores)) == set(map(tuple, wanted[image].tolist()))

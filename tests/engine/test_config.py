@@ -1,0 +1,225 @@
+"""engine/config.py: what is refused, what an override does, dump and reload."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from backbone import PPLCNet
+from engine import config
+from engine.preprocess import Preprocess
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+BASE = CONFIGS / "picodet_lcnet.py"
+
+
+def load(**options: Any) -> Config:
+    return config.load(BASE, {key.replace("__", "."): value for key, value in options.items()})
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Any:
+    """Writes a config that changes the detector's by some lines, and returns its path."""
+
+    def write(*lines: str, imports: str = "") -> Path:
+        text = BASE.read_text().replace("with read_base():", f"{imports}\nwith read_base():")
+        (tmp_path / "_base").symlink_to(CONFIGS / "_base")
+        path = tmp_path / "child.py"
+        path.write_text("\n".join([text, *lines, ""]))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"modl.num_classes": 3}, "no key 'modl' here; nearest known: model"),
+        ({"model.num_clases": 3}, "nearest known: num_classes"),
+        ({"model.backbone.scal": 0.5}, "nearest known: scale"),
+        ({"model.backbone.scale.deep": 1}, "no key 'deep' here; none is known"),
+        ({"train_dataloader.batchsize": 3}, "nearest known: batch_size"),
+        ({"train_dataloader.dataset.transforms.7.p": 1}, "no key '7' here"),
+        ({"param_scheduler.0.epoch": 3}, "nearest known: epochs"),
+        ({"+model.reg_mx": 3}, "PicoDet takes no 'reg_mx'; nearest known: reg_max"),
+        ({"+model.new.deeper": 3}, "no key 'new' here"),
+        ({"+batch": 3}, "config key 'batch' is unknown"),
+        ({"+train_dataloader.pin_memry": True}, "nearest known: pin_memory"),
+        ({"+train_dataloader.dataset.spilt": "x"}, "nearest known: split"),
+        ({"+default_hooks.checkpoint.max_keep": 3}, "SaveCheckpoint takes no 'max_keep'"),
+        ({"+optim_wrapper.optimizer.nestrov": True}, "nearest known: nesterov"),
+        ({"model.backbone.type": "MobileNetV"}, "nearest known: MobileNetV3"),
+        ({"model.type": "PicoDett"}, "nearest known: PicoDet"),
+        ({"optim_wrapper.optimizer.type": "SDG"}, "no class 'SDG'; nearest known: SGD"),
+        ({"+load_from": "evil.pth"}, "'load_from' is not read; pass --load-from"),
+        ({"+resume": True}, "'resume' is not read; pass --resume"),
+        ({"train_dataloader.batch_size": "many"}, "it is 64 now; give a number"),
+        ({"train_dataloader.batch_size": True}, "give a number"),
+        ({"train_dataloader.drop_last": 2}, "give true or false"),
+        ({"model.data_preprocessor.size": 320}, "give several values"),
+        ({"model.backbone": 3}, "give a part with keys of its own"),
+    ],
+)
+def test_wrong_override(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=r"\S") as error:
+        config.load(BASE, options)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_overrides_reach_every_level() -> None:
+    cfg = config.load(
+        BASE,
+        {
+            "model.backbone.scale": 1,
+            "param_scheduler.0.epochs": 7,
+            "train_dataloader.dataset.transforms.1.p": 0.25,
+            "+model.reg_max": 9,
+            "default_hooks.checkpoint.best": None,
+        },
+    )
+    assert cfg.model.backbone == {"type": cfg.model.backbone.type, "scale": 1}
+    assert cfg.param_scheduler[0].epochs == 7
+    assert cfg.train_dataloader.dataset.transforms[1].p == 0.25
+    assert cfg.model.reg_max == 9
+    assert cfg.default_hooks.checkpoint.best is None
+    assert MODELS.build(cfg.model).head.cls[0].out_channels == 80
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_another_backbone_drops_foreign_options(order: int) -> None:
+    """PPLCNet's `act` is none of MobileNetV3's; the width is both's."""
+    options = [("model.backbone.type", "MobileNetV3"), ("model.backbone.scale", 0.5)]
+    cfg = config.load(BASE, {"+model.backbone.act": "relu", **dict(options[::order])})
+    assert cfg.model.backbone == {"type": "MobileNetV3", "scale": 0.5}
+    small = config.load(BASE, {**dict(options), "+model.backbone.arch": "small"})
+    weights = sum(value.numel() for value in MODELS.build(small.model.backbone).parameters())
+    large = sum(value.numel() for value in MODELS.build(cfg.model.backbone).parameters())
+    assert 100_000 < weights < large
+
+
+def test_the_same_type_keeps_its_options() -> None:
+    assert config.load(BASE, {"model.backbone.type": "PPLCNet"}).model.backbone.scale == 0.75
+
+
+def test_another_optimizer_drops_momentum() -> None:
+    cfg = config.load(BASE, {"optim_wrapper.optimizer.type": "AdamW"})
+    assert set(cfg.optim_wrapper.optimizer) == {"type", "lr", "weight_decay"}
+
+
+@pytest.mark.parametrize(
+    ("line", "imports", "said"),
+    [
+        ("mdel = dict()", "", "config key 'mdel' is unknown; nearest known: model"),
+        ("model.update(neck_chanels=4)", "", "nearest known: neck_channels"),
+        ("model['backbone'].update(depth=4)", "", "PPLCNet takes no 'depth'"),
+        ("test_dataloader.update(batchsize=4)", "", "nearest known: batch_size"),
+        ("train_cfg.update(epochs=4)", "", "nearest known: max_epochs"),
+        (
+            "model.update(type=PicoDot)",
+            "from detection.picodet import PicoDot",
+            "nearest known: PicoDet",
+        ),
+        ("model.update(type=X)", "from detection.picodot import X", "detection.picodot"),
+        ("model = dict(", "", "not a valid config"),
+        ("model = undefined", "", "not a valid config"),
+    ],
+)
+def test_wrong_config_file(child: Any, line: str, imports: str, said: str) -> None:
+    path = child(line, imports=imports)
+    with pytest.raises(ValueError, match=r"\S") as error:
+        config.load(path)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_config_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.py: no such config file"):
+        config.load(tmp_path / "none.py")
+
+
+def test_a_text_file_is_no_config(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        config.load(tmp_path / "notes.txt")
+
+
+def test_dump_reloads_to_the_same(tmp_path: Path) -> None:
+    cfg = config.load(BASE, {"model.backbone.type": "MobileNetV3", "model.num_classes": 3})
+    cfg.dump(tmp_path / "dumped.py")
+    again = config.load(tmp_path / "dumped.py")
+    assert again.to_dict() == cfg.to_dict()
+    assert config.plain(again.model) == config.plain(cfg.model)
+    assert type(MODELS.build(again.model)) is type(MODELS.build(cfg.model))
+    again.dump(tmp_path / "twice.py")
+    assert (tmp_path / "twice.py").read_text() == (tmp_path / "dumped.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [(320, True), (416, True), (32, True), (321, False), (336, False), (0, False)]
+)
+def test_input_size(size: int, fits: bool) -> None:
+    cfg = load(model__data_preprocessor__size=(size, 320))
+    if fits:
+        config.check_sizes(cfg)
+        return
+    below = max(size // 32, 1) * 32
+    with pytest.raises(ValueError, match=f"size {size} is no .* 32; use {below} or {below + 32}"):
+        config.check_sizes(cfg)
+
+
+def test_training_sizes_are_checked_too() -> None:
+    with pytest.raises(ValueError, match="input size 300 is no multiple"):
+        config.check_sizes(load(model__data_preprocessor__train_sizes=[256, 300]))
+
+
+def test_class_count() -> None:
+    names = [f"thing {number}" for number in range(7)]
+    with pytest.raises(
+        ValueError, match=r"is 80, but the data has 7 classes \(thing 0, .*, \.\.\."
+    ) as e:
+        config.check(load(), names)
+    assert "model.num_classes=7" in str(e.value)
+    config.check(load(model__num_classes=7), names)
+
+
+def test_key_of_the_best_checkpoint() -> None:
+    cfg = load(model__num_classes=1, default_hooks__checkpoint__best="coco/bbox_map")
+    with pytest.raises(ValueError, match=r"'coco/bbox_map', which no evaluator gives; .*bbox_mAP"):
+        config.check(cfg, ["thing"])
+
+
+def test_parts_a_command_needs() -> None:
+    cfg = config.load(CONFIGS / "_base/runtime.py")
+    with pytest.raises(ValueError, match=r"has no model, train_cfg, which training needs"):
+        config.require(cfg, ("model", "train_cfg", "default_hooks"), "training")
+
+
+def test_plain_data_of_a_model() -> None:
+    assert config.plain({"type": PPLCNet, "a": (1, 2.5), "b": [{"type": "X"}], "c": None}) == {
+        "type": "PPLCNet",
+        "a": [1, 2.5],
+        "b": [{"type": "X"}],
+        "c": None,
+    }
+    with pytest.raises(ValueError, match="no plain data"):
+        config.plain({"a": object()})
+
+
+def test_parameters_follow_what_is_passed_on() -> None:
+    assert config.parameters(Preprocess) == {
+        "size", "train_sizes", "interpolation", "mean", "std", "seed",
+    }  # fmt: skip
+    assert config.parameters(lambda *, a, b=2: a + b) == {"a", "b"}
+    assert config.parameters(dict) is None
+
+
+def test_use_data_and_split() -> None:
+    cfg = load()
+    config.use_data(cfg, Path("some/where"), "train2017")
+    roots = {cfg[f"{name}_dataloader"].dataset.data_root for name in ("train", "val", "test")}
+    assert roots == {str(Path("some/where"))}
+    assert cfg.test_dataloader.dataset.split == "train2017"
+    assert cfg.val_dataloader.dataset.split == "val"

@@ -1,0 +1,72 @@
+"""Convert foreign weights: python tools/convert_weights.py SRC DST --config CONFIG.
+
+SRC is a Paddle .pdparams or an .npz file; nothing in it is executed. DST is a checkpoint of ours.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+from rich.progress import Progress
+
+from backbone.weights import is_folded, read_arrays
+from detection.coco_classes import CATEGORY_IDS, CLASSES
+from detection.picodet import PicoDet
+from detection.weights import load_foreign
+from engine import checkpoint, command_line, config
+from engine.calibrate import calibrate_norms, find_images, network_inputs
+from engine.progress import live_line
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Read, rename, calibrate where wanted, write, say what fitted."""
+    cfg = config.plain(config.load(arguments.config, arguments.cfg_options).model)
+    model = checkpoint.build_model(cfg)
+    if not isinstance(model, PicoDet):
+        raise ValueError(f"{arguments.config}: {cfg['type']} has no table of foreign names")
+    arrays = read_arrays(arguments.source)
+    report = load_foreign(model, arrays, str(arguments.source))
+    print(f"{arguments.source}: {report}")
+    if arguments.calibrate_bn:
+        with live_line() as progress:
+            count = calibrate(model, arguments.calibrate_bn, progress)
+        print(f"batch-norm statistics rebuilt from {count} images")
+    elif is_folded(arrays):
+        print(
+            "batch-norms of this file are folded away: good for evaluation and export; before "
+            "training on it, convert with --calibrate-bn IMAGE_DIR"
+        )
+    info = {"source": arguments.source.name, "category_ids": list(CATEGORY_IDS)}
+    checkpoint.save(arguments.target, checkpoint.describe(model, cfg, CLASSES, info))
+    print(f"{arguments.target}: written")
+
+
+def calibrate(model: PicoDet, folder: Path, progress: Progress) -> int:
+    """Rebuild the batch-norms from the images of `folder`; their number."""
+    files = find_images(folder)
+    task = progress.add_task("images", total=len(files), note="")
+    batches = network_inputs(model.data_preprocessor, files)
+    seen = (progress.advance(task, len(batch)) or batch for batch in batches)
+    return calibrate_norms(model, seen)
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__ or "")
+    options.add_argument("source", type=Path, metavar="SRC", help=".pdparams or .npz file")
+    options.add_argument("target", type=Path, metavar="DST", help="checkpoint to write (.pth)")
+    options.add_argument("--config", type=Path, required=True, help="config that names the model")
+    options.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="override config entries",
+    )
+    options.add_argument(
+        "--calibrate-bn",
+        type=Path,
+        metavar="IMAGE_DIR",
+        help="rebuild batch-norm statistics from these images (needed to train on folded files)",
+    )
+    command_line.run(main, options)
