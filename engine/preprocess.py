@@ -12,7 +12,10 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import FUNCTIONS, MODELS
 from torch import Tensor
+from torch.nn import functional as F
 
+Size = tuple[int, int]  # height, width
+IGNORE = 255  # of a mask: counts neither in training nor in evaluation
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = {
@@ -40,9 +43,14 @@ class Preprocess(BaseDataPreprocessor):
     draw depends on `seed` and `step` alone, so a resumed run draws what an uninterrupted one would.
 
     Boxes in the targets follow the resize; `size` in a target is the (height, width) before it.
+    Masks are left as they are in evaluation; in training they follow the resize (nearest pixel).
+
+    With `size=None` nothing is resized: images smaller than the largest of their batch are padded
+    at the bottom and right with the mean colour, their masks with 255 in training; `content` in a
+    target is then the (height, width) of the network input that the image fills.
 
     Args:
-        size: (height, width) of the network input, or None where images already have one size.
+        size: (height, width) of the network input, or None to take images as they are.
         train_sizes: Sides of the square training inputs in pixels.
         interpolation: A key of `INTERPOLATIONS`, for evaluation.
         mean: Channel means subtracted, RGB on a scale of 0..1.
@@ -78,41 +86,60 @@ class Preprocess(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Batch of `images` (list of (h, w, 3) uint8) and `targets`, ready for the model."""
         images = data["images"]
-        size, interpolation = self._draw() if training and self.train_sizes else self._fixed(images)
-        batch = torch.empty((len(images), *size, 3), dtype=torch.uint8)  # (B, H, W, 3)
-        for image, slot in zip(images, batch.numpy(), strict=True):
-            if image.shape[:2] == size:
-                np.copyto(slot, image.numpy())
-            else:
-                cv2.resize(image.numpy(), size[::-1], dst=slot, interpolation=interpolation)
-        targets = data.get("targets") or [{} for _ in images]
-        return {
-            "images": self.normalise(batch.permute(0, 3, 1, 2)),
-            "targets": [
-                self._scale_target(target, tuple(image.shape[:2]), size)
-                for target, image in zip(targets, images, strict=True)
-            ],
-        }
+        drawn = training and bool(self.train_sizes)
+        size, interpolation = self._draw() if drawn else self._fixed(images)
+        pad = self.size is None and not drawn
+        inputs = self.normalise(_stack(images, size, None if pad else interpolation))
+        targets = [dict(target) for target in data.get("targets") or [{} for _ in images]]
+        for target, image, slot in zip(targets, images, inputs, strict=True):
+            height, width = target["size"] = (image.shape[0], image.shape[1])
+            if pad and (height, width) != size:
+                target["content"] = (height, width)
+                slot[:, height:], slot[:, :, width:] = 0, 0  # the mean colour
+            self._fit_target(target, size, training)
+        return {"images": inputs, "targets": targets}
 
     def normalise(self, batch: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> float32: the value over 255, minus the mean, over the deviation."""
         return batch.to(self.device, non_blocking=True).float().mul_(self.scale).add_(self.offset)
 
-    def _draw(self) -> tuple[tuple[int, int], int]:
+    def _draw(self) -> tuple[Size, int]:
         random = np.random.default_rng((self.seed, self.step))
         side = int(random.choice(self.train_sizes))
         return (side, side), int(random.choice(list(INTERPOLATIONS.values())))
 
-    def _fixed(self, images: Sequence[Tensor]) -> tuple[tuple[int, int], int]:
-        size = self.size or (images[0].shape[0], images[0].shape[1])
+    def _fixed(self, images: Sequence[Tensor]) -> tuple[Size, int]:
+        heights, widths = zip(*(image.shape[:2] for image in images), strict=True)
+        size = self.size or (max(heights), max(widths))
         return size, INTERPOLATIONS[self.interpolation]
 
-    def _scale_target(
-        self, target: dict[str, Any], before: tuple[int, int], after: tuple[int, int]
-    ) -> dict[str, Any]:
-        result = {**target, "size": before}
+    def _fit_target(self, target: dict[str, Any], size: Size, training: bool) -> None:
+        """Bring boxes, and in training the mask, to the network input; all to the device."""
         if "boxes" in target:
-            y, x = after[0] / before[0], after[1] / before[1]
-            result["boxes"] = (target["boxes"] * torch.tensor([x, y, x, y])).to(self.device)
-            result["labels"] = target["labels"].to(self.device)
-        return result
+            height, width = target.get("content", size)
+            y, x = height / target["size"][0], width / target["size"][1]
+            target["boxes"] = (target["boxes"] * torch.tensor([x, y, x, y])).to(self.device)
+            target["labels"] = target["labels"].to(self.device)
+        if "mask" in target:
+            mask = target["mask"].long()  # (h, w)
+            target["mask"] = (_fit_mask(mask, target, size) if training else mask).to(self.device)
+
+
+def _stack(images: Sequence[Tensor], size: Size, interpolation: int | None) -> Tensor:
+    """uint8 (B, 3, *size) of images (h, w, 3), resized, or for None at the top left of a canvas."""
+    batch = torch.empty((len(images), *size, 3), dtype=torch.uint8)  # (B, H, W, 3)
+    for image, slot in zip(images, batch.numpy(), strict=True):
+        if image.shape[:2] == size or interpolation is None:
+            np.copyto(slot[: image.shape[0], : image.shape[1]], image.numpy())
+        else:
+            cv2.resize(image.numpy(), size[::-1], dst=slot, interpolation=interpolation)
+    return batch.permute(0, 3, 1, 2)
+
+
+def _fit_mask(mask: Tensor, target: dict[str, Any], size: Size) -> Tensor:
+    """Mask (h, w) at the size of the network input: padded with 255, or by the nearest pixel."""
+    if tuple(mask.shape) == size:
+        return mask
+    if "content" in target:
+        return F.pad(mask, (0, size[1] - mask.shape[1], 0, size[0] - mask.shape[0]), value=IGNORE)
+    return F.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0].long()
