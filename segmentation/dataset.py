@@ -1,0 +1,90 @@
+"""Images with a class for every pixel, in the layout of Cityscapes.
+
+Shapes: (H, W) the size of an image.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS, TRANSFORMS
+from torch.utils.data import Dataset
+
+from engine.images import read_image
+from segmentation.masks import find_pairs, read_classes, read_mask
+from segmentation.transforms import Augment, Transform
+
+
+@DATASETS.register_module()
+class Cityscapes(Dataset[dict[str, Any]]):
+    """Images and masks from `leftImg8bit/<split>/*/` and `gtFine/<split>/*/`.
+
+    A sample is `dict(images=(H, W, 3) uint8 RGB, targets=dict(mask=(H, W) uint8 train ids with 255
+    to ignore, image_id=str))`. Class names are the lines of `classes.txt` in `data_root`, or
+    Cityscapes' 19 without it.
+
+    A sample depends on (seed, epoch, index) only, however many workers load it. An index beyond the
+    last image means a later pass: index i + n * len(self) is image i, augmented as in epoch n.
+
+    Args:
+        data_root: Folder that holds `leftImg8bit/` and `gtFine/`.
+        split: Name of the split's folder.
+        transforms: albumentations transforms or their configs, applied in order.
+        seed: Seed of the augmentation.
+
+    Raises:
+        FileNotFoundError: a folder or a mask is missing, or the split is empty.
+        ValueError: names or classes.txt contradict themselves; on reading a sample, a mask that is
+            no mask or not of its image.
+    """
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        *,
+        split: str = "train",
+        transforms: Sequence[Transform | dict[str, Any]] = (),
+        seed: int = 0,
+    ) -> None:
+        self.classes = read_classes(Path(data_root))
+        self._pairs = find_pairs(Path(data_root), split)
+        self._augment = Augment([_build(transform) for transform in transforms])
+        self.seed = seed
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
+        print_log(
+            f"{data_root}: {len(self)} images in split {split!r}, {len(self.classes)} classes",
+            logger="current",
+        )
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names, for the metric and the checkpoint."""
+        return {"classes": self.classes}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Change the augmentation's draws; reaches persistent workers too."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        later, index = divmod(index, len(self))
+        pair = self._pairs[index]
+        image, mask = read_image(pair.image), read_mask(pair.mask, len(self.classes))
+        if image.shape[:2] != mask.shape:
+            raise ValueError(
+                f"{pair.mask}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image "
+                f"{pair.image.name} has {image.shape[1]} x {image.shape[0]}"
+            )
+        image, mask = self._augment(image, mask, (self.seed, int(self._epoch) + later, index))
+        return {
+            "images": torch.from_numpy(image),
+            "targets": {"mask": torch.from_numpy(mask), "image_id": pair.name},
+        }
+
+
+def _build(transform: Transform | dict[str, Any]) -> Transform:
+    return TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
