@@ -1,0 +1,47 @@
+"""mIoU from PNG files alone: python tools/eval_miou.py GT_DIR PRED_DIR [--classes F] [--out F]."""
+
+import argparse
+from pathlib import Path
+
+from engine import command_line
+from engine.files import write_json
+from segmentation.masks import CLASSES_FILE, match_predictions, read_classes, read_names
+from segmentation.metric import by_class, evaluate_files, score, table
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Pair the files, count, print, write what was asked for."""
+    classes = classes_of(arguments)
+    pairs = list(match_predictions(arguments.truth, arguments.predictions))
+    matrix = evaluate_files(pairs, len(classes), arguments.ignore_index)
+    if not matrix.any():
+        raise ValueError(f"{arguments.truth}: not one pixel of {len(pairs)} masks has a class")
+    scores = score(matrix)
+    print(table(scores, classes), end="")
+    for name, value in scores.numbers.items():
+        print(f"{name:6} {value!r}")
+    if arguments.out:
+        write_json(arguments.out, {**scores.numbers, **by_class(scores, classes)})
+
+
+def classes_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Names from --classes or --num-classes, else those of the data that GT_DIR belongs to."""
+    if arguments.num_classes is not None:
+        return tuple(map(str, range(arguments.num_classes)))
+    if arguments.classes is not None:
+        return read_names(arguments.classes)
+    truth = arguments.truth.resolve()
+    roots = [folder for folder in (truth, *truth.parents[:3]) if (folder / CLASSES_FILE).is_file()]
+    return read_classes(roots[0] if roots else truth)
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__)
+    options.add_argument("truth", type=Path, metavar="GT_DIR", help="masks, such as gtFine/val")
+    options.add_argument("predictions", type=Path, metavar="PRED_DIR", help="PNGs of train ids")
+    named = options.add_mutually_exclusive_group()
+    named.add_argument("--num-classes", type=int, metavar="N")
+    named.add_argument("--classes", type=Path, metavar="F", help="file with a class name a line")
+    options.add_argument("--ignore-index", type=int, default=255, help="value not to count")
+    options.add_argument("--out", type=Path, help="the numbers as JSON, with those by class")
+    command_line.run(main, options)
