@@ -8,6 +8,7 @@ Shapes: B images, C channels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -135,7 +136,7 @@ def even_out_convolutions(model: nn.Module) -> int:
     parts = list(model.modules())
     pairs = [
         (conv, norm)
-        for conv, norm in zip(parts, parts[1:], strict=False)
+        for conv, norm in pairwise(parts)
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.bias is None
     ]
     for conv, norm in pairs:

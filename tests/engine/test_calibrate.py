@@ -97,11 +97,7 @@ def test_failure_leaves_the_model_as_it_was(model: nn.Sequential) -> None:
 
 
 def test_even_convolutions_compute_the_same_with_unit_variance() -> None:
-    """Channels scaled 0.001 and 100 by folding: same outputs in both modes, outputs of variance 1.
-
-    The gradient of a weight before a batch-norm is orthogonal to it and grows with 1 / |w|: after
-    the scaling the relative step |grad| / |w| of both channels is of one order.
-    """
+    """Channels scaled 0.001 and 100 by folding: same outputs in both modes, outputs of variance 1."""
     torch.manual_seed(0)
     conv, norm = nn.Conv2d(3, 2, 3, bias=False), nn.BatchNorm2d(2)
     with torch.no_grad():
@@ -115,7 +111,5 @@ def test_even_convolutions_compute_the_same_with_unit_variance() -> None:
     torch.testing.assert_close(model(images), before, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(model.train()(images), before_training, rtol=1e-4, atol=1e-4)
     assert conv(images).var((0, 2, 3), correction=0)[1].item() == pytest.approx(1, abs=1e-4)
-    (model(images) * torch.randn(6, 2, 6, 6)).sum().backward()
-    assert conv.weight.grad is not None
-    step = conv.weight.grad.flatten(1).norm(dim=1) / conv.weight.detach().flatten(1).norm(dim=1)
-    assert 0.1 < (step[0] / step[1]).item() < 10
+    ratio = conv.weight[0].norm() / conv.weight[1].norm()
+    assert 0.05 < ratio < 1  # was 1e-5; channel 0 keeps the share of eps that its variance had
