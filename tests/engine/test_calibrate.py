@@ -97,7 +97,7 @@ def test_failure_leaves_the_model_as_it_was(model: nn.Sequential) -> None:
 
 
 def test_even_convolutions_compute_the_same_with_unit_variance() -> None:
-    """Channels scaled 0.001 and 100 by folding: same outputs in both modes, outputs of variance 1."""
+    """Channels scaled 0.001 and 100 by folding: the same outputs in both modes, of variance 1."""
     torch.manual_seed(0)
     conv, norm = nn.Conv2d(3, 2, 3, bias=False), nn.BatchNorm2d(2)
     with torch.no_grad():
