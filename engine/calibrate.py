@@ -8,6 +8,7 @@ Shapes: B images, C channels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -118,3 +119,32 @@ def _restate(norm: nn.BatchNorm2d, seen: ChannelMoments) -> None:
     norm.weight.copy_(slope * (seen.variance + norm.eps).sqrt())
     norm.running_mean.copy_(seen.mean)
     norm.running_var.copy_(seen.variance)
+
+
+@torch.no_grad()
+def even_out_convolutions(model: nn.Module) -> int:
+    """Scale every convolution before a batch-norm to outputs of variance 1; the function stays.
+
+    A batch-norm hides the scale of the weights w before it from the function, but not from the
+    optimiser: gradients grow with 1 / |w|. The channels of a file whose batch-norms were folded
+    differ in scale by a factor of 10,000, so that one step moves the smallest by many times their
+    size. Call it before training on rebuilt batch-norms; their statistics must be true.
+
+    Returns:
+        The number of convolutions changed, in place.
+    """
+    parts = list(model.modules())
+    pairs = [
+        (conv, norm)
+        for conv, norm in pairwise(parts)
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.bias is None
+    ]
+    for conv, norm in pairs:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        deviation = (norm.running_var + norm.eps).sqrt()  # (C,)
+        conv.weight.div_(deviation[:, None, None, None])
+        norm.running_mean.div_(deviation)
+        norm.running_var.div_(deviation.square())
+        norm.weight.mul_((norm.running_var + norm.eps).sqrt())
+    return len(pairs)

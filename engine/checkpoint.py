@@ -9,7 +9,10 @@ A file is a dict of
     training    only in files one can resume from: optimiser, schedules, average, random states
 """
 
+import io
 import pickle
+import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +22,17 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .config import parameters
 from .files import near, write_binary
 
 FORMAT = "lcnet-vision/1"
+ENTRIES = {"model": dict, "classes": list, "state_dict": dict, "info": dict}
 OUR_PACKAGES = ("backbone", "engine", "detection", "segmentation", "classification")
+# What torch.load raises on bytes that are no safe checkpoint.
+READ_ERRORS = (
+    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError,
+    AttributeError, AssertionError, struct.error,
+)  # fmt: skip
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -31,7 +41,9 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: it cannot be written; an older file of that name stays as it was.
     """
-    write_binary(path, lambda stream: torch.save({"format": FORMAT, **content}, stream))
+    buffer = io.BytesIO()  # torch.save hides a full disk's OSError behind a RuntimeError
+    torch.save({"format": FORMAT, **content}, buffer)
+    write_binary(path, buffer.getbuffer())
 
 
 def describe(
@@ -57,8 +69,10 @@ def read(path: Path | str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd pickles, on the way to refuse them
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except READ_ERRORS as error:
         raise ValueError(
             f"{path}: not readable as a safe checkpoint (damaged, or it holds more than plain "
             "data); convert foreign weights with tools/convert_weights.py"
@@ -68,6 +82,12 @@ def read(path: Path | str) -> dict[str, Any]:
             f"{path}: no checkpoint of this project (format {FORMAT}); convert foreign weights "
             "with tools/convert_weights.py"
         )
+    for name, kind in ENTRIES.items():
+        if not isinstance(content.get(name), kind):
+            what = kind.__name__
+            raise ValueError(f"{path}: damaged checkpoint, its entry {name!r} is no {what}")
+    if not all(isinstance(value, Tensor) for value in content["state_dict"].values()):
+        raise ValueError(f"{path}: damaged checkpoint, its state_dict holds more than tensors")
     return content
 
 
@@ -77,27 +97,52 @@ def build_model(config: Mapping[str, Any]) -> nn.Module:
     Only classes of this project that registered themselves can be named; nothing else is called.
 
     Raises:
-        ValueError: another type is named.
+        ValueError: another type is named, or options that it does not take.
     """
+    check_description(config)
+    try:
+        return MODELS.build(dict(config))
+    except TypeError as error:
+        raise ValueError(f"the model a checkpoint describes does not build: {error}") from error
+
+
+def check_description(config: Mapping[str, Any]) -> None:
+    """Check that a checkpoint's `model` entry names only classes of ours and their options.
+
+    Raises:
+        ValueError: it does not; nothing was imported or called.
+    """
+    if "type" not in config:
+        raise ValueError("damaged checkpoint: its model entry names no type")
     _check_types(config)
-    return MODELS.build(dict(config))
 
 
 def _check_types(node: Any) -> None:
     if isinstance(node, Mapping):
         if "type" in node:
-            cls = MODELS.module_dict.get(str(node["type"]))
-            if cls is None or cls.__module__.split(".")[0] not in OUR_PACKAGES:
-                known = [n for n, c in MODELS.module_dict.items() if _is_ours(c)]
-                raise ValueError(
-                    f"checkpoint names the model type {node['type']!r}, which is none of ours; "
-                    f"{near(str(node['type']), known)}"
-                )
+            _check_type(node)
         for value in node.values():
             _check_types(value)
     elif isinstance(node, list | tuple):
         for value in node:
             _check_types(value)
+
+
+def _check_type(node: Mapping[str, Any]) -> None:
+    ours = {name: cls for name, cls in MODELS.module_dict.items() if _is_ours(cls)}
+    cls = ours.get(str(node["type"]))
+    if cls is None:
+        raise ValueError(
+            f"checkpoint names the model type {node['type']!r}, which is none of ours; "
+            f"{near(str(node['type']), list(ours))}"
+        )
+    accepted = parameters(cls) or set()
+    for key in node:
+        if key != "type" and key not in accepted:  # "_scope_" would make mmengine import a module
+            raise ValueError(
+                f"checkpoint gives {node['type']} the option {key!r}, which it does not take; "
+                f"{near(str(key), sorted(accepted))}"
+            )
 
 
 def _is_ours(cls: type) -> bool:

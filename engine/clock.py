@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -12,11 +15,17 @@ from .saving import bare
 class Clock(Hook):
     """Sets `model.epoch`, `dataset.set_epoch` and the preprocessing's `step` as training goes on.
 
-    All that is random in them follows from a seed and these numbers, which is why a resumed run
-    continues as an uninterrupted one.
+    All that is random in them follows from the run's seed and these numbers, and torch's own
+    generator (dropout) is reseeded with them at every step, which is why a resumed run continues as
+    an uninterrupted one.
     """
 
     priority = "VERY_HIGH"
+
+    def before_train(self, runner: Any) -> None:
+        """Pass the seed on, before loader workers copy the data set."""
+        runner.train_dataloader.dataset.seed = runner.seed
+        bare(runner.model).data_preprocessor.seed = runner.seed
 
     def before_train_epoch(self, runner: Any) -> None:
         """Pass the epoch on, counted from 0."""
@@ -26,3 +35,5 @@ class Clock(Hook):
     def before_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
         """Pass the iteration on, counted from 0."""
         bare(runner.model).data_preprocessor.step = runner.iter
+        place = np.random.SeedSequence((runner.seed, get_rank(), runner.iter))
+        torch.manual_seed(int(place.generate_state(1)[0]))

@@ -45,6 +45,7 @@ def run(
     Raises:
         ValueError: the classes of checkpoint and data differ.
     """
+    config.require(cfg, ("model", "test_dataloader", "test_cfg", "test_evaluator"), "testing")
     content = read(checkpoint)
     classes = list(config.data_classes(cfg, "test_dataloader")["classes"])
     if classes != content["classes"]:

@@ -54,8 +54,12 @@ def describe(
     """The model config that a checkpoint brings, with overrides of the preprocessing applied.
 
     Logs where `cfg` disagrees with it.
+
+    Raises:
+        ValueError: it names a class that is none of ours.
     """
     described = content["model"]
+    checkpoint.check_description(described)
     for line in disagreements(config.plain(cfg.model), described):
         print_log(f"{source} differs from the config, and wins: {line}", "current")
     prefix = "model.data_preprocessor."

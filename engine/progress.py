@@ -73,5 +73,5 @@ class LiveProgress(Hook):
             self.metric = f"{name} {value:.3f}"
 
     def after_run(self, runner: Any) -> None:
-        """Take the line away."""
+        """Take the line away (`engine.runner.train` does so after an error)."""
         self.bar.stop()

@@ -16,7 +16,14 @@ from torch import distributed
 
 from . import checkpoint, config
 from .amp import CPUAmpOptimWrapper
+from .calibrate import even_out_convolutions
+from .progress import LiveProgress
 from .saving import SaveCheckpoint, bare, find_hook, newest
+
+TRAINING_PARTS = (
+    "model", "train_dataloader", "train_cfg", "val_dataloader", "val_cfg", "val_evaluator",
+    "optim_wrapper", "param_scheduler", "default_hooks", "randomness",
+)  # fmt: skip
 
 
 def prepare_training(
@@ -28,6 +35,7 @@ def prepare_training(
         ValueError: config and data do not fit together.
         FileNotFoundError: the data is not there.
     """
+    config.require(cfg, TRAINING_PARTS, "training")
     cfg.work_dir = str(work_dir)
     if data is not None:
         config.use_data(cfg, data)
@@ -59,16 +67,24 @@ def use_amp(cfg: Config) -> None:
 
 
 def start(cfg: Config, launcher: str) -> Runner:
-    """Build the runner; on one processor or under torchrun / SLURM, on CPU or CUDA."""
+    """Build the runner; on one processor or under torchrun / SLURM, on CPU or CUDA.
+
+    Raises:
+        ValueError: something in the config does not build.
+    """
     cv2.setNumThreads(1)
     cfg.launcher = launcher
     if launcher != "none" and not torch.cuda.is_available():
         _join_on_cpu(cfg, launcher)
     level, cfg.log_level = cfg.get("log_level", "INFO"), "WARNING"  # not mmengine's long preface
-    runner = Runner.from_cfg(cfg)
-    if cfg.get("optim_wrapper"):
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    try:
+        runner = Runner.from_cfg(cfg)
+        if cfg.get("optim_wrapper"):
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    except TypeError as error:  # an option of a wrong kind, or one that is missing
+        raise ValueError(f"{cfg.filename}: does not build: {error}") from error
     cfg.log_level = runner.cfg.log_level = level
+    runner.dump_config()
     for target in (runner.logger, *runner.logger.handlers):
         target.setLevel(level)
     device = next(runner.model.parameters()).device
@@ -90,13 +106,34 @@ def _join_on_cpu(cfg: Config, launcher: str) -> None:
 
 
 def train(runner: Runner, *, resume: Path | None, load_from: Path | None) -> None:
-    """Check the data sets, load what is to be loaded, and run to the end."""
+    """Check the data sets, load what is to be loaded, and run to the end.
+
+    Raises:
+        ValueError: data, checkpoints or work dir do not fit the run.
+        FloatingPointError: the loss or a weight is no number any more.
+    """
+    if resume is None:
+        _check_unused(Path(runner.work_dir))
     _check_classes(runner)
     _check_batch(runner)
     if load_from is not None:
         load_into(runner, load_from)
     find_hook(runner, SaveCheckpoint).resume_from = resume
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        if (progress := find_hook(runner, LiveProgress)) is not None:
+            progress.bar.stop()
+
+
+def _check_unused(work_dir: Path) -> None:
+    """A new run would remove the checkpoints of the one before, or have its own removed."""
+    found = [*work_dir.glob("epoch_*.pth"), *work_dir.glob("best_*.pth")]
+    if found:
+        raise ValueError(
+            f"{work_dir}: holds checkpoints of an earlier run ({found[0].name}); go on with it by "
+            "--resume, or give another --work-dir"
+        )
 
 
 def _check_classes(runner: Runner) -> None:
@@ -137,6 +174,9 @@ def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
         source=str(path),
     )
     runner.logger.info(f"{path}: {report}")
+    if content["info"].get("norms_rebuilt"):
+        count = even_out_convolutions(model)
+        runner.logger.info(f"batch-norms were rebuilt: {count} convolutions scaled for training")
     return report
 
 
@@ -168,6 +208,7 @@ def dry_run(runner: Runner, load_from: Path | None = None) -> dict[str, Any]:
     _check_batch(runner)
     if load_from is not None:
         load_into(runner, load_from)
+    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
     model = runner.model
     runner.train_dataloader.dataset.set_epoch(0)
     model.train()

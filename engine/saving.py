@@ -1,12 +1,10 @@
 """Checkpoints during training, and resuming from them."""
 
 import logging
-import random
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -79,7 +77,7 @@ class SaveCheckpoint(Hook):
                 f"{self.resume_from}: holds no training state; resume from an epoch_N.pth, or "
                 "start from its weights with --load-from"
             )
-        _restore(runner, content["training"])
+        _restore(runner, content["training"], self.resume_from)
         for path in self._best_files(runner):
             value = checkpoint.read(path)["info"]["metrics"][self.best]
             self.best_value = max(self.best_value, value)
@@ -95,7 +93,9 @@ class SaveCheckpoint(Hook):
         content = self._content(runner, epoch)
         folder = Path(runner.work_dir)
         checkpoint.save(folder / f"epoch_{epoch}.pth", content)
-        for old in sorted(folder.glob("epoch_*.pth"), key=_epoch_of)[: -self.keep]:
+        files = sorted(folder.glob("epoch_*.pth"), key=_epoch_of)
+        # Later epochs than this one are left from before a resume and not ours to count.
+        for old in [path for path in files if _epoch_of(path) <= epoch][: -self.keep]:
             old.unlink()
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
@@ -137,7 +137,6 @@ class SaveCheckpoint(Hook):
             "average": ema.state.state_dict() if ema else None,
             "optimizer": runner.optim_wrapper.state_dict(),
             "schedules": [schedule.state_dict() for schedule in runner.param_schedulers],
-            "random": _random_state(),
         }
         return content
 
@@ -151,33 +150,36 @@ def _check_finite(weights: dict[str, torch.Tensor], epoch: int) -> None:
             )
 
 
-def _random_state() -> dict[str, Any]:
-    version, numbers, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
-    return {
-        "torch": torch.get_rng_state(),
-        "python": [version, list(numbers), gauss],
-        "numpy": [name, list(map(int, keys)), position, has_gauss, cached],
-    }
-
-
-def _restore(runner: Any, state: dict[str, Any]) -> None:
+def _restore(runner: Any, state: dict[str, Any], source: Path) -> None:
     """Put a saved training state into the runner, its model, optimiser, schedules and hooks."""
-    model = bare(runner.model)
-    missing, unexpected = model.load_state_dict(state["weights"], strict=False)
-    if missing or unexpected:
+    try:
+        bare(runner.model).load_state_dict(state["weights"])
+        if state["average"] is not None and (ema := find_hook(runner, EMA)):
+            ema.state.load_state_dict(state["average"])
+        _restore_rates(runner, state)
+    except (RuntimeError, ValueError, KeyError) as error:
+        first = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"the checkpoint to resume from is of another model: {len(missing)} weights missing, "
-            f"{len(unexpected)} unknown; resume with the config it was trained with"
-        )
-    if state["average"] is not None:
-        find_hook(runner, EMA).state.load_state_dict(state["average"])
-    runner.optim_wrapper.load_state_dict(state["optimizer"])
-    for schedule, saved in zip(runner.param_schedulers, state["schedules"], strict=True):
-        schedule.load_state_dict(saved)
+            f"{source}: cannot be resumed, it is of another model or optimiser; resume with the "
+            f"config it was trained with ({first} ...)"
+        ) from error
     runner.train_loop._epoch, runner.train_loop._iter = state["epoch"], state["iteration"]
-    torch.set_rng_state(state["random"]["torch"])
-    version, numbers, gauss = state["random"]["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    name, keys, *rest = state["random"]["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002
+
+
+def _restore_rates(runner: Any, state: dict[str, Any]) -> None:
+    """Put back what optimiser and schedules counted and summed up; their options stay the config's.
+
+    So a run that is resumed with a lower learning rate, or for more epochs, does as it is told.
+    """
+    optimizer = runner.optim_wrapper
+    wanted = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state["optimizer"])
+    for group, options in zip(optimizer.param_groups, wanted, strict=True):
+        then, now = group.get("initial_lr", group["lr"]), options.get("initial_lr", options["lr"])
+        group.update({**options, "lr": group["lr"] * (now / then if then else 1.0)})
+    for schedule, saved in zip(runner.param_schedulers, state["schedules"], strict=True):
+        for key in ("last_step", "_global_step", "_last_value"):
+            setattr(schedule, key, saved[key])

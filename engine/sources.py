@@ -1,5 +1,6 @@
 """Images and videos to predict on, and what is written for them."""
 
+import glob
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from .progress import live_line
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
+SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+WRITTEN_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def find_sources(sources: Sequence[str]) -> list[Path]:
@@ -36,16 +39,26 @@ def find_sources(sources: Sequence[str]) -> list[Path]:
 
 def _expand(source: Path) -> Iterator[Path]:
     if source.is_dir():
-        known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-        yield from sorted(path for path in source.rglob("*") if path.suffix.lower() in known)
+        yield from sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
     elif source.suffix == ".txt" and source.is_file():
-        for line in source.read_text().splitlines():
+        for line in source.read_text(encoding="utf-8-sig").splitlines():
             if line.strip():
-                yield from find_sources([str(source.parent / line.strip())])
+                yield from _listed(source, line.strip())
     elif source.is_file():
         yield source
-    elif any(sign in source.name for sign in "*?["):
-        yield from sorted(source.parent.glob(source.name))
+    elif glob.has_magic(str(source)):
+        matches = map(Path, sorted(glob.glob(str(source), recursive=True)))  # noqa: PTH207
+        yield from (path for path in matches if path.suffix.lower() in SUFFIXES)
+
+
+def _listed(source: Path, line: str) -> list[Path]:
+    """Files that one line of a text list names, relative to the list."""
+    if Path(line).suffix == ".txt":
+        raise ValueError(f"{source}: lists {line}; a list of lists is not read")
+    try:
+        return find_sources([str(source.parent / line)])
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{source}: {error}") from None
 
 
 def predict_files(
@@ -61,13 +74,21 @@ def predict_files(
         sources: Files of `find_sources`.
         out_dir: Folder to write to, or None.
         threshold: Lowest score kept, 0..1.
+
+    Raises:
+        ValueError: a source is no image or video that can be read, or lies in `out_dir`, where the
+            annotated picture would replace it.
     """
+    if out_dir is not None:
+        _check_apart(sources, out_dir)
     results: dict[str, Any] = {}
     bar = live_line()
     task = bar.add_task("predicting", total=len(sources), note="")
     with bar:
         for source in sources:
-            target = None if out_dir is None else _free_name(out_dir / source.name, results)
+            target = (
+                None if out_dir is None else _free_name(_written_name(out_dir, source), results)
+            )
             key = str(target.name if target else source)
             if source.suffix.lower() in VIDEO_SUFFIXES:
                 results[key] = _predict_video(model, source, target, threshold)
@@ -77,6 +98,23 @@ def predict_files(
     if out_dir is not None:
         write_json(out_dir / "predictions.json", results)
     return results
+
+
+def _check_apart(sources: Sequence[Path], out_dir: Path) -> None:
+    inside = [source for source in sources if source.resolve().parent == out_dir.resolve()]
+    if inside:
+        raise ValueError(
+            f"--out-dir {out_dir}: holds the source {inside[0].name}, which its annotated picture "
+            "would replace; give another folder"
+        )
+
+
+def _written_name(out_dir: Path, source: Path) -> Path:
+    """Where the annotated source goes: videos become MP4, rare image formats PNG."""
+    suffix = source.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return out_dir / f"{source.stem}.mp4"
+    return out_dir / (source.name if suffix in WRITTEN_SUFFIXES else f"{source.stem}.png")
 
 
 def _free_name(path: Path, taken: dict[str, Any]) -> Path:
@@ -97,10 +135,9 @@ def _predict_image(
 
 
 def save_picture(path: Path, picture: Picture) -> None:
-    """Write an RGB picture whole; formats that OpenCV cannot write become PNG."""
-    suffix = path.suffix.lower() if path.suffix.lower() in {".jpg", ".jpeg", ".png"} else ".png"
-    encoded = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-    write_binary(path.with_suffix(suffix), encoded)
+    """Write an RGB picture whole, as the JPEG or PNG its name says."""
+    encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+    write_binary(path, encoded)
 
 
 def _predict_video(model: Model, source: Path, target: Path | None, threshold: float) -> list[Any]:
@@ -120,7 +157,7 @@ def _predict_video(model: Model, source: Path, target: Path | None, threshold: f
     try:
         if target is None:
             return frames(lambda _: None)
-        return _write_video(target.with_suffix(".mp4"), rate, frames)
+        return _write_video(target, rate, frames)
     finally:
         capture.release()
 

@@ -1,12 +1,20 @@
 """Fixtures shared by all tests."""
 
+import io
 import json
+import os
+import runpy
+import sys
 import zlib
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny tensors gain nothing from more
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +79,98 @@ def assert_golden_text(request: pytest.FixtureRequest) -> Callable[[str, str], N
         assert text == path.read_text(), f"{path} differs; --update-golden if that is meant"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def mini_coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn COCO data set: 12 training and 6 validation scenes of 128 pixels, 8 classes."""
+    from engine.mini_data import MiniData, make_mini_data
+
+    folder = tmp_path_factory.mktemp("mini")
+    make_mini_data(folder, MiniData(seed=3, train=12, val=6, side=128))
+    return folder / "detection"
+
+
+OWN = Path(__file__).parents[1] / "configs/picodet_lcnet_own.py"
+
+
+class Ran(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def run_tool() -> Callable[..., Ran]:
+    """Runs tools/<name>.py with these arguments inside this process."""
+
+    def run(name: str, *arguments: str | Path) -> Ran:
+        forget_runs()
+        path = Path(__file__).parents[1] / "tools" / f"{name}.py"
+        out, err, argv = io.StringIO(), io.StringIO(), sys.argv
+        sys.argv = [str(path), *map(str, arguments)]
+        try:
+            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as done:
+                runpy.run_path(str(path), run_name="__main__")
+        finally:
+            sys.argv = argv
+        return Ran(int(done.value.code or 0), out.getvalue(), err.getvalue())
+
+    return run
+
+
+def forget_runs() -> None:
+    """Drop mmengine's loggers and hubs of runs before, which are named by the second."""
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+
+    for kind in (MMLogger, MessageHub, Visualizer, DefaultScope):
+        kind._instance_dict.clear()
+
+
+TINY = {
+    "model.backbone.scale": 0.25,
+    "model.neck_channels": 16,
+    "model.tower_convs": 1,
+    "model.static_epochs": 1,
+    "model.data_preprocessor.size": "64,64",
+    "model.data_preprocessor.train_sizes": "[64,96]",
+    "train_dataloader.batch_size": 4,
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False,
+    "val_dataloader.num_workers": 0,
+    "val_dataloader.persistent_workers": False,
+    "test_dataloader.num_workers": 0,
+    "auto_scale_lr.base_batch_size": 4,
+    "param_scheduler.0.warmup_iters": 2,
+    "param_scheduler.0.epochs": 4,
+    "train_cfg.max_epochs": 2,
+    "train_cfg.val_interval": 1,
+    "custom_hooks.3.decay": 0.9,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_train(run_tool: Callable[..., Ran], mini_coco: Path) -> Callable[..., Ran]:
+    """Trains a detector for 2 epochs of 3 iterations: (work dir, arguments, options)."""
+
+    def train(work_dir: Path, *arguments: str | Path, **changes: object) -> Ran:
+        options = TINY | {key.replace("__", "."): value for key, value in changes.items()}
+        return run_tool(
+            "train", OWN, "--data", mini_coco, "--work-dir", work_dir, *arguments,
+            "--cfg-options", *(f"{key}={value}" for key, value in options.items()),
+        )  # fmt: skip
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_train: Callable[..., Ran], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work dir of such a run: epoch_1.pth, epoch_2.pth, best_coco_bbox_mAP_epoch_1.pth."""
+    work_dir = tmp_path_factory.mktemp("trained")
+    ran = tiny_train(work_dir)
+    assert ran.code == 0, ran.err
+    return work_dir

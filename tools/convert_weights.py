@@ -27,16 +27,16 @@ def main(arguments: argparse.Namespace) -> None:
     arrays = read_arrays(arguments.source)
     report = load_foreign(model, arrays, str(arguments.source))
     print(f"{arguments.source}: {report}")
+    info: dict[str, object] = {"source": arguments.source.name, "category_ids": list(CATEGORY_IDS)}
     if arguments.calibrate_bn:
         with live_line() as progress:
-            count = calibrate(model, arguments.calibrate_bn, progress)
-        print(f"batch-norm statistics rebuilt from {count} images")
+            info["norms_rebuilt"] = calibrate(model, arguments.calibrate_bn, progress)
+        print(f"batch-norm statistics rebuilt from {info['norms_rebuilt']} images")
     elif is_folded(arrays):
         print(
             "batch-norms of this file are folded away: good for evaluation and export; before "
             "training on it, convert with --calibrate-bn IMAGE_DIR"
         )
-    info = {"source": arguments.source.name, "category_ids": list(CATEGORY_IDS)}
     checkpoint.save(arguments.target, checkpoint.describe(model, cfg, CLASSES, info))
     print(f"{arguments.target}: written")
 

@@ -17,7 +17,7 @@ def main(arguments: argparse.Namespace) -> None:
     metrics = evaluate.run(
         cfg,
         arguments.checkpoint,
-        work_dir=arguments.work_dir or Path("work_dirs") / arguments.config.stem,
+        work_dir=arguments.work_dir or Path("work_dirs/test") / arguments.config.stem,
         launcher=arguments.launcher,
         options=arguments.cfg_options,
         dump=arguments.dump_predictions,

@@ -1,11 +1,13 @@
 """Rebuilt batch-norm statistics: the same function, and statistics that are the images'."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from engine.calibrate import ChannelMoments, calibrate_norms
+from engine.calibrate import ChannelMoments, calibrate_norms, even_out_convolutions
 
 
 @pytest.fixture
@@ -92,3 +94,22 @@ def test_failure_leaves_the_model_as_it_was(model: nn.Sequential) -> None:
         calibrate_norms(model, [torch.randn(1, 3, 8, 8), torch.randn(1, 4, 8, 8)])
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+def test_even_convolutions_compute_the_same_with_unit_variance() -> None:
+    """Channels scaled 0.001 and 100 by folding: the same outputs in both modes, of variance 1."""
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(3, 2, 3, bias=False), nn.BatchNorm2d(2)
+    with torch.no_grad():
+        conv.weight[0].mul_(1e-3)
+        conv.weight[1].mul_(100)
+    model = nn.Sequential(conv, norm)
+    images = torch.randn(6, 3, 8, 8)
+    calibrate_norms(model, [images])
+    before, before_training = model(images), copy.deepcopy(model).train()(images)
+    assert even_out_convolutions(model) == 1
+    torch.testing.assert_close(model(images), before, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.train()(images), before_training, rtol=1e-4, atol=1e-4)
+    assert conv(images).var((0, 2, 3), correction=0)[1].item() == pytest.approx(1, abs=1e-4)
+    ratio = conv.weight[0].norm() / conv.weight[1].norm()
+    assert 0.05 < ratio < 1  # was 1e-5; channel 0 keeps the share of eps that its variance had

@@ -1,0 +1,24 @@
+"""engine/amp.py: bfloat16 forward, float32 weights and gradients, near the float32 loss."""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from engine.amp import CPUAmpOptimWrapper
+
+
+def test_forward_is_bfloat16_and_weights_stay_float32() -> None:
+    torch.manual_seed(0)
+    model, seen = nn.Conv2d(3, 4, 3), []
+    model.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    wrapper = CPUAmpOptimWrapper(SGD(model.parameters(), lr=0.1))
+    images = torch.randn(2, 3, 8, 8)
+    before = model.weight.detach().clone()
+    with wrapper.optim_context(model):
+        loss: Tensor = model(images).float().square().mean()
+    expected = model(images).square().mean()
+    wrapper.update_params(loss)
+    assert seen == [torch.bfloat16, torch.float32]
+    assert abs(loss.item() - expected.item()) < 1e-2 * expected.item()
+    assert model.weight.dtype == torch.float32
+    assert not torch.equal(model.weight, before)
