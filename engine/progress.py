@@ -32,6 +32,13 @@ def live_line(console: Console | None = None) -> Progress:
     )
 
 
+def _place(runner: Any) -> str:
+    """Which epoch of how many; nothing where the loop counts iterations, as the bar does too."""
+    if runner.max_epochs == 1:
+        return "training"
+    return f"epoch {runner.epoch + 1}/{runner.max_epochs}"
+
+
 @HOOKS.register_module()
 class LiveProgress(Hook):
     """Epoch, iteration, time left, loss and last metric in one line while training runs."""
@@ -63,7 +70,7 @@ class LiveProgress(Hook):
         self.bar.update(
             self.task,
             completed=runner.iter + 1,
-            description=f"epoch {runner.epoch + 1}/{runner.max_epochs}",
+            description=_place(runner),
             note=note,
         )
 

@@ -18,7 +18,7 @@ from . import checkpoint, config
 from .amp import CPUAmpOptimWrapper
 from .calibrate import even_out_convolutions
 from .progress import LiveProgress
-from .saving import SaveCheckpoint, bare, find_hook, newest
+from .saving import SaveCheckpoint, bare, find_hook, newest, state_files
 
 TRAINING_PARTS = (
     "model", "train_dataloader", "train_cfg", "val_dataloader", "val_cfg", "val_evaluator",
@@ -128,7 +128,7 @@ def train(runner: Runner, *, resume: Path | None, load_from: Path | None) -> Non
 
 def _check_unused(work_dir: Path) -> None:
     """A new run would remove the checkpoints of the one before, or have its own removed."""
-    found = [*work_dir.glob("epoch_*.pth"), *work_dir.glob("best_*.pth")]
+    found = [*state_files(work_dir), *work_dir.glob("best_*.pth")]
     if found:
         raise ValueError(
             f"{work_dir}: holds checkpoints of an earlier run ({found[0].name}); go on with it by "

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from . import checkpoint
@@ -29,8 +30,8 @@ def bare(model: nn.Module) -> Any:
 
 
 def newest(folder: Path) -> Path | None:
-    """The latest `epoch_N.pth` in `folder` that can be read; damaged ones are named and passed."""
-    for path in sorted(folder.glob("epoch_*.pth"), key=_epoch_of, reverse=True):
+    """The latest state file in `folder` that can be read; damaged ones are named and passed."""
+    for path in reversed(state_files(folder)):
         try:
             checkpoint.read(path)
         except ValueError as error:
@@ -40,20 +41,38 @@ def newest(folder: Path) -> Path | None:
     return None
 
 
-def _epoch_of(path: Path) -> int:
+def state_files(folder: Path) -> list[Path]:
+    """All `epoch_N.pth`, or of runs counted in iterations `iter_N.pth`, lowest N first."""
+    files = [*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth")]
+    return sorted(files, key=_number_of)
+
+
+def _number_of(path: Path) -> int:
     number = path.stem.rsplit("_", 1)[-1]
     return int(number) if number.isdigit() else -1
+
+
+def unit_of(runner: Any) -> str:
+    """What the training loop of the run counts: "epoch" or "iter"."""
+    return "iter" if isinstance(runner.train_loop, IterBasedTrainLoop) else "epoch"
+
+
+def done_of(runner: Any) -> int:
+    """Whole epochs (iterations) that the run has behind it."""
+    return runner.iter if unit_of(runner) == "iter" else runner.epoch
 
 
 @HOOKS.register_module()
 class SaveCheckpoint(Hook):
     """Writes `epoch_N.pth` every few epochs and `best_<metric>_epoch_N.pth` after validation.
 
+    Under an iteration-based training loop it counts iterations, and says `iter` for `epoch`.
+
     Both hold the moving average as their weights where one is kept; an `epoch_N.pth` also holds
     all that resuming needs. A new file is complete before an old one goes.
 
     Args:
-        interval: Epochs between two `epoch_N.pth`; the last epoch always gets one.
+        interval: Epochs (iterations) between two `epoch_N.pth`; the last one always gets one.
         keep: How many `epoch_N.pth` stay.
         best: Metric whose highest value picks the best file, or None.
     """
@@ -74,28 +93,38 @@ class SaveCheckpoint(Hook):
         content = checkpoint.read(self.resume_from)
         if "training" not in content:
             raise ValueError(
-                f"{self.resume_from}: holds no training state; resume from an epoch_N.pth, or "
-                "start from its weights with --load-from"
+                f"{self.resume_from}: holds no training state; resume from an epoch_N.pth or "
+                "iter_N.pth, or start from its weights with --load-from"
             )
         _restore(runner, content["training"], self.resume_from)
         for path in self._best_files(runner):
             value = checkpoint.read(path)["info"]["metrics"][self.best]
             self.best_value = max(self.best_value, value)
-        print_log(f"resumed {self.resume_from} after epoch {runner.epoch}", "current")
+        place = f"{unit_of(runner)} {done_of(runner)}"
+        print_log(f"resumed {self.resume_from} after {place}", "current")
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Save the state when it is due."""
-        epoch = runner.epoch + 1
-        if epoch % self.interval and epoch != runner.max_epochs:
+        """Save the state when an epoch makes it due."""
+        if unit_of(runner) == "epoch":
+            self._save_when_due(runner, runner.epoch + 1, runner.max_epochs, runner.iter)
+
+    def after_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
+        """Save the state when an iteration makes it due."""
+        if unit_of(runner) == "iter":
+            self._save_when_due(runner, runner.iter + 1, runner.max_iters, runner.iter + 1)
+
+    def _save_when_due(self, runner: Any, done: int, last: int, iteration: int) -> None:
+        """Write the state after `done` of `last` epochs or iterations, and remove old ones."""
+        if (done % self.interval and done != last) or not is_main_process():
             return
-        if not is_main_process():
-            return
-        content = self._content(runner, epoch)
+        unit = unit_of(runner)
+        epoch = done if unit == "epoch" else runner.epoch
+        content = self._content(runner, epoch, iteration)
         folder = Path(runner.work_dir)
-        checkpoint.save(folder / f"epoch_{epoch}.pth", content)
-        files = sorted(folder.glob("epoch_*.pth"), key=_epoch_of)
-        # Later epochs than this one are left from before a resume and not ours to count.
-        for old in [path for path in files if _epoch_of(path) <= epoch][: -self.keep]:
+        checkpoint.save(folder / f"{unit}_{done}.pth", content)
+        # Later ones are left from before a resume and not ours to count.
+        files = [path for path in state_files(folder) if _number_of(path) <= done]
+        for old in files[: -self.keep]:
             old.unlink()
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
@@ -105,10 +134,11 @@ class SaveCheckpoint(Hook):
         if value is None or value <= self.best_value or not is_main_process():
             return
         self.best_value = value
-        content = self._content(runner, runner.epoch)
+        content = self._content(runner, runner.epoch, runner.iter)
         del content["training"]
         content["info"]["metrics"] = {key: float(number) for key, number in metrics.items()}
-        path = Path(runner.work_dir) / f"{self._best_prefix()}{runner.epoch}.pth"
+        name = f"{self._best_prefix()}{unit_of(runner)}_{done_of(runner)}.pth"
+        path = Path(runner.work_dir) / name
         checkpoint.save(path, content)
         for old in self._best_files(runner):
             if old != path:
@@ -116,21 +146,23 @@ class SaveCheckpoint(Hook):
         print_log(f"best {self.best} so far: {value:.4f}, saved as {path}", "current")
 
     def _best_prefix(self) -> str:
-        return f"best_{(self.best or '').replace('/', '_')}_epoch_"
+        return f"best_{(self.best or '').replace('/', '_')}_"
 
     def _best_files(self, runner: Any) -> list[Path]:
         return sorted(Path(runner.work_dir).glob(f"{self._best_prefix()}*.pth"))
 
-    def _content(self, runner: Any, epoch: int) -> dict[str, Any]:
+    def _content(self, runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
         model = bare(runner.model)
         ema = find_hook(runner, EMA)
-        info = {"epoch": epoch, "iteration": runner.iter}
+        info = {"epoch": epoch, "iteration": iteration}
         raw = {name: value.clone() for name, value in model.state_dict().items()}
         averaged = ema is not None and ema.state.steps > 0
         with ema.applied() if averaged else nullcontext():
             classes = runner.train_dataloader.dataset.metainfo["classes"]
             content = checkpoint.describe(model, plain(runner.cfg.model), classes, info)
-        _check_finite(content["state_dict"], epoch)
+        epochs = unit_of(runner) == "epoch"
+        place = f"epoch {epoch}" if epochs else f"iteration {iteration}"
+        _check_finite(content["state_dict"], place)
         content["training"] = {
             **info,
             "weights": raw,
@@ -141,11 +173,11 @@ class SaveCheckpoint(Hook):
         return content
 
 
-def _check_finite(weights: dict[str, torch.Tensor], epoch: int) -> None:
+def _check_finite(weights: dict[str, torch.Tensor], place: str) -> None:
     for name, value in weights.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise FloatingPointError(
-                f"weight {name} is not finite after epoch {epoch}; nothing was saved, the last "
+                f"weight {name} is not finite after {place}; nothing was saved, the last "
                 "good checkpoint stays; lower optim_wrapper.optimizer.lr and resume from it"
             )
 

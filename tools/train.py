@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from engine import command_line, config, runner
+from engine.saving import done_of, unit_of
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -29,9 +30,9 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         runner.train(run, resume=resume, load_from=arguments.load_from)
     except KeyboardInterrupt:
+        place = f"{unit_of(run)} {done_of(run) + 1}"
         raise KeyboardInterrupt(
-            f"interrupted in epoch {run.epoch + 1}; checkpoints in {work_dir} are whole, "
-            "continue with --resume"
+            f"interrupted in {place}; checkpoints in {work_dir} are whole, continue with --resume"
         ) from None
 
 
