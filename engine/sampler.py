@@ -1,0 +1,54 @@
+"""An endless order of images for training that is counted in iterations."""
+
+import itertools
+from collections.abc import Iterator, Sized
+
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.registry import DATA_SAMPLERS
+from torch.utils.data import Sampler
+
+
+@DATA_SAMPLERS.register_module()
+class EndlessSampler(Sampler[int]):
+    """One shuffled pass over N images after another; in pass n image i has the index i + n * N.
+
+    So a data set knows which pass a sample belongs to (`divmod(index, N)`), however far ahead
+    loader workers fetch. The order follows from the seed alone; processes take turns in it.
+
+    Args:
+        dataset: What is sampled; gives N.
+        seed: Seed of the order; None is a random one that all processes share.
+        shuffle: False keeps the order of the data set in every pass.
+    """
+
+    def __init__(self, dataset: Sized, seed: int | None = None, shuffle: bool = True) -> None:
+        self.size = len(dataset)
+        self.rank, self.world_size = get_dist_info()
+        self.seed = sync_random_seed() if seed is None else seed
+        self.shuffle = shuffle
+        self.skipped = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Begin after the first `num_samples` of this process, which nobody loads again.
+
+        mmengine calls this when a run is resumed.
+        """
+        self.skipped = num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.rank + self.skipped * self.world_size
+        passes, start = divmod(first, self.size)
+        order = itertools.chain.from_iterable(map(self._pass, itertools.count(passes)))
+        return itertools.islice(order, start, None, self.world_size)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def _pass(self, number: int) -> list[int]:
+        """Indices of one pass."""
+        if not self.shuffle:
+            return list(range(number * self.size, (number + 1) * self.size))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        order = torch.randperm(self.size, generator=generator)  # (N,)
+        return (order + number * self.size).tolist()
