@@ -1,4 +1,4 @@
-"""Learning-rate schedule of the Paddle recipes."""
+"""Learning-rate schedules of the Paddle recipes."""
 
 import math
 from typing import Any
@@ -60,6 +60,45 @@ class WarmupCosineLR(_ParamScheduler):
             return self.warmup_factor + (1 - self.warmup_factor) * step / self.warmup_iters
         done = (step - self.warmup_iters) / (self.total_iters - self.warmup_iters)
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def _get_value(self) -> list[float]:
+        share = self.factor(self.last_step)
+        return [base * share for base in self.base_values]
+
+
+@PARAM_SCHEDULERS.register_module()
+class PolyDecayLR(_ParamScheduler):
+    """Base rate times (1 - t / T) ** power at iteration t, after a linear warm-up where wanted.
+
+    mmengine's PolyLR reaches zero one iteration early, and multiplies up the rounding of all steps.
+    T is the last iteration of the run, which the runner fills in as `end`.
+
+    Args:
+        optimizer: What it drives.
+        power: Published: 0.9.
+        end: T.
+        warmup_iters: Iterations w over which a factor (t + 1) / w is applied too; 0 is published.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        *,
+        power: float,
+        end: int,
+        warmup_iters: int = 0,
+        by_epoch: bool = False,
+        last_step: int = -1,
+    ) -> None:
+        self.power = power
+        self.total_iters = end
+        self.warmup_iters = warmup_iters
+        super().__init__(optimizer, "lr", by_epoch=by_epoch, last_step=last_step)
+
+    def factor(self, step: int) -> float:
+        """Share of the base rate at iteration `step`."""
+        warm = min(1.0, (step + 1) / self.warmup_iters) if self.warmup_iters else 1.0
+        return warm * (1 - min(step / self.total_iters, 1.0)) ** self.power
 
     def _get_value(self) -> list[float]:
         share = self.factor(self.last_step)

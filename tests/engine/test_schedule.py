@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from engine.schedule import WarmupCosineLR
+from engine.schedule import PolyDecayLR, WarmupCosineLR
 
 
-def rates(steps: int, base: float, **options: float) -> list[float]:
+def rates(steps: int, base: float, kind: type = WarmupCosineLR, **options: float) -> list[float]:
     """Learning rates of iterations 0, 1, ..., as an optimiser gets them."""
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=base)
-    schedule = WarmupCosineLR(optimizer, **options)  # type: ignore[arg-type]
+    schedule = kind(optimizer, **options)
     result = []
     for _ in range(steps):
         result.append(optimizer.param_groups[0]["lr"])
@@ -61,3 +61,18 @@ def test_warmup_must_fit() -> None:
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     with pytest.raises(ValueError, match=r"300 must be below the 120 .*\(4 epochs of 30\)"):
         WarmupCosineLR(optimizer, warmup_iters=300, warmup_factor=0.1, epochs=4, epoch_length=30)
+
+
+@pytest.mark.golden
+def test_segmenter_recipe(golden_dir: Path) -> None:
+    """Base 0.01, power 0.9, zero after 40 iterations and from then on."""
+    stored = json.loads((golden_dir / "schedules.json").read_text())
+    name = "seg_poly(lr.01,decay_steps40,power.9)"
+    ours = rates(44, 0.01, PolyDecayLR, power=0.9, end=40)
+    assert ours == pytest.approx(stored[name], rel=1e-9, abs=1e-12)
+
+
+def test_poly_decay_warms_up_where_wanted() -> None:
+    """Power 1 over 8 iterations, 2 of warm-up: 1/2 * 8/8, 2/2 * 7/8, 6/8, ..."""
+    ours = rates(4, 1.0, PolyDecayLR, power=1.0, end=8, warmup_iters=2)
+    assert ours == pytest.approx([0.5, 0.875, 0.75, 0.625])
