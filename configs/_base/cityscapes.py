@@ -1,0 +1,51 @@
+"""Cityscapes: data set, published augmentation, loaders, evaluator."""
+
+from mmengine.dataset import DefaultSampler
+
+from engine.preprocess import collate
+from engine.sampler import EndlessSampler
+from segmentation.dataset import Cityscapes
+from segmentation.metric import MeanIoU
+from segmentation.transforms import (
+    HorizontalFlip,
+    RandomDistort,
+    RandomPaddedCrop,
+    RandomStepScale,
+)
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=2,
+    persistent_workers=True,
+    collate_fn=dict(type=collate),
+    sampler=dict(type=EndlessSampler),
+    dataset=dict(
+        type=Cityscapes,
+        data_root="data/cityscapes",
+        split="train",
+        transforms=[
+            dict(type=RandomStepScale),
+            dict(type=RandomPaddedCrop, height=512, width=1024),
+            dict(type=HorizontalFlip, p=0.5),
+            dict(type=RandomDistort),
+        ],
+    ),
+)
+# One image a step: whole images are large, and may have different sizes.
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    collate_fn=dict(type=collate),
+    sampler=dict(type=DefaultSampler, shuffle=False, round_up=False),
+    dataset=dict(type=Cityscapes, data_root="data/cityscapes", split="val"),
+)
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    collate_fn=dict(type=collate),
+    sampler=dict(type=DefaultSampler, shuffle=False, round_up=False),
+    dataset=dict(type=Cityscapes, data_root="data/cityscapes", split="val"),
+)
+val_evaluator = dict(type=MeanIoU)
+test_evaluator = dict(type=MeanIoU, classwise=True)
