@@ -12,6 +12,6 @@ from backbone.mobilenetv3 import MobileNetV3
 with read_base():
     from .picodet_lcnet import *
 
-model.update(backbone=dict(_delete_=True, type=MobileNetV3, arch="large", scale=0.75))
+model["backbone"] = dict(type=MobileNetV3, arch="large", scale=0.75)
 # PaddleDetection trains this trunk without weight decay.
 optim_wrapper["paramwise_cfg"]["custom_keys"].update(backbone=dict(decay_mult=0.0))

@@ -68,10 +68,11 @@ def read(path: Path | str) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
+    data = io.BytesIO(Path(path).read_bytes())  # so that what torch says is about the content
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd pickles, on the way to refuse them
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(data, map_location="cpu", weights_only=True)
     except READ_ERRORS as error:
         raise ValueError(
             f"{path}: not readable as a safe checkpoint (damaged, or it holds more than plain "

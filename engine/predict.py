@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from . import checkpoint, config
 from .images import read_image
-from .interface import Image
+from .interface import Image, Picture
 
 
 def load_model(
@@ -100,18 +100,31 @@ def predict(model: Any, images: Image | Sequence[Image]) -> list[dict[str, Any]]
     """Results for RGB uint8 arrays (H, W, 3), paths, or a mix of them, one an image.
 
     Boxes, masks and sizes are in pixels of the image given. One batch: hand in what fits memory.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: something else than an image was given.
     """
     if isinstance(images, np.ndarray | str | Path):
         images = [images]
-    arrays = [
-        image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images
-    ]
-    for array in arrays:
-        _check_image(array)
+    arrays = [_pixels(image) for image in images]
+    if not arrays:
+        return []
     batch = model.data_preprocessor(
         {"images": [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]}
     )
     return model(**batch, mode="predict")
+
+
+def _pixels(image: Image) -> Picture:
+    """The array given, checked, or that of the file named."""
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise ValueError(f"{kind} is no image; give RGB uint8 arrays or paths")
+    _check_image(image)
+    return image
 
 
 def _check_image(array: np.ndarray) -> None:

@@ -76,17 +76,16 @@ def start(cfg: Config, launcher: str) -> Runner:
     cfg.launcher = launcher
     if launcher != "none" and not torch.cuda.is_available():
         _join_on_cpu(cfg, launcher)
-    level, cfg.log_level = cfg.get("log_level", "INFO"), "WARNING"  # not mmengine's long preface
+    logging.disable(logging.INFO)  # mmengine's long preface
     try:
         runner = Runner.from_cfg(cfg)
         if cfg.get("optim_wrapper"):
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     except TypeError as error:  # an option of a wrong kind, or one that is missing
         raise ValueError(f"{cfg.filename}: does not build: {error}") from error
-    cfg.log_level = runner.cfg.log_level = level
-    runner.dump_config()
-    for target in (runner.logger, *runner.logger.handlers):
-        target.setLevel(level)
+    finally:
+        logging.disable(logging.NOTSET)
+    runner.logger.setLevel(cfg.get("log_level", "INFO"))  # it remembers having been silenced
     device = next(runner.model.parameters()).device
     runner.logger.info(
         f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads, "

@@ -1,6 +1,7 @@
 """Images and videos to predict on, and what is written for them."""
 
 import glob
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .images import read_image
 from .interface import Model, Picture
 from .progress import live_line
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -112,13 +113,23 @@ def run_tool() -> Callable[..., Ran]:
         out, err, argv = io.StringIO(), io.StringIO(), sys.argv
         sys.argv = [str(path), *map(str, arguments)]
         try:
-            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as done:
+            with (
+                redirect_stdout(out),
+                redirect_stderr(err),
+                patch("yapf.yapflib.yapf_api.FormatCode", _as_it_is),
+                pytest.raises(SystemExit) as done,
+            ):
                 runpy.run_path(str(path), run_name="__main__")
         finally:
             sys.argv = argv
         return Ran(int(done.value.code or 0), out.getvalue(), err.getvalue())
 
     return run
+
+
+def _as_it_is(text: str, **_: object) -> tuple[str, bool]:
+    """Instead of yapf, which takes most of a short run's time to lay out configs it prints."""
+    return text, True
 
 
 def forget_runs() -> None:
@@ -151,6 +162,12 @@ TINY = {
     "train_cfg.val_interval": 1,
     "custom_hooks.3.decay": 0.9,
 }
+
+
+@pytest.fixture(scope="session")
+def tiny() -> dict[str, object]:
+    """Overrides of picodet_lcnet_own.py that make a run of seconds."""
+    return dict(TINY)
 
 
 @pytest.fixture(scope="session")

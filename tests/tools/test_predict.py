@@ -1,0 +1,136 @@
+"""tools/predict.py and engine.load_model: pictures and JSON out, one line for errors."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine import checkpoint, load_model
+from engine.images import read_image
+
+OWN = Path(__file__).parents[2] / "configs/picodet_lcnet_own.py"
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def model(trained: Path) -> Any:
+    return load_model(OWN, trained / "epoch_2.pth")
+
+
+def test_a_ready_model(model: Any, trained: Path) -> None:
+    assert not model.training
+    assert model.classes == tuple(checkpoint.read(trained / "epoch_2.pth")["classes"])
+
+
+def test_arrays_paths_and_lists_give_the_same(model: Any, mini_coco: Path) -> None:
+    paths = sorted((mini_coco / "val").iterdir())[:2]
+    arrays = [read_image(path) for path in paths]
+    both = model.predict(arrays)
+    assert len(both) == 2
+    for given in (paths[0], str(paths[0]), arrays[0], [paths[0]], [arrays[0]]):
+        (alone,) = model.predict(given)
+        assert torch.equal(alone["labels"], both[0]["labels"])
+        assert torch.allclose(alone["scores"], both[0]["scores"], atol=1e-5)
+        assert torch.allclose(alone["boxes"], both[0]["boxes"], atol=1e-2)
+    assert not alone["boxes"].requires_grad
+
+
+def test_boxes_are_in_pixels_of_the_image(model: Any, mini_coco: Path) -> None:
+    """The same picture twice as wide and three times as high: boxes 2 and 3 times as far."""
+    model.data_preprocessor.interpolation = "nearest"
+    image = read_image(sorted((mini_coco / "val").iterdir())[0])[:64, :64].copy()
+    large = image.repeat(3, axis=0).repeat(2, axis=1)
+    small, big = model.predict([image, large])
+    model.data_preprocessor.interpolation = "cubic"
+    assert len(small["scores"]) == len(big["scores"]) > 0
+    scaled = small["boxes"] * torch.tensor([2.0, 3.0, 2.0, 3.0])
+    assert torch.allclose(scaled, big["boxes"], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8, 8, 3), np.uint16),
+    ],
+    ids=["grey", "RGBA", "one channel", "float", "16 bit"],
+)
+def test_wrong_arrays(model: Any, image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected RGB uint8") as error:
+        model.predict(image)
+    assert str(image.shape) in str(error.value)
+
+
+def test_other_input_types(model: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Tensor is no image; give RGB uint8 arrays or paths"):
+        model.predict([torch.zeros(3, 8, 8)])
+    with pytest.raises(ValueError, match="int is no image"):
+        model.predict([7])
+    with pytest.raises(FileNotFoundError, match="no such image file"):
+        model.predict(tmp_path / "none.jpg")
+    assert model.predict([]) == []
+
+
+def test_pictures_json_and_video(
+    run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 5.0, (64, 64))
+    for _ in range(2):
+        writer.write(np.full((64, 64, 3), 99, np.uint8))
+    writer.release()
+    out = tmp_path / "out"
+    arguments = [mini_coco / "val", film, "--out-dir", out, "--score-thr", "0.001"]
+    ran = run_tool("predict", OWN, trained / "epoch_2.pth", *arguments)
+    assert (ran.code, ran.err) == (0, "")
+    assert "7 files predicted" in ran.out
+    results = json.loads((out / "predictions.json").read_text())
+    names = {path.name for path in (mini_coco / "val").iterdir()} | {"film.mp4"}
+    assert set(results) == names
+    assert {path.name for path in out.iterdir()} == names | {"predictions.json"}
+    assert len(results["film.mp4"]) == 2
+    found = [row for name, rows in results.items() if name != "film.mp4" for row in rows]
+    assert found
+    for row in found:
+        assert set(row) == {"class", "label", "score", "box_xyxy"}
+        assert 0.001 <= row["score"] <= 1
+        assert 0 <= row["label"] < 8
+        assert row["box_xyxy"][0] < row["box_xyxy"][2]
+
+
+def test_without_a_folder_results_are_printed(
+    run_tool: Run, trained: Path, mini_coco: Path
+) -> None:
+    image = sorted((mini_coco / "val").iterdir())[0]
+    ran = run_tool("predict", OWN, trained / "epoch_2.pth", image, "--score-thr", "0.9999")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[-1] == f"{image} []"
+
+
+def test_errors(
+    run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def line(path: Path, *sources: Path | str) -> str:
+        ran = run_tool("predict", OWN, path, *sources)
+        assert ran.code == 1, ran
+        assert ran.err.count("\n") == 1, ran.err
+        assert capfd.readouterr().err == ""  # what C libraries say
+        return str(ran.err)
+
+    good = trained / "epoch_2.pth"
+    assert "none.jpg: no image or video there" in line(good, tmp_path / "none.jpg")
+    assert "none.pth: no such checkpoint" in line(tmp_path / "none.pth", mini_coco / "val")
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    assert "a.jpg: not an image" in line(good, tmp_path / "a.jpg")
+    (tmp_path / "a.mp4").write_bytes(b"no film")
+    assert "a.mp4: no frame of this video" in line(good, tmp_path / "a.mp4")
+    assert "holds the source" in line(good, mini_coco / "val", "--out-dir", mini_coco / "val")
+    assert run_tool("predict", OWN, good).code == 2
