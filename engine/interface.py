@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 Picture = NDArray[np.uint8]  # RGB (H, W, 3)
+Mask = NDArray[np.uint8]  # class of each pixel (H, W)
 Image = Picture | str | Path
 
 

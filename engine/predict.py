@@ -13,6 +13,8 @@ from . import checkpoint, config
 from .images import read_image
 from .interface import Image, Picture
 
+EVALUATION_PARTS = ("data_preprocessor", "inference")  # of a model config; hold no weights
+
 
 def load_model(
     config_path: Path | str,
@@ -51,7 +53,9 @@ def describe(
     source: Path | str,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The model config that a checkpoint brings, with overrides of the preprocessing applied.
+    """The model config that a checkpoint brings, with overrides of what evaluation may choose.
+
+    That is the preprocessing and, where the model has it, the inference (windows, scales, mirror).
 
     Logs where `cfg` disagrees with it.
 
@@ -62,10 +66,10 @@ def describe(
     checkpoint.check_description(described)
     for line in disagreements(config.plain(cfg.model), described):
         print_log(f"{source} differs from the config, and wins: {line}", "current")
-    prefix = "model.data_preprocessor."
     for dotted, value in (options or {}).items():
-        if dotted.removeprefix("+").startswith(prefix):
-            described["data_preprocessor"][dotted.rsplit(".", 1)[-1]] = value
+        model, part, *rest = (*dotted.removeprefix("+").split("."), "", "")
+        if model == "model" and part in EVALUATION_PARTS and part in described:
+            described[part][rest[0]] = value
     return described
 
 

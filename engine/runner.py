@@ -12,7 +12,7 @@ from mmengine.dist import get_world_size, init_dist
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
-from torch import distributed
+from torch import distributed, nn
 
 from . import checkpoint, config
 from .amp import CPUAmpOptimWrapper
@@ -104,7 +104,13 @@ def _join_on_cpu(cfg: Config, launcher: str) -> None:
     cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
 
 
-def train(runner: Runner, *, resume: Path | None, load_from: Path | None) -> None:
+def train(
+    runner: Runner,
+    *,
+    resume: Path | None,
+    load_from: Path | None,
+    backbone_from: Path | None = None,
+) -> None:
     """Check the data sets, load what is to be loaded, and run to the end.
 
     Raises:
@@ -117,6 +123,8 @@ def train(runner: Runner, *, resume: Path | None, load_from: Path | None) -> Non
     _check_batch(runner)
     if load_from is not None:
         load_into(runner, load_from)
+    if backbone_from is not None:
+        load_backbone(runner, backbone_from)
     find_hook(runner, SaveCheckpoint).resume_from = resume
     try:
         runner.train()
@@ -179,6 +187,41 @@ def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
     return report
 
 
+def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
+    """Start the trunk from that of any checkpoint of ours, whatever its task; logs what fitted.
+
+    Raises:
+        ValueError: the file's trunk is of another kind or size, or not all of it fits.
+    """
+    content = checkpoint.read(path)
+    theirs = content["model"].get("backbone") or {}
+    ours = config.plain(runner.cfg.model.backbone)
+    for key in ("type", "arch", "scale"):
+        if theirs.get(key) != ours.get(key):
+            raise ValueError(
+                f"{path}: its backbone is {_trunk(theirs)}, the config's is {_trunk(ours)}; give "
+                f"--cfg-options model.backbone.{key}={theirs.get(key)}, or another checkpoint"
+            )
+    weights = content["state_dict"]
+    trunk = {n: value for n, value in weights.items() if n.startswith("backbone.")}
+    model = bare(runner.model)
+    own = nn.ModuleDict({"backbone": model.backbone})
+    report = checkpoint.load_weights(own, trunk, source=str(path))
+    if report.missing or report.mismatched:
+        raise ValueError(f"{path}: its backbone does not fill the config's; {report}")
+    runner.logger.info(f"{path}: backbone only, {report}")
+    if content["info"].get("norms_rebuilt"):
+        count = even_out_convolutions(model.backbone)
+        runner.logger.info(f"batch-norms were rebuilt: {count} convolutions scaled for training")
+    return report
+
+
+def _trunk(described: dict[str, Any]) -> str:
+    """A plain backbone config in words: `PPLCNet of scale 0.5`."""
+    name = f"{described.get('type', 'missing')} {described.get('arch', '')}".strip()
+    return f"{name} of scale {described.get('scale')}"
+
+
 def resume_path(choice: str | None, work_dir: Path) -> Path | None:
     """The file that --resume names; "auto" is the newest of the work dir, if any.
 
@@ -197,7 +240,9 @@ def resume_path(choice: str | None, work_dir: Path) -> Path | None:
     return Path(choice)
 
 
-def dry_run(runner: Runner, load_from: Path | None = None) -> dict[str, Any]:
+def dry_run(
+    runner: Runner, load_from: Path | None = None, backbone_from: Path | None = None
+) -> dict[str, Any]:
     """One batch through loss, optimiser, validation, metric and checkpoint; keeps no file.
 
     Returns:
@@ -207,6 +252,8 @@ def dry_run(runner: Runner, load_from: Path | None = None) -> dict[str, Any]:
     _check_batch(runner)
     if load_from is not None:
         load_into(runner, load_from)
+    if backbone_from is not None:
+        load_backbone(runner, backbone_from)
     runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
     model = runner.model
     runner.train_dataloader.dataset.set_epoch(0)

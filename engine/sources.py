@@ -11,7 +11,7 @@ import numpy as np
 
 from .files import write_binary, write_json, written_whole
 from .images import read_image
-from .interface import Model, Picture
+from .interface import Mask, Model, Picture
 from .progress import live_line
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
@@ -69,7 +69,8 @@ def predict_files(
     """Results of every image, and of every frame of every video, by file name.
 
     With `out_dir`, annotated pictures and videos are written there under their names, numbered
-    where two sources share one, and all results as predictions.json.
+    where two sources share one, and all results as predictions.json; of a model that gives masks
+    also `<name>_mask.png`, the class of each pixel.
 
     Args:
         model: A loaded model; its `describe` and `draw` turn results into plain data and pictures.
@@ -133,7 +134,14 @@ def _predict_image(
     found = model.predict(image)[0]
     if target is not None:
         save_picture(target, model.draw(image, found, threshold))
+        if "mask" in found:
+            save_mask(target.with_name(f"{target.stem}_mask.png"), found["mask"].cpu().numpy())
     return model.describe(found, threshold)
+
+
+def save_mask(path: Path, mask: Mask) -> None:
+    """Write the class of each pixel (H, W) as a grey PNG."""
+    write_binary(path, cv2.imencode(".png", mask)[1].tobytes())
 
 
 def save_picture(path: Path, picture: Picture) -> None:

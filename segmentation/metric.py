@@ -107,6 +107,7 @@ class MeanIoU(BaseMetric):
     """
 
     keys = ("mIoU", "aAcc", "mAcc")
+    default_prefix = ""  # not None, which mmengine warns of
 
     def __init__(
         self,

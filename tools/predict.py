@@ -2,6 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from engine import command_line, load_model
 from engine.sources import find_sources, predict_files
@@ -14,11 +18,22 @@ def main(arguments: argparse.Namespace) -> None:
     results = predict_files(model, sources, arguments.out_dir, arguments.score_thr)
     if arguments.out_dir is None:
         for name, found in results.items():
-            print(name, found)
+            if found and isinstance(found[0], dict):
+                Console().print(_table(name, found))
+            else:
+                print(name, found)
     else:
         print(
             f"{len(results)} files predicted; pictures and predictions.json in {arguments.out_dir}"
         )
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> Table:
+    """What was found in one image, a line each."""
+    table = Table(*rows[0], title=name, title_justify="left")
+    for row in rows:
+        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+    return table
 
 
 if __name__ == "__main__":

@@ -23,12 +23,20 @@ def main(arguments: argparse.Namespace) -> None:
     resume = runner.resume_path(arguments.resume, work_dir)
     run = runner.start(cfg, arguments.launcher)
     if arguments.dry_run:
-        for name, value in runner.dry_run(run, load_from=arguments.load_from).items():
+        values = runner.dry_run(
+            run, load_from=arguments.load_from, backbone_from=arguments.backbone_from
+        )
+        for name, value in values.items():
             print(f"{name:24} {value:.4f}")
         print("dry run done: data, model, loss, validation and checkpoint work")
         return
     try:
-        runner.train(run, resume=resume, load_from=arguments.load_from)
+        runner.train(
+            run,
+            resume=resume,
+            load_from=arguments.load_from,
+            backbone_from=arguments.backbone_from,
+        )
     except KeyboardInterrupt:
         place = f"{unit_of(run)} {done_of(run) + 1}"
         raise KeyboardInterrupt(
@@ -45,6 +53,9 @@ if __name__ == "__main__":
         "--resume", nargs="?", const="auto", help="auto (the newest of the work dir) or a file"
     )
     options.add_argument("--load-from", type=Path, help="checkpoint whose weights to start from")
+    options.add_argument(
+        "--backbone-from", type=Path, help="checkpoint of any task: its trunk only"
+    )
     options.add_argument("--amp", action="store_true", help="mixed precision (bf16 on a CPU)")
     options.add_argument("--auto-scale-lr", action="store_true", help="scale lr to the batch size")
     options.add_argument("--seed", type=int)
