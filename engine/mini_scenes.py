@@ -16,8 +16,8 @@ from engine.mini_shapes import SHAPES, Polygon, Shape, posed
 Picture = NDArray[np.float32]  # (H, W, 3) RGB 0..1
 CLASSES: tuple[str, ...] = tuple(sorted(SHAPES))
 
-# Degrees of hue that a class is painted in. Colour and shape both tell the class, so that minutes of
-# training from scratch are enough; grounds and light use all hues.
+# Degrees of hue that a class is painted in. Colour and shape both tell the class, so that minutes
+# of training from scratch are enough; grounds and light use all hues.
 HUES = {
     "bottle": (165, 195),
     "cup": (215, 245),

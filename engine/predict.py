@@ -22,7 +22,7 @@ def load_model(
     """The model of a checkpoint in eval mode, built as the checkpoint describes itself.
 
     The config brings the classes in; where it disagrees with the checkpoint, that is logged and
-    the checkpoint wins. Overrides in `options` win over both.
+    the checkpoint wins, but for overrides of `model.data_preprocessor` in `options`.
 
     Returns:
         The model, its class names at `model.classes`.
@@ -63,9 +63,10 @@ def describe(
     for line in disagreements(config.plain(cfg.model), described):
         print_log(f"{source} differs from the config, and wins: {line}", "current")
     prefix = "model.data_preprocessor."
-    for dotted, value in (options or {}).items():
+    for dotted in options or {}:
         if dotted.removeprefix("+").startswith(prefix):
-            described["data_preprocessor"][dotted.rsplit(".", 1)[-1]] = value
+            key = dotted.removeprefix("+").split(".")[2]
+            described["data_preprocessor"][key] = config.plain(cfg.model.data_preprocessor[key])
     return described
 
 
