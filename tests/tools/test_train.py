@@ -202,6 +202,7 @@ def test_ctrl_c(
     before = (tmp_path / "epoch_1.pth").read_bytes()
 
     def interrupt(*_: Any, **__: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(StopOnNaN, "after_train_iter", interrupt)
