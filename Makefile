@@ -8,7 +8,12 @@ BEST = $$(ls -t $(RUN)/best_*.pth | head -1)
 
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: demo test test-fast check fmt clean
+.PHONY: help demo test test-fast check fmt clean
+
+help:
+	@echo "make demo       environment, drawn data, a trained detector, its AP and pictures"
+	@echo "make test       all tests; make test-fast: those under five seconds"
+	@echo "make check      lint, types, spelling, fast tests; make fmt: format"
 
 demo: $(VENV)/installed
 	$(PY) tools/make_mini_data.py --out $(MINI)
