@@ -4,18 +4,24 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 MINI := data/mini
 RUN := work_dirs/mini
+BEST = $$(ls -t $(RUN)/best_*.pth | head -1)
 
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: demo test test-fast check fmt clean
+.PHONY: help demo test test-fast check fmt clean
+
+help:
+	@echo "make demo       environment, drawn data, a trained detector, its AP and pictures"
+	@echo "make test       all tests; make test-fast: those under five seconds"
+	@echo "make check      lint, types, spelling, fast tests; make fmt: format"
 
 demo: $(VENV)/installed
 	$(PY) tools/make_mini_data.py --out $(MINI)
 	$(PY) tools/train.py configs/picodet_lcnet_mini.py --work-dir $(RUN) --resume auto
-	$(PY) tools/test.py configs/picodet_lcnet_mini.py $(RUN)/best_*.pth --out $(RUN)/metrics.json
-	$(PY) tools/predict.py configs/picodet_lcnet_mini.py $(RUN)/best_*.pth \
+	$(PY) tools/test.py configs/picodet_lcnet_mini.py $(BEST) --out $(RUN)/metrics.json
+	$(PY) tools/predict.py configs/picodet_lcnet_mini.py $(BEST) \
 		$(MINI)/detection/val --out-dir $(RUN)/pictures
-	@echo "A trained detector: $$(ls $(RUN)/best_*.pth); its numbers: $(RUN)/metrics.json"
+	@echo "A trained detector: $(BEST); its numbers: $(RUN)/metrics.json"
 	@echo "Pictures of scenes it never saw: $(RUN)/pictures"
 
 # Two processes of one thread each: torch's own threads gain nothing on tests this small.

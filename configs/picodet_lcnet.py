@@ -32,7 +32,7 @@ model = dict(
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=SGD, lr=0.32, momentum=0.9, weight_decay=4e-5),
-    # Batch-norms are not decayed, but those the Paddle neck declares without an exemption.
+    # Batch-norms are not decayed, but those that Paddle declares without an exemption.
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         custom_keys={
@@ -40,6 +40,7 @@ optim_wrapper = dict(
             "neck.downsamples": dict(decay_mult=1.0),
             "neck.extra_lateral": dict(decay_mult=1.0),
             "neck.extra_output": dict(decay_mult=1.0),
+            "head.align": dict(decay_mult=1.0),
         },
     ),
 )

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -116,7 +116,7 @@ def evaluate_boxes(
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Write COCO results as JSON, whole or not at all; numbers keep all their digits."""
     text = json.dumps(results).encode()
-    write_binary(path, lambda stream: _write(stream, text))
+    write_binary(path, text)
 
 
 def class_table(class_ap: dict[str, float]) -> str:
@@ -238,7 +238,3 @@ def _completed(annotations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _mean(precision: NDArray[np.float64]) -> float:
     """Mean over IoUs and recalls; -1 for a class without a box, which COCO marks by -1."""
     return float(precision.mean()) if precision.min() > -1 else -1.0
-
-
-def _write(stream: BinaryIO, text: bytes) -> None:
-    stream.write(text)

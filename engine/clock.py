@@ -32,6 +32,11 @@ class Clock(Hook):
         bare(runner.model).epoch = runner.epoch
         runner.train_dataloader.dataset.set_epoch(runner.epoch)
 
+    def after_train_epoch(self, runner: Any) -> None:
+        """Say how many images could not be read so far, where any."""
+        if count := runner.train_dataloader.dataset.num_bad_images:
+            runner.logger.warning(f"{count} training images skipped so far: they do not decode")
+
     def before_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
         """Pass the iteration on, counted from 0."""
         bare(runner.model).data_preprocessor.step = runner.iter

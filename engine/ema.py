@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.dist import all_reduce_params
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
@@ -86,6 +87,10 @@ class EMA(Hook):
     def after_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
         """Take one step."""
         self.state.update()
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Take the mean over processes: their batch-norm statistics differ."""
+        all_reduce_params(self.state.shadow, op="mean")
 
     def before_val_epoch(self, runner: Any) -> None:
         """Evaluate the average."""

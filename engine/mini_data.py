@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from engine.mini_scenes import CLASSES, Scene, draw_scene
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of what is drawn or written."""
 DESCRIPTION = "mini_data.json"
 IGNORE = 255

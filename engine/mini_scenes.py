@@ -15,6 +15,19 @@ from engine.mini_shapes import SHAPES, Polygon, Shape, posed
 
 Picture = NDArray[np.float32]  # (H, W, 3) RGB 0..1
 CLASSES: tuple[str, ...] = tuple(sorted(SHAPES))
+
+# Degrees of hue that a class is painted in. Colour and shape both tell the class, so that minutes
+# of training from scratch are enough; grounds and light use all hues.
+HUES = {
+    "bottle": (165, 195),
+    "cup": (215, 245),
+    "key": (42, 58),
+    "leaf": (90, 135),
+    "nut": (262, 285),
+    "screw": (18, 34),
+    "star": (345, 365),
+    "washer": (302, 328),
+}
 LEAST_VISIBLE = 0.5
 """Share of its silhouette that every object shows, whatever lies over it or cuts it off."""
 LEAST_SIDE = 8
@@ -93,8 +106,8 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def draw_size(rng: np.random.Generator, side: int) -> float:
-    """Long side of an object in pixels: 0.17 to 0.44 of the scene, small ones more often."""
-    return side * float(np.exp(rng.uniform(np.log(0.17), np.log(0.44))))
+    """Long side of an object in pixels: 0.2 to 0.46 of the scene, small ones more often."""
+    return side * float(np.exp(rng.uniform(np.log(0.2), np.log(0.46))))
 
 
 # --- one object ---------------------------------------------------------------------------------
@@ -107,14 +120,14 @@ def draw_sprite(
     light: Light,
     rng: np.random.Generator,
 ) -> Sprite:
-    """An object of a class in a random pose, material and proportion, lit by `light`.
+    """An object of a class in a random pose, paint and proportion, lit by `light`.
 
     `ground` is the mean colour (3,) below it, which the object's own colour keeps away from.
     """
     shape = SHAPES[CLASSES[label]](rng)
     shape = posed(shape, long_side * SUPERSAMPLING, rng)
     solid = silhouette(shape)  # (h, w) 0 or 1
-    colour = draw_colour(ground, rng) * surface(solid.shape, rng)  # (h, w, 3)
+    colour = draw_colour(label, ground, rng) * surface(solid.shape, rng)  # (h, w, 3)
     shade, shine = relief(solid, shape.bevel, light)
     colour *= (shade * marked(shape.marks, solid.shape))[..., None]
     colour += np.float32(rng.uniform(0.05, 0.6)) * shine[..., None]
@@ -148,13 +161,13 @@ def marked(marks: list[tuple[Polygon, float]], size: tuple[int, ...]) -> NDArray
     return tones
 
 
-def draw_colour(ground: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Material colour (3,): metal, brass or paint; of six tries the first clear of the ground."""
+def draw_colour(
+    label: int, ground: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Paint (3,) of a class's hues; of six tries the first clear of the ground."""
+    low, high = HUES[CLASSES[label]]
     for _ in range(6):
-        metal = rgb(rng.uniform(190, 230), rng.uniform(0, 0.15), rng.uniform(0.35, 0.9))
-        brass = rgb(rng.uniform(22, 48), rng.uniform(0.4, 0.7), rng.uniform(0.5, 0.9))
-        paint = rgb(rng.uniform(0, 360), rng.uniform(0.45, 0.9), rng.uniform(0.35, 0.9))
-        colour = (metal, brass, paint, paint)[rng.integers(4)]
+        colour = rgb(rng.uniform(low, high), rng.uniform(0.5, 0.95), rng.uniform(0.4, 0.95))
         if np.linalg.norm(colour - ground) > 0.3:
             break
     return colour

@@ -24,7 +24,7 @@ def load_model(
     """The model of a checkpoint in eval mode, built as the checkpoint describes itself.
 
     The config brings the classes in; where it disagrees with the checkpoint, that is logged and
-    the checkpoint wins. Overrides in `options` win over both.
+    the checkpoint wins, but for overrides of `model.data_preprocessor` in `options`.
 
     Returns:
         The model, its class names at `model.classes`.
@@ -66,10 +66,10 @@ def describe(
     checkpoint.check_description(described)
     for line in disagreements(config.plain(cfg.model), described):
         print_log(f"{source} differs from the config, and wins: {line}", "current")
-    for dotted, value in (options or {}).items():
-        model, part, *rest = (*dotted.removeprefix("+").split("."), "", "")
-        if model == "model" and part in EVALUATION_PARTS and part in described:
-            described[part][rest[0]] = value
+    for dotted in options or {}:
+        model, part, key, *_ = [*dotted.removeprefix("+").split("."), "", ""]
+        if model == "model" and part in EVALUATION_PARTS and part in described and key:
+            described[part][key] = config.plain(cfg.model[part][key])
     return described
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size, init_dist
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
@@ -50,14 +50,30 @@ def prepare_training(
     if data is not None:
         cfg.model.num_classes = len(classes)
     config.check(cfg, classes)
-    if len(dataset) < cfg.train_dataloader.batch_size:
+    _fit_to_data(cfg, max(1, len(dataset) // int(os.environ.get("WORLD_SIZE", "1"))))
+
+
+def _fit_to_data(cfg: Config, num_images: int) -> None:
+    """Shorten the batch and the warm-up where a process has too few images for them; says so."""
+    loader = cfg.train_dataloader
+    if num_images < loader.batch_size:
         print_log(
-            f"{len(dataset)} training images are fewer than one batch of "
-            f"{cfg.train_dataloader.batch_size}; taking {len(dataset)} a step",
+            f"{num_images} training images are fewer than one batch of {loader.batch_size}; "
+            f"taking {num_images} a step",
             "current",
             logging.WARNING,
         )
-        cfg.train_dataloader.batch_size = len(dataset)
+        loader.batch_size = num_images
+    for number, schedule in enumerate(cfg.param_scheduler):
+        total = schedule.get("epochs", 0) * (num_images // loader.batch_size)
+        if total and schedule.get("warmup_iters", 0) >= total:
+            print_log(
+                f"param_scheduler.{number}.warmup_iters {schedule.warmup_iters} is not below the "
+                f"{total} iterations of the schedule; taking {total // 10}",
+                "current",
+                logging.WARNING,
+            )
+            schedule.warmup_iters = total // 10
 
 
 def use_amp(cfg: Config) -> None:
@@ -94,13 +110,27 @@ def start(cfg: Config, launcher: str) -> Runner:
     return runner
 
 
+# What torch.distributed reads, and where SLURM has it.
+SLURM_NAMES = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+
+
 def _join_on_cpu(cfg: Config, launcher: str) -> None:
-    """Join a gloo group, which mmengine would only do with a GPU for each process."""
-    if launcher == "pytorch":
-        distributed.init_process_group("gloo")
-        os.environ.setdefault("LOCAL_RANK", "0")
-    else:
-        init_dist(launcher, backend="gloo")
+    """Join a gloo group, which mmengine would only do with a GPU for each process.
+
+    Raises:
+        ValueError: the launcher's environment variables are not there.
+    """
+    if launcher == "slurm":
+        for name, there in SLURM_NAMES.items():
+            os.environ.setdefault(name, os.environ.get(there, ""))
+        os.environ.setdefault(
+            "MASTER_ADDR", os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1")
+        )
+        os.environ.setdefault("MASTER_PORT", "29500")
+    if not os.environ.get("RANK"):
+        how = "srun" if launcher == "slurm" else "torchrun --nproc-per-node N"
+        raise ValueError(f"--launcher {launcher}: not started by it; use {how} tools/train.py ...")
+    distributed.init_process_group("gloo")
     cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
 
 
@@ -169,8 +199,12 @@ def _check_batch(runner: Runner) -> None:
 
 
 def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
-    """Start from the weights of `path`; logs what fitted."""
-    content = checkpoint.read(path)
+    """Start from the weights of `path`; logs what fitted.
+
+    Raises:
+        ValueError: the weights are of another model, or of folded batch-norms.
+    """
+    content = _read_trainable(path)
     model = bare(runner.model)
     report = checkpoint.load_weights(
         model,
@@ -180,6 +214,10 @@ def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
         class_layers=model.class_layers,
         source=str(path),
     )
+    if report.mismatched:
+        raise ValueError(
+            f"{path}: is a checkpoint of another model, {report}; give one of the same config"
+        )
     runner.logger.info(f"{path}: {report}")
     if content["info"].get("norms_rebuilt"):
         count = even_out_convolutions(model)
@@ -187,13 +225,25 @@ def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
     return report
 
 
+def _read_trainable(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint whose batch-norms are there to train."""
+    content = checkpoint.read(path)
+    if content["info"].get("norms_folded"):
+        raise ValueError(
+            f"{path}: its batch-norms are folded away, and training would destroy what it knows; "
+            "convert it again with tools/convert_weights.py --calibrate-bn IMAGE_DIR"
+        )
+    return content
+
+
 def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
     """Start the trunk from that of any checkpoint of ours, whatever its task; logs what fitted.
 
     Raises:
-        ValueError: the file's trunk is of another kind or size, or not all of it fits.
+        ValueError: the file's trunk is of another kind or size, not all of it fits, or its
+            batch-norms are folded.
     """
-    content = checkpoint.read(path)
+    content = _read_trainable(path)
     theirs = content["model"].get("backbone") or {}
     ours = config.plain(runner.cfg.model.backbone)
     for key in ("type", "arch", "scale"):
@@ -243,7 +293,7 @@ def resume_path(choice: str | None, work_dir: Path) -> Path | None:
 def dry_run(
     runner: Runner, load_from: Path | None = None, backbone_from: Path | None = None
 ) -> dict[str, Any]:
-    """One batch through loss, optimiser, validation, metric and checkpoint; keeps no file.
+    """One batch through loss, optimiser, validation, metric and checkpoint; keeps no checkpoint.
 
     Returns:
         The losses of the training batch and the metrics of the validation batch.
@@ -275,9 +325,10 @@ def dry_run(
     content = checkpoint.describe(
         bare(model), config.plain(runner.cfg.model), evaluator.dataset_meta["classes"], {}
     )
-    try:
-        checkpoint.save(path, content)
-        checkpoint.read(path)
-    finally:
-        path.unlink(missing_ok=True)
+    if is_main_process():
+        try:
+            checkpoint.save(path, content)
+            checkpoint.read(path)
+        finally:
+            path.unlink(missing_ok=True)
     return {name: float(value.detach()) for name, value in losses.items()} | metrics

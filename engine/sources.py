@@ -192,6 +192,8 @@ def _write_video(
             if not writer:
                 code = cv2.VideoWriter.fourcc(*"mp4v")
                 writer.append(cv2.VideoWriter(str(aside), code, rate, picture.shape[1::-1]))
+                if not writer[0].isOpened():
+                    raise ValueError(f"{path}: this OpenCV cannot write mp4v video; use pictures")
             writer[0].write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
         results = frames(write)

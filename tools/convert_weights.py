@@ -33,6 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
             info["norms_rebuilt"] = calibrate(model, arguments.calibrate_bn, progress)
         print(f"batch-norm statistics rebuilt from {info['norms_rebuilt']} images")
     elif is_folded(arrays):
+        info["norms_folded"] = True
         print(
             "batch-norms of this file are folded away: good for evaluation and export; before "
             "training on it, convert with --calibrate-bn IMAGE_DIR"

@@ -20,6 +20,7 @@ train_dataloader = dict(
         data_root="data/coco",
         split="train",
         training=True,
+        on_bad_image="stop",
         transforms=[
             dict(type=RandomCropByIoU),
             dict(type=HorizontalFlip, p=0.5),

@@ -6,6 +6,7 @@ from mmengine.hooks import (
     LoggerHook,
     ParamSchedulerHook,
     RuntimeInfoHook,
+    SyncBuffersHook,
 )
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 
@@ -22,7 +23,12 @@ default_hooks = dict(
     checkpoint=dict(type=SaveCheckpoint),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
-custom_hooks = [dict(type=Clock), dict(type=StopOnNaN), dict(type=LiveProgress)]
+custom_hooks = [
+    dict(type=Clock),
+    dict(type=StopOnNaN),
+    dict(type=SyncBuffersHook),
+    dict(type=LiveProgress),
+]
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=1))
 visualizer = dict(

@@ -202,6 +202,7 @@ def test_ctrl_c(
     before = (tmp_path / "epoch_1.pth").read_bytes()
 
     def interrupt(*_: Any, **__: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(StopOnNaN, "after_train_iter", interrupt)
@@ -234,9 +235,39 @@ def test_dry_run(tiny_train: Train, tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.pth*")) == []
 
 
-def test_dry_run_checks_the_schedule(tiny_train: Train, tmp_path: Path) -> None:
+def test_warm_up_longer_than_the_run_is_shortened(tiny_train: Train, tmp_path: Path) -> None:
+    """12 images, 4 a step, 4 epochs: 12 iterations leave a warm-up of 1."""
     ran = tiny_train(tmp_path, "--dry-run", param_scheduler__0__warmup_iters=12)
-    assert "warmup_iters 12 must be below the 12 iterations" in only_line(ran)
+    assert ran.code == 0, ran.err
+    assert "warmup_iters 12 is not below the 12 iterations of the schedule; taking 1" in ran.out
+
+
+@pytest.mark.slow
+def test_published_recipe_dry_runs_on_few_images(
+    run_tool: Callable[..., Any], shared_dir: Path, tmp_path: Path
+) -> None:
+    """60 images are fewer than a batch of 64, and 300 epochs of one step no longer than warm-up."""
+    ran = run_tool(
+        "train", ROOT / "configs/picodet_lcnet.py", "--data", shared_dir / "data/coco_mini",
+        "--dry-run", "--work-dir", tmp_path,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "60 training images are fewer than one batch of 64" in ran.out
+    assert "dry run done" in ran.out
+
+
+def test_load_from_refuses_folded_norms_and_other_models(
+    tiny_train: Train, trained: Path, tmp_path: Path
+) -> None:
+    content = checkpoint.read(trained / "epoch_2.pth")
+    content["info"]["norms_folded"] = True
+    checkpoint.save(tmp_path / "folded.pth", content)
+    ran = tiny_train(tmp_path / "a", "--load-from", tmp_path / "folded.pth")
+    assert "--calibrate-bn" in only_line(ran)
+    ran = tiny_train(
+        tmp_path / "b", "--load-from", trained / "epoch_2.pth", model__neck_channels=24
+    )
+    assert "is a checkpoint of another model" in only_line(ran)
 
 
 def test_load_from_another_class_list(tiny_train: Train, trained: Path, tmp_path: Path) -> None:
@@ -271,7 +302,6 @@ def test_amp_trains(tiny_train: Train, tmp_path: Path) -> None:
         ({"model__data_preprocessor__size": "[321,320]"}, "size 321 is no multiple of 32; use 320"),
         ({"default_hooks__checkpoint__best": "coco/map"}, "which no evaluator gives"),
         ({"model__backbone__type": "PPLCNett"}, "nearest known: PPLCNet"),
-        ({"param_scheduler__0__warmup_iters": 100}, "shorten the warm-up"),
         ({"model__backbone__scale": 7}, "7"),
     ],
 )
