@@ -1,7 +1,7 @@
 """Training augmentation of the segmenter: the published one, run by albumentations.
 
 The published pipeline (PaddleSeg, `configs/_base_/cityscapes.yml`) is `[RandomStepScale(),
-RandomPaddedCrop(512, 1024), HorizontalFlip(p=0.5), RandomDistort()]` with the defaults here; any
+RandomPaddedCrop(512, 1024), HorizontalFlip(p=0.5), RandomColour()]` with the defaults here; any
 other albumentations transform may stand in the list. Normalising happens per batch, in
 `engine.preprocess`.
 
@@ -11,8 +11,8 @@ Deviations from PaddleSeg, and why:
   instead of 0.
 * A mask is scaled by the nearest pixel centre, so that it stays in place under its picture;
   PaddleSeg takes OpenCV's plain nearest, which shifts it by up to half a pixel.
-* RandomDistort is albumentations' ColorJitter in random order; its hue steps are 2 degrees wide
-  (OpenCV's 8-bit HSV), Pillow's 1.4.
+* RandomColour (RandomDistort there) is albumentations' ColorJitter in random order; its hue steps
+  are 2 degrees wide (OpenCV's 8-bit HSV), Pillow's 1.4.
 * Draws come from one generator a sample, seeded by (seed, epoch, index), so they do not repeat
   PaddleSeg's numbers.
 """
@@ -34,7 +34,7 @@ from albumentations import HorizontalFlip
 
 from segmentation.loss import IGNORE
 
-__all__ = ["Augment", "HorizontalFlip", "RandomDistort", "RandomPaddedCrop", "RandomStepScale"]
+__all__ = ["Augment", "HorizontalFlip", "RandomColour", "RandomPaddedCrop", "RandomStepScale"]
 
 TRANSFORMS.register_module(module=HorizontalFlip, force=True)
 
@@ -128,7 +128,7 @@ class RandomPaddedCrop(A.RandomCrop):
 
 
 @TRANSFORMS.register_module()
-class RandomDistort(A.RandomOrder):
+class RandomColour(A.RandomOrder):
     """Brightness, contrast, saturation and hue, each with probability `p`, in random order.
 
     Args:

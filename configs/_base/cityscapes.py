@@ -8,7 +8,7 @@ from segmentation.dataset import Cityscapes
 from segmentation.metric import MeanIoU
 from segmentation.transforms import (
     HorizontalFlip,
-    RandomDistort,
+    RandomColour,
     RandomPaddedCrop,
     RandomStepScale,
 )
@@ -27,7 +27,7 @@ train_dataloader = dict(
             dict(type=RandomStepScale),
             dict(type=RandomPaddedCrop, height=512, width=1024),
             dict(type=HorizontalFlip, p=0.5),
-            dict(type=RandomDistort),
+            dict(type=RandomColour),
         ],
     ),
 )

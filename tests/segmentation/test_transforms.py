@@ -8,7 +8,7 @@ import pytest
 from segmentation.transforms import (
     Augment,
     HorizontalFlip,
-    RandomDistort,
+    RandomColour,
     RandomPaddedCrop,
     RandomStepScale,
 )
@@ -24,7 +24,7 @@ def pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def published() -> Augment:
     return Augment(
-        [RandomStepScale(), RandomPaddedCrop(40, 64), HorizontalFlip(p=0.5), RandomDistort()]
+        [RandomStepScale(), RandomPaddedCrop(40, 64), HorizontalFlip(p=0.5), RandomColour()]
     )
 
 
@@ -70,7 +70,7 @@ def test_crops_reach_every_corner() -> None:
 def test_colours_change_the_image_only() -> None:
     image, mask = pair(16, 24)
     image[...] = np.random.default_rng(1).integers(0, 256, image.shape)
-    found = [Augment([RandomDistort()])(image, mask, (seed,)) for seed in range(8)]
+    found = [Augment([RandomColour()])(image, mask, (seed,)) for seed in range(8)]
     assert all(np.array_equal(new_mask, mask) for _, new_mask in found)
     assert sum(not np.array_equal(new_image, image) for new_image, _ in found) >= 6
 
