@@ -127,7 +127,7 @@ def even_out_convolutions(model: nn.Module) -> int:
 
     A batch-norm hides the scale of the weights w before it from the function, but not from the
     optimiser: gradients grow with 1 / |w|. The channels of a file whose batch-norms were folded
-    differ in scale by a factor of 10,000, so that one step moves the smallest by many times their
+    differ in scale up to 60,000-fold, so that one step moves the smallest by many times their
     size. Call it before training on rebuilt batch-norms; their statistics must be true.
 
     Returns:
