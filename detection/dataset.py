@@ -6,10 +6,9 @@ process that forked them.
 Shapes: G boxes of one image. Boxes are xyxy in pixels of the image.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch.utils.data import Dataset
 
 from detection.coco_json import CocoBoxes, locate, read_coco
 from detection.transforms import Augment, Transform
+from engine.bad_images import BadImages, Policy
 from engine.images import read_image
 
 
@@ -58,13 +58,9 @@ class CocoDetection(Dataset[dict[str, Any]]):
         split: str = "train",
         transforms: Sequence[Transform | dict[str, Any]] = (),
         training: bool,
-        on_bad_image: Literal["stop", "skip"] = "stop",
+        on_bad_image: Policy = "stop",
         seed: int = 0,
     ) -> None:
-        if on_bad_image not in ("stop", "skip"):
-            raise ValueError(f"on_bad_image is {on_bad_image!r}; use 'stop' or 'skip'")
-        if on_bad_image == "skip" and not training:
-            raise ValueError("on_bad_image='skip' is for training; evaluation needs every image")
         self.ann_file, self.image_folder = locate(Path(data_root), split)
         coco = read_coco(self.ann_file)
         self._coco = _without_empty_images(coco) if training else coco
@@ -73,10 +69,9 @@ class CocoDetection(Dataset[dict[str, Any]]):
         _log_content(self.ann_file, len(coco.image_ids) - len(self), coco)
         _check_files(self.image_folder, self.ann_file, self._names())
         self._augment = Augment([_build(transform) for transform in transforms])
-        self.on_bad_image = on_bad_image
+        self._bad = BadImages(on_bad_image, len(self), training=training)
         self.seed = seed
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
-        self._bad = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -90,7 +85,7 @@ class CocoDetection(Dataset[dict[str, Any]]):
     @property
     def num_bad_images(self) -> int:
         """How many different images were skipped so far, by all workers."""
-        return int(self._bad.sum())
+        return self._bad.count
 
     def set_epoch(self, epoch: int) -> None:
         """Change the augmentation's draws; reaches persistent workers too."""
@@ -100,7 +95,7 @@ class CocoDetection(Dataset[dict[str, Any]]):
         return len(self._coco.image_ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        index, image = self._first_readable(range(len(self))[index])
+        index, image = self._bad.read(range(len(self))[index], self._read)
         mine = slice(self._coco.starts[index], self._coco.starts[index + 1])
         image, boxes, labels = self._augment(
             image,
@@ -118,17 +113,6 @@ class CocoDetection(Dataset[dict[str, Any]]):
     def _names(self) -> list[str]:
         return [name.decode() for name in self._coco.files.tolist()]
 
-    def _first_readable(self, index: int) -> tuple[int, NDArray[np.uint8]]:
-        """The image at `index`, or with "skip" the next one that can be read, and its index."""
-        for candidate in (*range(index, len(self)), *range(index)):
-            try:
-                return candidate, self._read(candidate)
-            except ValueError as error:
-                if self.on_bad_image == "stop":
-                    raise
-                self._note_bad(candidate, error)
-        raise ValueError(f"{self.image_folder}: not one of {len(self)} images can be read")
-
     def _read(self, index: int) -> NDArray[np.uint8]:
         path = self.image_folder / self._coco.files[index].decode()
         expected = tuple(self._coco.sizes[index].tolist())
@@ -142,11 +126,6 @@ class CocoDetection(Dataset[dict[str, Any]]):
             f"{path}: {image.shape[1]} x {image.shape[0]} pixels, but {self.ann_file} says "
             f"{expected[1]} x {expected[0]}, so its boxes cannot be right"
         )
-
-    def _note_bad(self, index: int, error: ValueError) -> None:
-        if not self._bad[index]:
-            self._bad[index] = True
-            print_log(f"skipped image: {error}", logger="current", level=logging.WARNING)
 
 
 def _log_content(ann_file: Path, num_empty: int, coco: CocoBoxes) -> None:

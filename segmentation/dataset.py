@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from engine.bad_images import BadImages, Policy
 from engine.images import read_image
-from segmentation.masks import find_pairs, read_classes, read_mask
+from segmentation.masks import Mask, find_pairs, read_classes, read_mask
 from segmentation.transforms import Augment, Transform
 
 
@@ -32,6 +35,10 @@ class Cityscapes(Dataset[dict[str, Any]]):
         data_root: Folder that holds `leftImg8bit/` and `gtFine/`.
         split: Name of the split's folder.
         transforms: albumentations transforms or their configs, applied in order.
+        training: Whether images may be skipped.
+        on_bad_image: What to do about an image or mask that cannot be read or that do not fit each
+            other: "stop" raises ValueError; "skip" (in training only) logs it once, counts it in
+            `num_bad_images` and takes the next one.
         seed: Seed of the augmentation.
 
     Raises:
@@ -46,11 +53,14 @@ class Cityscapes(Dataset[dict[str, Any]]):
         *,
         split: str = "train",
         transforms: Sequence[Transform | dict[str, Any]] = (),
+        training: bool = False,
+        on_bad_image: Policy = "stop",
         seed: int = 0,
     ) -> None:
         self.classes = read_classes(Path(data_root))
         self._pairs = find_pairs(Path(data_root), split)
         self._augment = Augment([_build(transform) for transform in transforms])
+        self._bad = BadImages(on_bad_image, len(self), training=training)
         self.seed = seed
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
         print_log(
@@ -63,6 +73,11 @@ class Cityscapes(Dataset[dict[str, Any]]):
         """Class names, for the metric and the checkpoint."""
         return {"classes": self.classes}
 
+    @property
+    def num_bad_images(self) -> int:
+        """How many different images were skipped so far, by all workers."""
+        return self._bad.count
+
     def set_epoch(self, epoch: int) -> None:
         """Change the augmentation's draws; reaches persistent workers too."""
         self._epoch.fill_(epoch)
@@ -72,6 +87,15 @@ class Cityscapes(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         later, index = divmod(index, len(self))
+        index, (image, mask) = self._bad.read(index, self._read)
+        image, mask = self._augment(image, mask, (self.seed, int(self._epoch) + later, index))
+        return {
+            "images": torch.from_numpy(image),
+            "targets": {"mask": torch.from_numpy(mask), "image_id": self._pairs[index].name},
+        }
+
+    def _read(self, index: int) -> tuple[NDArray[np.uint8], Mask]:
+        """Image (H, W, 3) and mask (H, W)."""
         pair = self._pairs[index]
         image, mask = read_image(pair.image), read_mask(pair.mask, len(self.classes))
         if image.shape[:2] != mask.shape:
@@ -79,11 +103,7 @@ class Cityscapes(Dataset[dict[str, Any]]):
                 f"{pair.mask}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image "
                 f"{pair.image.name} has {image.shape[1]} x {image.shape[0]}"
             )
-        image, mask = self._augment(image, mask, (self.seed, int(self._epoch) + later, index))
-        return {
-            "images": torch.from_numpy(image),
-            "targets": {"mask": torch.from_numpy(mask), "image_id": pair.name},
-        }
+        return image, mask
 
 
 def _build(transform: Transform | dict[str, Any]) -> Transform:

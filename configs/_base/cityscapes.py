@@ -23,6 +23,8 @@ train_dataloader = dict(
         type=Cityscapes,
         data_root="data/cityscapes",
         split="train",
+        training=True,
+        on_bad_image="stop",
         transforms=[
             dict(type=RandomStepScale),
             dict(type=RandomPaddedCrop, height=512, width=1024),

@@ -202,7 +202,7 @@ def test_corrupt_image_can_be_skipped(root: Path, monkeypatch: pytest.MonkeyPatc
     (root / "train/2.png").write_bytes(b"broken")
     dataset = CocoDetection(root, training=True, on_bad_image="skip")
     logged: list[str] = []
-    monkeypatch.setattr("detection.dataset.print_log", lambda line, **_: logged.append(line))
+    monkeypatch.setattr("engine.bad_images.print_log", lambda line, **_: logged.append(line))
     ids = [dataset[i]["targets"]["image_id"] for i in (0, 1, 2, 1)]
     assert ids == [1, 6, 6, 6]
     assert dataset.num_bad_images == 1

@@ -68,3 +68,14 @@ def test_real_street_scenes_have_eleven_of_the_nineteen_classes(shared_dir: Path
     counts = sum(np.bincount(val[i]["targets"]["mask"].ravel(), minlength=256) for i in range(101))
     present = np.flatnonzero(counts[:255])
     assert present.tolist() == [0, 1, 2, 4, 5, 7, 8, 10, 11, 12, 13]
+
+
+def test_bad_masks_are_skipped_and_counted_in_training_where_that_is_wanted(write_split) -> None:
+    root = write_split(masks(1, 2, 30))
+    with pytest.raises(ValueError, match="values 30"):
+        Cityscapes(root, training=True)[2]
+    data = Cityscapes(root, training=True, on_bad_image="skip")
+    assert [data[index]["targets"]["image_id"] for index in range(6)] == ["0", "1", "0"] * 2
+    assert data.num_bad_images == 1
+    with pytest.raises(ValueError, match="evaluation needs every image"):
+        Cityscapes(root, on_bad_image="skip")
