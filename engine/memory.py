@@ -21,4 +21,5 @@ def keep_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     wanted = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
-    return all([mallopt(name, value) == 1 for name, value in wanted.items()])
+    done = [mallopt(name, value) for name, value in wanted.items()]
+    return all(done)
