@@ -20,7 +20,7 @@ with read_base():
 train_dataloader.update(batch_size=8)
 train_dataloader["dataset"]["transforms"][0].update(low=0.5, high=1.25)
 train_dataloader["dataset"]["transforms"][1].update(height=192, width=256)
-optim_wrapper.update(optimizer=dict(type=AdamW, lr=0.002, weight_decay=0.01))
+optim_wrapper["optimizer"] = dict(type=AdamW, lr=0.002, weight_decay=0.01)
 auto_scale_lr.update(base_batch_size=8)
 param_scheduler[0].update(warmup_iters=100)
 train_cfg.update(max_iters=2_000, val_interval=250)
