@@ -95,7 +95,7 @@ def read_list(path: Path) -> ListFile:
     return ListFile(path, paths, np.array(labels, np.int64), np.array(lines, np.int64))
 
 
-def check_range(listed: ListFile, num_classes: int, source: Path) -> None:
+def check_range(listed: ListFile, num_classes: int, source: Path | str) -> None:
     """Raise ValueError where a class number is not below `num_classes`, which `source` says."""
     wrong = np.flatnonzero(listed.labels >= num_classes)
     if len(wrong):

@@ -108,6 +108,12 @@ def best_operating(
     return Operating(best / STEPS, float(tpr[best]), float(fpr[best])) if tpr[best] > 0 else None
 
 
+def check_budget(max_fpr: float) -> None:
+    """Raise ValueError unless `max_fpr` is a share."""
+    if not 0 <= max_fpr <= 1:
+        raise ValueError(f"budget of false alarms {max_fpr}: must be a share of class 0, 0..1")
+
+
 def evaluate(scores: Scores, labels: Labels, max_fpr: float = MAX_FPR) -> Summary:
     """All numbers of N images, in percent but for the threshold.
 
@@ -191,8 +197,7 @@ class ClassificationMetric(BaseMetric):
         max_fpr: float = MAX_FPR,
     ) -> None:
         super().__init__()
-        if not 0 <= max_fpr <= 1:
-            raise ValueError(f"max_fpr is {max_fpr}; it is a share of class 0, 0..1")
+        check_budget(max_fpr)
         self.results_path = None if results_path is None else Path(results_path)
         self.confusion_path = None if confusion_path is None else Path(confusion_path)
         self.classwise = classwise

@@ -3,6 +3,7 @@
 Shapes: N images, K classes.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from classification.classes import find_label_file, read_classes
+from classification.listing import check_range, find_images, read_list
 from engine.files import write_binary
 
 _ARRAYS = ("scores", "image_ids", "classes")
@@ -72,6 +75,41 @@ def read_predictions(path: Path) -> Predictions:
         arrays["image_ids"].tolist(),
         tuple(arrays["classes"].tolist()),
     ).checked(path)
+
+
+def read_truth(path: Path, classes: tuple[str, ...]) -> tuple[list[str], NDArray[np.int64]]:
+    """Image ids and labels (N,) of a list file, or of the folder of a split.
+
+    A list is taken as it stands: its images need not be there.
+
+    Args:
+        path: List with lines `path index`, or a folder of class folders.
+        classes: Names that the predictions have.
+
+    Raises:
+        FileNotFoundError: there is neither.
+        ValueError: it is no list, has a class that `classes` lacks, or names other classes.
+    """
+    if path.is_dir():
+        split = path.resolve()
+        listing = find_images(split.parent, split.name)
+        _check_names(path, listing.classes, classes)
+        ids = [os.fsdecode(image) for image in listing.paths.tolist()]
+        return ids, listing.labels.astype(np.int64)
+    listed = read_list(path)
+    check_range(listed, len(classes), "the file of predictions")
+    label_file = find_label_file(path.parent)
+    if label_file is not None:
+        _check_names(label_file, read_classes(label_file).names, classes)
+    return listed.paths, listed.labels
+
+
+def _check_names(source: Path, names: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    if names != classes:
+        raise ValueError(
+            f"{source}: its classes are {list(names)}, those of the predictions {list(classes)}; "
+            "evaluate on data with the same class list"
+        )
 
 
 def align(found: Predictions, image_ids: Sequence[str], source: Path) -> NDArray[np.float32]:

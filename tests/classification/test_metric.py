@@ -218,7 +218,7 @@ def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_is_no_share_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"max_fpr is 10; it is a share of class 0, 0\.\.1"):
+    with pytest.raises(ValueError, match=r"false alarms 10: must be a share of class 0, 0\.\.1"):
         ClassificationMetric(max_fpr=10)
 
 
