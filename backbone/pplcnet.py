@@ -58,6 +58,7 @@ class PPLCNet(nn.Module):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    pre_pool_channels = 0
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""PP-LCNet's image classifier, its data, losses and metric."""
