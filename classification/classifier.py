@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from backbone.interface import check_choice
 from backbone.layers import ConvBN, init_convs
 from backbone.pplcnet import ACTIVATIONS
+from classification.batch_mix import BatchMix
 from classification.draw import draw_labels, ranked
-from classification.loss import ClassificationLoss
+from classification.loss import ClassificationLoss, DistillationLoss
+from classification.teacher import Teacher
 from engine.interface import Image
 from engine.predict import predict
 
@@ -46,19 +48,21 @@ class Classifier(BaseModel):
         hidden_act: Its activation, a key of `backbone.pplcnet.ACTIVATIONS`.
         dropout: Share of hidden units dropped in training.
         loss: Module or config: (logits, labels) -> dict of terms; None is ClassificationLoss.
-        batch_mix: Module or config that mixes the images and labels of a training batch.
+        batch_mix: BatchMix or its config, which mixes the images and labels of a training batch.
+        teacher: Teacher or its config, whose logits go to the loss (a DistillationLoss) as well.
         data_preprocessor: mmengine's (config of a) module that makes batches of samples.
 
     `classes` are the names by label, where a checkpoint gave them.
 
     Raises:
-        ValueError: fewer than two classes, or an unknown activation.
+        ValueError: fewer than two classes, an unknown activation, or a teacher whom the loss does
+            not listen to.
     """
 
     size_divisor = 1
     class_layers = ("classify.",)  # one output row a class
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one key of the config each
         self,
         *,
         backbone: nn.Module | dict[str, Any],
@@ -67,7 +71,8 @@ class Classifier(BaseModel):
         hidden_act: str = "hardswish",
         dropout: float = 0.2,
         loss: nn.Module | dict[str, Any] | None = None,
-        batch_mix: nn.Module | dict[str, Any] | None = None,
+        batch_mix: BatchMix | dict[str, Any] | None = None,
+        teacher: Teacher | dict[str, Any] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
@@ -77,6 +82,12 @@ class Classifier(BaseModel):
         check_choice("hidden_act", hidden_act, tuple(ACTIVATIONS))
         self.loss: Any = _built(loss) or ClassificationLoss()
         self.batch_mix: Any = _built(batch_mix)
+        self.teacher: Any = _built(teacher)
+        if teacher is not None and not isinstance(self.loss, DistillationLoss):
+            raise ValueError(
+                f"model.teacher is given, but model.loss is {type(self.loss).__name__}; "
+                "take a DistillationLoss"
+            )
         self.num_classes = num_classes
         self.epoch = 0
         self.classes: tuple[str, ...] = tuple(str(label) for label in range(num_classes))
@@ -156,7 +167,10 @@ class Classifier(BaseModel):
     def _losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Loss terms of images (B, 3, H, W) with labels (B,), in training on mixed images."""
         if self.training and self.batch_mix is not None:
-            images, labels = self.batch_mix(images, labels, self.num_classes)  # labels (B, K)
+            images, labels = self.batch_mix(images, labels, self.num_classes)  # mixed: (B, K)
+        if self.training and self.teacher is not None:
+            taught = self.teacher(images, self.classes, self.data_preprocessor)  # (B, K)
+            return self.loss(self._logits(images), labels, taught)
         return self.loss(self._logits(images), labels)
 
 

@@ -11,6 +11,7 @@ from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
 from torch.optim import SGD
 
 from backbone.pplcnet import PPLCNet
+from classification.batch_mix import BatchMix
 from classification.classifier import Classifier
 from classification.loss import ClassificationLoss
 from engine.preprocess import Preprocess
@@ -26,7 +27,7 @@ model = dict(
     backbone=dict(type=PPLCNet, scale=1.0),
     dropout=0.2,
     loss=dict(type=ClassificationLoss, label_smoothing=0.1),
-    batch_mix=None,
+    batch_mix=dict(type=BatchMix, mixup=0.0, cutmix=0.0),
     data_preprocessor=dict(
         type=Preprocess, size=(224, 224), resize_shortest=256, interpolation="linear"
     ),
