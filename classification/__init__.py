@@ -1,1 +1,1 @@
-"""PP-LCNet's image classifier, its data, losses and metric."""
+"""Image classification: one class an image."""
