@@ -197,9 +197,27 @@ def _check_files(data_root: Path, listed: ListFile) -> None:
         )
 
 
+def find_unsplit(root: Path) -> tuple[Listing, Path | None]:
+    """Images of `root/<class>/` that no split has been made of, and the label file if there is one.
+
+    Raises:
+        ValueError: an empty class folder, fewer than two classes, or a label file that disagrees.
+    """
+    label_file = find_label_file(root)
+    classes = _named_by_folder(root) if label_file is None else _folders_of(label_file)
+    return _below(root, "", classes, label_file or root, must_have_all=True), label_file
+
+
 def _from_folders(data_root: Path, split: str) -> Listing:
-    root = data_root / split
     classes, source = _classes_of_folders(data_root, split)
+    must_have_all = split == REFERENCE
+    return _below(data_root / split, f"{split}/", classes, source, must_have_all=must_have_all)
+
+
+def _below(
+    root: Path, prefix: str, classes: ClassList, source: Path, *, must_have_all: bool
+) -> Listing:
+    """Images in the class folders of `root`; `source` is what says which classes there are."""
     labels_of = {name: label for label, name in enumerate(classes.names)}
     labels_of |= {folder: label for label, folder in enumerate(classes.folders)}
     found = class_folders(root)
@@ -213,13 +231,13 @@ def _from_folders(data_root: Path, split: str) -> Listing:
     labels: list[int] = []
     others: list[str] = []
     for name in sorted(found, key=lambda name: labels_of[name]):
-        images, rest = _files_below(root / name, f"{split}/{name}")
+        images, rest = _files_below(root / name, f"{prefix}{name}")
         paths += images
         labels += [labels_of[name]] * len(images)
         others += rest
     if others:
         _log(f"{root}: {len(others)} files in class folders are no images: {_some(others)}")
-    _report(root, np.array(labels), classes.names, must_have_all=split == REFERENCE)
+    _report(root, np.array(labels, np.int64), classes.names, must_have_all=must_have_all)
     return _listing(paths, np.array(labels, np.int64), classes.names)
 
 
@@ -227,18 +245,23 @@ def _classes_of_folders(data_root: Path, split: str) -> tuple[ClassList, Path]:
     """The classes of a split that has folders, and the file or folder that says so."""
     label_file = find_label_file(data_root)
     if label_file is not None:
-        classes = read_classes(label_file)
-        if len(set(classes.folders)) < len(classes.folders):
-            raise ValueError(
-                f"{label_file}: two classes of one name, so their folders cannot be told apart; "
-                "write `index<tab>folder<tab>name`"
-            )
-        return classes, label_file
+        return _folders_of(label_file), label_file
     reference = list_path(data_root, REFERENCE)
     if split != REFERENCE and reference.is_file():
         return _numbered(read_list(reference)), reference
     named_by = REFERENCE if (data_root / REFERENCE).is_dir() else split
     return _named_by_folder(data_root / named_by), data_root / named_by
+
+
+def _folders_of(label_file: Path) -> ClassList:
+    """Classes of a label file whose folders can be told apart."""
+    classes = read_classes(label_file)
+    if len(set(classes.folders)) < len(classes.folders):
+        raise ValueError(
+            f"{label_file}: two classes of one name, so their folders cannot be told apart; "
+            "write `index<tab>folder<tab>name`"
+        )
+    return classes
 
 
 def _named_by_folder(root: Path) -> ClassList:
