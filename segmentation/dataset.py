@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from engine.bad_images import BadImages, Policy
 from engine.images import read_image
-from segmentation.masks import Mask, find_pairs, read_classes, read_mask
+from engine.interface import Mask
+from segmentation.masks import find_pairs, read_classes, read_mask
 from segmentation.transforms import Augment, Transform
 
 

@@ -32,7 +32,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import, whi
 import albumentations as A
 from albumentations import HorizontalFlip
 
-from segmentation.loss import IGNORE
+from engine.interface import IGNORE
 
 __all__ = ["Augment", "HorizontalFlip", "RandomColour", "RandomPaddedCrop", "RandomStepScale"]
 
