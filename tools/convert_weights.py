@@ -1,6 +1,7 @@
 """Convert foreign weights: python tools/convert_weights.py SRC DST --config CONFIG.
 
-SRC is a Paddle .pdparams or an .npz file; nothing in it is executed. DST is a checkpoint of ours.
+SRC is a Paddle .pdparams, an .npz or an unfused .onnx file; nothing in it is executed. DST is a
+checkpoint of ours.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from rich.progress import Progress
 from backbone.weights import is_folded, read_arrays
 from detection.coco_classes import CATEGORY_IDS, CLASSES
 from detection.picodet import PicoDet
-from detection.weights import load_foreign
+from detection.weights import class_names, load_foreign
 from engine import checkpoint, command_line, config
 from engine.calibrate import calibrate_norms, find_images, network_inputs
 from engine.progress import live_line
@@ -25,9 +26,12 @@ def main(arguments: argparse.Namespace) -> None:
     if not isinstance(model, PicoDet):
         raise ValueError(f"{arguments.config}: {cfg['type']} has no table of foreign names")
     arrays = read_arrays(arguments.source)
-    report = load_foreign(model, arrays, str(arguments.source))
+    classes = class_names(arguments.source, arguments.classes)
+    report = load_foreign(model, arrays, str(arguments.source), classes)
     print(f"{arguments.source}: {report}")
-    info: dict[str, object] = {"source": arguments.source.name, "category_ids": list(CATEGORY_IDS)}
+    info: dict[str, object] = {"source": arguments.source.name}
+    if classes == CLASSES:
+        info["category_ids"] = list(CATEGORY_IDS)
     if arguments.calibrate_bn:
         with live_line() as progress:
             info["norms_rebuilt"] = calibrate(model, arguments.calibrate_bn, progress)
@@ -38,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
             "batch-norms of this file are folded away: good for evaluation and export; before "
             "training on it, convert with --calibrate-bn IMAGE_DIR"
         )
-    checkpoint.save(arguments.target, checkpoint.describe(model, cfg, CLASSES, info))
+    checkpoint.save(arguments.target, checkpoint.describe(model, cfg, classes, info))
     print(f"{arguments.target}: written")
 
 
@@ -53,7 +57,7 @@ def calibrate(model: PicoDet, folder: Path, progress: Progress) -> int:
 
 if __name__ == "__main__":
     options = command_line.parser(__doc__ or "")
-    options.add_argument("source", type=Path, metavar="SRC", help=".pdparams or .npz file")
+    options.add_argument("source", type=Path, metavar="SRC", help=".pdparams, .npz or .onnx file")
     options.add_argument("target", type=Path, metavar="DST", help="checkpoint to write (.pth)")
     options.add_argument("--config", type=Path, required=True, help="config that names the model")
     options.add_argument(
@@ -63,6 +67,12 @@ if __name__ == "__main__":
         default={},
         metavar="KEY=VALUE",
         help="override config entries",
+    )
+    options.add_argument(
+        "--classes",
+        type=Path,
+        metavar="F",
+        help="file with a class name a line (default: those in SRC, else COCO's)",
     )
     options.add_argument(
         "--calibrate-bn",
