@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from mmengine.runner.loops import _update_losses
 from torch import Tensor
 
 from backbone import MobileNetV3, PPLCNet
+from detection.boxes import iou
+from detection.dataset import CocoDetection
 from detection.picodet import PicoDet
-from engine.preprocess import Preprocess
+from engine.preprocess import Preprocess, collate
 
 SECOND = ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"]
 FIRST = ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"]
@@ -257,6 +260,36 @@ def test_exported_graph_computes_the_same(generation: int) -> None:
         program = torch.export.export(model, (images(1),))
         found, wanted = program.module()(images(1)), model(images(1))
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.slow
+def test_the_first_generation_learns_four_images_by_heart(mini_coco: Path) -> None:
+    """150 steps; found: loss 1.05 -> 0.55, giou term 0.82 -> 0.14, 20 of 24 objects."""
+    dataset = CocoDetection(data_root=str(mini_coco), split="train", transforms=[], training=True)
+    torch.manual_seed(0)
+    model = PicoDet(
+        backbone=PPLCNet(0.5), num_classes=8, neck_channels=32, tower_convs=1, generation=1
+    ).train()
+    batch = Preprocess(size=(128, 128))(collate([dataset[row] for row in range(4)]))
+    optimizer = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9)
+    for step in range(150):
+        optimizer.param_groups[0]["lr"] = 0.2 * min((step + 1) / 10, 1 - step / 150)
+        losses = model(**batch, mode="loss")
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 35.0)
+        optimizer.step()
+    assert losses["loss_giou"].item() < 0.25
+    with torch.no_grad():
+        for _ in range(20):
+            model(batch["images"])  # the running statistics settle
+        found = model.eval()(batch["images"], mode="predict")
+    hits = [
+        bool(((seen["labels"] == label) & (iou(seen["boxes"], box) > 0.7)).any())
+        for seen, target in zip(found, batch["targets"], strict=True)
+        for box, label in zip(target["boxes"], target["labels"], strict=True)
+    ]
+    assert sum(hits) >= 0.75 * len(hits)
 
 
 @pytest.mark.golden
