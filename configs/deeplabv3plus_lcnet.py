@@ -2,7 +2,8 @@
 
 Published: mIoU 66.03 on Cityscapes val (PP-LCNet paper, table 5); its config never was.
 Reproduced here: not trained on Cityscapes; parity of network, loss and schedule is tested.
-Command: python tools/train.py configs/deeplabv3plus_lcnet.py
+Command: torchrun --nproc-per-node 4 tools/train.py --launcher pytorch \
+         configs/deeplabv3plus_lcnet.py
 """
 
 from mmengine.config import read_base

@@ -2,7 +2,8 @@
 
 Published: mIoU 58.36 on Cityscapes val (PP-LCNet paper, table 5); its config never was.
 Reproduced here: not trained on Cityscapes.
-Command: python tools/train.py configs/deeplabv3plus_lcnet_x0_5.py
+Command: torchrun --nproc-per-node 4 tools/train.py --launcher pytorch \
+         configs/deeplabv3plus_lcnet_x0_5.py
 """
 
 from mmengine.config import read_base

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 Picture = NDArray[np.uint8]  # RGB (H, W, 3)
-Mask = NDArray[np.uint8]  # class of each pixel (H, W)
+Mask = NDArray[np.uint8]  # class of each pixel (H, W), IGNORE where none
+IGNORE = 255  # counts neither in training nor in evaluation
 Image = Picture | str | Path
 
 

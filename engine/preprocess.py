@@ -14,8 +14,9 @@ from mmengine.registry import FUNCTIONS, MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
+from .interface import IGNORE
+
 Size = tuple[int, int]  # height, width
-IGNORE = 255  # of a mask: counts neither in training nor in evaluation
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = {

@@ -17,6 +17,7 @@ from torch import distributed, nn
 from . import checkpoint, config
 from .amp import CPUAmpOptimWrapper
 from .calibrate import even_out_convolutions
+from .memory import keep_memory
 from .progress import LiveProgress
 from .saving import SaveCheckpoint, bare, find_hook, newest, state_files
 
@@ -89,6 +90,7 @@ def start(cfg: Config, launcher: str) -> Runner:
         ValueError: something in the config does not build.
     """
     cv2.setNumThreads(1)
+    keep_memory()
     cfg.launcher = launcher
     if launcher != "none" and not torch.cuda.is_available():
         _join_on_cpu(cfg, launcher)
