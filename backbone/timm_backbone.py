@@ -31,6 +31,7 @@ class TimmBackbone(nn.Module):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    pre_pool_channels = 0  # a classifier pools the last map as it is
 
     def __init__(
         self, name: str, out_strides: Sequence[int] = (8, 16, 32), *, pretrained: bool = False

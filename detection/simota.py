@@ -71,9 +71,18 @@ def _overlaps_and_costs(
     cross_entropy = F.binary_cross_entropy(score, overlaps, reduction="none")
     as_negative = -VFL_ALPHA * focused_log(score)
     own_class = torch.where(overlaps > 0, overlaps * cross_entropy, as_negative)
-    all_negative = -VFL_ALPHA * focused_log(predictions.scores).sum(-1)[images, points]
+    all_negative = _all_negative(predictions.scores, images, points)
     class_cost = all_negative.double() - as_negative + own_class
     return overlaps, class_cost + GIOU_WEIGHT * (1 - giou(found, wanted))
+
+
+def _all_negative(scores: Tensor, images: Tensor, points: Tensor) -> Tensor:
+    """Class loss (M,) of points of images if no class had an object there."""
+    used = scores.new_zeros(scores.shape[:2], dtype=torch.bool)  # (B, P), most of it stays False
+    used[images, points] = True
+    losses = scores.new_zeros(used.shape)
+    losses[used] = -VFL_ALPHA * focused_log(scores[used]).sum(-1)
+    return losses[images, points]
 
 
 def _counts(shape: torch.Size, rows: Tensor, points: Tensor, overlaps: Tensor) -> Tensor:
