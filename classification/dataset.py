@@ -10,26 +10,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.registry import DATASETS, TRANSFORMS
+from mmengine.registry import DATASETS
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from classification.listing import find_images
-from classification.transforms import Augment, Transform
-from engine.bad_images import BadImages, Policy
+from classification.transforms import Augment
+from engine.augment import Transform
+from engine.bad_images import Policy
+from engine.data import SeededData
 from engine.images import read_image
 
 
 @DATASETS.register_module()
-class ImageNet(Dataset[dict[str, Any]]):
+class ImageNet(SeededData):
     """Images from `<split>_list.txt` (lines `path index`), else from `<split>/<class>/`.
 
     A sample is `dict(images=(H, W, 3) uint8 RGB, targets=dict(label=int in 0..K-1,
     image_id=str))`; `image_id` is the path relative to `data_root`. How class names are found, and
     which of two layouts counts, is at `listing.find_images`.
-
-    A sample depends on (seed, epoch, index) only, however many workers load it. An index beyond the
-    last image means a later pass: index i + n * len(self) is image i, augmented as in epoch n.
 
     Args:
         data_root: Folder that holds the split's folder or list.
@@ -58,32 +56,18 @@ class ImageNet(Dataset[dict[str, Any]]):
     ) -> None:
         self.data_root = Path(data_root)
         self._paths, self._labels, self.classes = find_images(self.data_root, split)
-        self._augment = Augment([_build(transform) for transform in transforms])
-        self._bad = BadImages(on_bad_image, len(self), training=training)
-        self.seed = seed
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
+        self._augment = Augment(transforms)
+        super().__init__(len(self._paths), training=training, on_bad_image=on_bad_image, seed=seed)
 
     @property
     def metainfo(self) -> dict[str, Any]:
         """Class names, for the metric and the checkpoint."""
         return {"classes": self.classes}
 
-    @property
-    def num_bad_images(self) -> int:
-        """How many different images were skipped so far, by all workers."""
-        return self._bad.count
-
-    def set_epoch(self, epoch: int) -> None:
-        """Change the augmentation's draws; reaches persistent workers too."""
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        later, index = divmod(index, len(self))
-        index, image = self._bad.read(index, self._read)
-        image = self._augment(image, (self.seed, int(self._epoch) + later, index))
+    def _sample(
+        self, index: int, content: NDArray[np.uint8], seed: tuple[int, int, int]
+    ) -> dict[str, Any]:
+        image = self._augment(content, seed)
         targets = {"label": int(self._labels[index]), "image_id": self._path(index)}
         return {"images": torch.from_numpy(image), "targets": targets}
 
@@ -92,7 +76,3 @@ class ImageNet(Dataset[dict[str, Any]]):
 
     def _read(self, index: int) -> NDArray[np.uint8]:
         return read_image(self.data_root / self._path(index))
-
-
-def _build(transform: Transform | dict[str, Any]) -> Transform:
-    return TRANSFORMS.build(transform) if isinstance(transform, dict) else transform

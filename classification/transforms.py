@@ -18,11 +18,9 @@ Deviations from PaddleClas, and why:
 """
 
 import math
-import os
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,12 +29,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import v2
 
-from engine.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from engine.augment import (  # first: keeps albumentations offline
+    ColorJitter,
+    HorizontalFlip,
+    Transform,
+    compose,
+    reseed,
+)
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import, which calls home
-
+# isort: split
 import albumentations as A
-from albumentations import ColorJitter, HorizontalFlip
+
+from engine.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = [
     "AutoAugment",
@@ -47,32 +51,22 @@ __all__ = [
     "RandomResizedCrop",
 ]
 
-TRANSFORMS.register_module(module=HorizontalFlip, force=True)
-TRANSFORMS.register_module(module=ColorJitter, force=True)
-
-Transform: TypeAlias = A.BasicTransform | A.BaseCompose
 Picture = NDArray[np.uint8]  # (H, W, 3)
 Range = tuple[float, float]
 GREY = 128
 
 
 class Augment:
-    """Runs albumentations transforms over an image, reproducibly.
+    """Runs albumentations transforms, or their configs, over an image."""
 
-    albumentations' own random state is the same in every loader worker and every epoch, and its
-    `seed` gives each transform the same stream. Here all transforms of a call draw from one
-    generator that the caller seeds.
-    """
-
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        self._compose = A.Compose(list(transforms)) if transforms else None
+    def __init__(self, transforms: Sequence[Transform | dict[str, Any]]) -> None:
+        self._compose = compose(transforms)
 
     def __call__(self, image: Picture, seed: Sequence[int]) -> Picture:
         """Augmented image (H', W', 3); equal `seed`, equal result."""
         if self._compose is None:
             return image
-        generator = np.random.default_rng(list(seed))
-        self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
+        reseed(self._compose, seed)
         return np.ascontiguousarray(self._compose(image=image)["image"])
 
 

@@ -1,7 +1,7 @@
 """Convert foreign weights: python tools/convert_weights.py SRC DST --config CONFIG.
 
-SRC is a Paddle .pdparams, an .npz or an .onnx file; nothing in it is executed. DST is a checkpoint
-of ours.
+SRC is a Paddle .pdparams, an .npz or an unfused .onnx file; nothing in it is executed. DST is a
+checkpoint of ours.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from classification.classifier import Classifier
 from classification.weights import load_foreign as load_classifier
 from detection.coco_classes import CATEGORY_IDS, CLASSES
 from detection.picodet import PicoDet
+from detection.weights import class_names
 from detection.weights import load_foreign as load_detector
 from engine import checkpoint, command_line, config
 from engine.calibrate import calibrate_norms, find_images, network_inputs
@@ -33,7 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     report, classes = fill(model, arrays, arguments)
     print(f"{arguments.source}: {report}")
     info: dict[str, object] = {"source": arguments.source.name}
-    if isinstance(model, PicoDet):
+    if classes == CLASSES:
         info["category_ids"] = list(CATEGORY_IDS)
     if arguments.calibrate_bn:
         with live_line() as progress:
@@ -55,7 +56,8 @@ def fill(
     """What became of the weights, and the class names in label order."""
     source = str(arguments.source)
     if isinstance(model, PicoDet):
-        return load_detector(model, arrays, source), CLASSES
+        names = class_names(arguments.source, arguments.classes)
+        return load_detector(model, arrays, source, names), names
     report = load_classifier(model, arrays, source)
     return report, classes_of(arguments, model.num_classes)
 
@@ -99,7 +101,8 @@ if __name__ == "__main__":
         "--classes",
         type=Path,
         metavar="F",
-        help="class names of a classifier, one a line (default: those in SRC, else numbers)",
+        help="file with a class name a line (default: those in SRC, else COCO's of a detector and "
+        "numbers of a classifier)",
     )
     options.add_argument(
         "--calibrate-bn",

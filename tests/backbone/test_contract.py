@@ -1,6 +1,10 @@
-"""What every backbone promises, for every backbone class found in the package."""
+"""What every backbone promises, for every backbone class found in the package.
+
+Every one whose width is its `scale`, that is: guests from other packages have tests of their own.
+"""
 
 import importlib
+import inspect
 import pkgutil
 from math import ceil
 
@@ -27,6 +31,7 @@ def found_backbones() -> list[type[nn.Module]]:
         and issubclass(item, nn.Module)
         and item.__module__ == module.__name__
         and "channels" in item.__annotations__
+        and "scale" in inspect.signature(item).parameters
     ]
 
 

@@ -102,6 +102,20 @@ def test_calibration_changes_the_norms_but_not_the_outputs(
     torch.testing.assert_close(outputs[1][1], outputs[0][1], rtol=0, atol=1e-4)
 
 
+def test_layout_file_becomes_a_checkpoint_with_its_classes(
+    convert: Convert, shared_dir: Path, tmp_path: Path
+) -> None:
+    layout = shared_dir / "weights/picodet_lcnet_x1_0_layout_cdla/layout_cdla.onnx"
+    config = SCRIPT.parents[1] / "configs/picodet_layout_lcnet.py"
+    done = convert(layout, "--config", str(config))
+    assert done.returncode == 0, done.stderr
+    assert "weights: 588 matched\n" in done.stdout
+    content = checkpoint.read(tmp_path / "out/a.pth")
+    assert content["classes"][:3] == ["text", "title", "figure"]
+    assert content["info"] == {"source": "layout_cdla.onnx"}
+    assert content["model"]["data_preprocessor"]["size"] == [800, 608]
+
+
 def test_errors_are_one_line_and_leave_no_file(convert: Convert, real: Path, tmp_path) -> None:
     hostile = tmp_path / "hostile.pdparams"
     hostile.write_bytes(pickle.dumps({"conv1.conv.weight": print}))
