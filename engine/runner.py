@@ -176,6 +176,7 @@ def _check_unused(work_dir: Path) -> None:
 
 
 def _check_classes(runner: Runner) -> None:
+    """Compare the class lists of training and validation data; the model gets to know them."""
     known = tuple(runner.train_dataloader.dataset.metainfo["classes"])
     other = tuple(runner.val_dataloader.dataset.metainfo["classes"])
     if known != other:
@@ -183,6 +184,7 @@ def _check_classes(runner: Runner) -> None:
             f"training and validation data have different classes: {list(known)} and "
             f"{list(other)}; give both the same list in the same order"
         )
+    bare(runner.model).classes = known
 
 
 def _check_batch(runner: Runner) -> None:

@@ -55,6 +55,14 @@ def test_maps_have_the_promised_channels_and_rounded_up_sizes(cls: type[nn.Modul
     ]
 
 
+def test_classifiers_learn_how_wide_to_go_before_pooling(cls: type[nn.Module]) -> None:
+    """A whole multiple of 8; the same whatever maps are taken."""
+    model = cls(scale=0.5)
+    assert model.pre_pool_channels >= 0
+    assert model.pre_pool_channels % 8 == 0
+    assert cls(scale=0.5, out_strides=(8,)).pre_pool_channels == model.pre_pool_channels
+
+
 def test_default_strides_are_8_16_32(cls: type[nn.Module]) -> None:
     assert cls().strides == (8, 16, 32)
 

@@ -22,6 +22,7 @@ NAMES = {
     "picodet_lcnet", "picodet_xs_lcnet", "picodet_m_lcnet", "picodet_l_lcnet",
     "picodet_lcnet_416", "picodet_xs_lcnet_416", "picodet_m_lcnet_416", "picodet_l_lcnet_416",
     "picodet_l_lcnet_640", "picodet_mobilenetv3", "picodet_lcnet_own", "picodet_lcnet_mini",
+    "classifier_lcnet", "classifier_mobilenetv3", "classifier_lcnet_own", "classifier_lcnet_mini",
     "picodet_legacy_lcnet", "picodet_legacy_mobilenetv3", "picodet_layout_lcnet",
 }  # fmt: skip
 # Published: scale, neck, tower, size, training sizes, rate, images a step, epochs (docs, ppdet).
