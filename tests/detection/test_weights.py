@@ -26,6 +26,7 @@ from detection.weights import (
     picodet_state,
 )
 from engine.calibrate import calibrate_norms, find_images, network_inputs
+from engine.checkpoint import load_weights
 from engine.images import read_image
 from engine.preprocess import Preprocess
 
@@ -290,6 +291,27 @@ def test_real_layout_model_equals_onnx_runtime_and_reads_a_page(
     }  # fmt: skip
     (table,) = (row["box_xyxy"] for row in rows if row["class"] == "table")
     assert table == pytest.approx([48, 97, 553, 281], abs=2)
+
+
+def test_another_class_list_takes_the_rows_of_common_classes(layout_file: Path) -> None:
+    """Though the file has them in one layer with the distances, which stay whole."""
+    source = layout_model()
+    load_foreign(source, read_arrays(layout_file), "layout.onnx", LAYOUT)
+    model = PicoDet(
+        backbone=PPLCNet(1.0), num_classes=2, neck_channels=128, tower_convs=4, generation=1
+    )
+    start = model.head.cls[1].weight.detach().clone()
+    report = load_weights(
+        model,
+        source.state_dict(),
+        classes=LAYOUT,
+        new_classes=("stamp", "table"),
+        class_layers=model.class_layers,
+    )
+    assert (len(report.reshaped), report.common_classes) == (8, ("table",))
+    assert torch.equal(model.head.cls[1].weight[1], source.head.cls[1].weight[4])
+    assert torch.equal(model.head.cls[1].weight[0], start[0])
+    assert torch.equal(model.head.reg[1].weight, source.head.reg[1].weight)
 
 
 def test_classes_of_a_file_are_listed_ones_or_its_own_or_cocos(
