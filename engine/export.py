@@ -375,7 +375,7 @@ def pictures(sources: Path | None) -> list[Picture]:
 
 def _drawn(height: int, width: int) -> Picture:
     scene = draw_scene(np.random.default_rng(0), max(height, width), 1)
-    return np.ascontiguousarray(scene.picture[:height, :width])
+    return np.ascontiguousarray(scene.image[:height, :width])
 
 
 def check_outputs(prepared: Prepared, path: Path, images: Sequence[Picture]) -> Gap:

@@ -189,14 +189,10 @@ def read_openvino(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{weights}: missing; {path.name} needs its weights beside it")
     try:
         model = require("openvino").Core().read_model(path)
-        texts = (
-            {key: str(value.astype(str)) for key, value in model.get_rt_info([KEY]).value.items()}
-            if model.has_rt_info([KEY])
-            else {}
-        )
+        known = model.get_rt_info([KEY]).value if model.has_rt_info([KEY]) else {}
     except RuntimeError as error:
         raise _damaged(path, error) from error
-    content = _from_texts(texts)
+    content = _from_texts({key: str(value) for key, value in known.items()})
     if content.get("format") == FORMAT and content.get("weights_sha256") != digest(weights):
         raise ValueError(f"{weights}: not the weights that {path.name} was written with")
     return content

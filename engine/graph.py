@@ -15,7 +15,7 @@ from .interface import Size
 from .preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 # Offsets, from the pixel left of a position, of the pixels that an interpolation mixes.
-TAPS = {"nearest": (0,), "linear": (0, 1), "cubic": (-1, 0, 1, 2)}
+TAPS = {"linear": (0, 1), "cubic": (-1, 0, 1, 2)}
 CUBIC_A = -0.75  # cv2.INTER_CUBIC's
 
 
@@ -29,13 +29,16 @@ class Reading(nn.Module):
 
     Args:
         size: (height, width) of the network input, or None to leave images as they are.
-        interpolation: nearest, linear or cubic.
+        interpolation: linear or cubic.
         mean: Channel means, RGB on a scale of 0..1.
         std: Channel deviations; kept as `scale` for `fold_scale`.
 
     Raises:
         ValueError: an interpolation that no graph holds.
     """
+
+    mean: Tensor  # (1, 3, 1, 1)
+    scale: Tensor  # (1, 3, 1, 1)
 
     def __init__(
         self,
@@ -119,8 +122,7 @@ def taps(length: int, count: int, interpolation: str) -> tuple[Tensor, Tensor]:
     Pixels beyond the border are the border's.
     """
     offsets = torch.tensor(TAPS[interpolation])  # (T,)
-    centre = 0.0 if interpolation == "nearest" else 0.5  # cv2 aligns corners for nearest
-    places = (torch.arange(count, dtype=torch.float32) + centre) * (length / count) - centre
+    places = (torch.arange(count, dtype=torch.float32) + 0.5) * (length / count) - 0.5
     first = places.floor()[:, None]  # (count, 1)
     distance = (places[:, None] - (first + offsets)).abs()  # (count, T)
     indices = (first.long() + offsets).clamp(min=0).clamp(max=length - 1)
@@ -129,8 +131,6 @@ def taps(length: int, count: int, interpolation: str) -> tuple[Tensor, Tensor]:
 
 def _weights(distance: Tensor, interpolation: str) -> Tensor:
     """Weight of a pixel that lies `distance` (in pixels) from the position."""
-    if interpolation == "nearest":
-        return torch.ones_like(distance)
     if interpolation == "linear":
         return 1 - distance
     d, a = distance, CUBIC_A  # Keys 1981, equation 15 for any a
