@@ -35,7 +35,8 @@ class Ending(nn.Module):
     ) -> tuple[Tensor, ...]:
         by_class = scores.permute(0, 2, 1)  # (B, K, P)
         # A traced file must run without this module, so it holds the arithmetic itself.
-        suppress = suppressed if torch.jit.is_tracing() else suppressed_in_graph
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
+        suppress = suppressed if tracing else suppressed_in_graph
         image, labels, points = suppress(boxes, by_class).unbind(1)  # (N,) each
         order, scores = _best(image, by_class[image, labels, points], len(boxes))
         image, labels, points = image[order], labels[order], points[order]
