@@ -66,5 +66,5 @@ def _with_names(picture: NDArray[np.uint8], classes: Sequence[str], cell: int) -
         place = (4, row * cell + cell // 2 + 5)
         cv2.putText(side, name, place, FONT, SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     corner = np.full((width, width, 3), 255, np.uint8)
-    head = cv2.rotate(np.ascontiguousarray(side[::-1]), cv2.ROTATE_90_COUNTERCLOCKWISE)
+    head = cv2.rotate(side, cv2.ROTATE_90_COUNTERCLOCKWISE)  # reads from below
     return np.vstack([np.hstack([corner, head]), np.hstack([side, picture])])

@@ -1,6 +1,6 @@
 """PicoDet (Yu et al. 2021, arXiv 2111.00902), both generations as ppdet has them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from backbone.interface import check_choice
 from detection.assigner import Assignment, assign_atss, assign_task_aligned, gather_truths
 from detection.boxes import decode
 from detection.draw import draw_detections
+from detection.ending import Ending, to_results
 from detection.head import PicoHead, Predictions
 from detection.loss import PicoLoss
 from detection.neck import PAN, CSPFusion, LCFusion
 from detection.postprocess import detect, to_image_size
 from detection.simota import assign_simota
-from engine.interface import Image
+from engine.interface import Image, Network, Size
 from engine.predict import predict
 
 # Shapes: B images, P points over all levels, N detections, K classes.
@@ -64,6 +65,7 @@ class PicoDet(BaseModel):
 
     size_divisor = BACKBONE_STRIDES[-1]  # so that C5 and C4 upsample to the size of the next level
     class_layers = ("head.cls.",)  # one output row a class
+    outputs = ("boxes", "scores")
 
     def __init__(
         self,
@@ -146,6 +148,23 @@ class PicoDet(BaseModel):
         """Detections of RGB uint8 arrays (H, W, 3), of paths or of one of these, in a list."""
         return predict(self, images)
 
+    def ending(self, *, batched: bool) -> Ending:
+        """Suppression as a part of an exported graph."""
+        return Ending(batched=batched)
+
+    def results(
+        self, network: Network, images: Tensor, targets: Sequence[Mapping[str, Any]]
+    ) -> list[Detections]:
+        """What mode="predict" gives, with the boxes and scores of another network."""
+        boxes, scores = network(images)
+        return _detect(images, boxes, scores, targets)
+
+    def finished(
+        self, outputs: Mapping[str, Tensor], network: Size, targets: Sequence[Mapping[str, Any]]
+    ) -> list[Detections]:
+        """The same from the outputs of `ending`, whose boxes refer to the size `network`."""
+        return to_results(outputs, network, targets)
+
     def draw(
         self, image: NDArray[np.uint8], found: Detections, threshold: float
     ) -> NDArray[np.uint8]:
@@ -191,7 +210,7 @@ def _decode(predictions: Predictions) -> Tensor:
 
 
 def _detect(
-    images: Tensor, boxes: Tensor, scores: Tensor, targets: Sequence[Target] | None
+    images: Tensor, boxes: Tensor, scores: Tensor, targets: Sequence[Mapping[str, Any]] | None
 ) -> list[Detections]:
     """Detections of every image in pixels of the image before the resize."""
     results: list[Detections] = []

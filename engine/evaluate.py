@@ -1,4 +1,4 @@
-"""A checkpoint against a data set."""
+"""A checkpoint, or an exported file, against a data set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +9,9 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from . import config
-from .checkpoint import read
-from .predict import describe, fill
+from .deployed import deployed
+from .exported import is_exported
+from .predict import describe, fill, read_content
 from .runner import start
 from .saving import bare
 from .sources import save_picture
@@ -35,7 +36,7 @@ def run(
 
     Args:
         cfg: Loaded config; its data, evaluator and loop are used.
-        checkpoint: File of ours; it describes the model itself.
+        checkpoint: Checkpoint or exported file of ours; it describes the model itself.
         work_dir: Where the log goes.
         launcher: none, pytorch or slurm.
         options: Overrides that were applied to `cfg`, so that they reach the model too.
@@ -46,7 +47,7 @@ def run(
         ValueError: the classes of checkpoint and data differ.
     """
     config.require(cfg, ("model", "test_dataloader", "test_cfg", "test_evaluator"), "testing")
-    content = read(checkpoint)
+    content = read_content(cfg, checkpoint)
     classes = list(config.data_classes(cfg, "test_dataloader")["classes"])
     if classes != content["classes"]:
         raise ValueError(
@@ -61,7 +62,10 @@ def run(
         cfg.pop(key, None)
     cfg.custom_hooks = [dict(type=ShowPredictions.__name__, folder=str(show))] if show else []
     runner = start(cfg, launcher)
-    fill(bare(runner.model), content, checkpoint)
+    if is_exported(checkpoint):
+        runner.model = deployed(bare(runner.model), checkpoint)
+    else:
+        fill(bare(runner.model), content, checkpoint)
     return {name: float(value) for name, value in runner.test().items()}
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint as a ready model, and its predictions for images, paths and lists of them."""
+"""A checkpoint or exported file as a ready model, and its predictions for images and paths."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from . import checkpoint, config
+from . import checkpoint, config, exported
+from .exported import is_exported
 from .images import read_image
 from .interface import Image, Picture
 
@@ -24,7 +25,8 @@ def load_model(
     """The model of a checkpoint in eval mode, built as the checkpoint describes itself.
 
     The config brings the classes in; where it disagrees with the checkpoint, that is logged and
-    the checkpoint wins, but for overrides of `model.data_preprocessor` in `options`.
+    the checkpoint wins, but for overrides of `model.data_preprocessor` in `options`. A file that
+    tools/export.py wrote (.onnx, .xml, .pt, .ts) may stand in the checkpoint's place.
 
     Returns:
         The model, its class names at `model.classes`.
@@ -41,10 +43,35 @@ def restore(
     cfg: Config, checkpoint_path: Path | str, options: Mapping[str, Any] | None = None
 ) -> Any:
     """As `load_model`, from a config that is loaded already."""
+    if is_exported(checkpoint_path):
+        from .deployed import deployed  # which needs `predict` below
+
+        content = read_content(cfg, checkpoint_path)
+        task = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
+        return deployed(task, checkpoint_path)
     content = checkpoint.read(checkpoint_path)
     model = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
     fill(model, content, checkpoint_path)
     return model.eval()
+
+
+def read_content(cfg: Config, path: Path | str) -> dict[str, Any]:
+    """What a checkpoint or an exported file says of itself.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is neither, it is damaged, or it was exported from another task's config.
+    """
+    if not is_exported(path):
+        return checkpoint.read(path)
+    content = exported.read(path)
+    wanted, found = config.resolve(cfg.model.type).__name__, content["model"].get("type")
+    if wanted != found:
+        raise ValueError(
+            f"{path}: exported from a config of {found}, but {cfg.filename} is one of {wanted}; "
+            "give the config it was exported from"
+        )
+    return content
 
 
 def describe(

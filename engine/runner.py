@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
@@ -250,7 +250,7 @@ def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
     content = _read_trainable(path)
     theirs = content["model"].get("backbone") or {}
     ours = config.plain(runner.cfg.model.backbone)
-    for key in ("type", "arch", "scale"):
+    for key in ("type", "arch", "scale", "act"):
         if theirs.get(key) != ours.get(key):
             raise ValueError(
                 f"{path}: its backbone is {_trunk(theirs)}, the config's is {_trunk(ours)}; give "
@@ -273,7 +273,8 @@ def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
 def _trunk(described: dict[str, Any]) -> str:
     """A plain backbone config in words: `PPLCNet of scale 0.5`."""
     name = f"{described.get('type', 'missing')} {described.get('arch', '')}".strip()
-    return f"{name} of scale {described.get('scale')}"
+    act = f" with {described['act']}" if "act" in described else ""
+    return f"{name} of scale {described.get('scale')}{act}"
 
 
 def resume_path(choice: str | None, work_dir: Path) -> Path | None:
@@ -324,7 +325,9 @@ def dry_run(
     evaluator = evaluator if hasattr(evaluator, "process") else runner.build_evaluator(evaluator)
     evaluator.dataset_meta = runner.val_dataloader.dataset.metainfo
     evaluator.process(data_samples=results[:count], data_batch=batch)
-    metrics = evaluator.evaluate(count)
+    total = torch.tensor([count])
+    all_reduce(total)
+    metrics = evaluator.evaluate(int(total))
     path = Path(runner.work_dir) / ".dry_run.pth"
     content = checkpoint.describe(
         bare(model), config.plain(runner.cfg.model), evaluator.dataset_meta["classes"], {}

@@ -1,6 +1,6 @@
 """DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611) as PaddleSeg computes it, on a light trunk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbone.layers import init_convs
-from engine.interface import Image
+from engine.interface import Image, Network, Size
 from engine.predict import predict
 from segmentation.aspp import ASPP, BiasedConvBN, SeparableConv
 from segmentation.draw import areas, draw_mask
+from segmentation.ending import Ending, to_results
 from segmentation.inference import Inference, resize
 from segmentation.loss import SegmentationLoss
 
@@ -76,6 +77,7 @@ class DeepLabV3Plus(BaseModel):
 
     size_divisor = 1
     class_layers = ("decoder.classify.",)  # one output row a class
+    outputs = ("logits",)
 
     def __init__(
         self,
@@ -118,10 +120,9 @@ class DeepLabV3Plus(BaseModel):
             masks = torch.stack([target["mask"] for target in targets])  # (B, H, W)
             return self.loss(self._logits(images), masks)
         if mode == "predict":
-            return [
-                _segmentation(scores, target)
-                for scores, target in self._scores(images, targets or [{}] * len(images))
-            ]
+            return self.results(
+                lambda views: (self._logits(views),), images, targets or [{}] * len(images)
+            )
         raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
@@ -132,7 +133,7 @@ class DeepLabV3Plus(BaseModel):
         batch = self.data_preprocessor(data, False)
         results: list[Any] = []
         losses = []
-        for scores, target in self._scores(batch["images"], batch["targets"]):
+        for scores, target in self._scores(self._logits, batch["images"], batch["targets"]):
             results.append(_segmentation(scores, target))
             losses.append(self.loss(scores, target["mask"][None]))
         means = {key: torch.stack([loss[key] for loss in losses]).mean() for key in losses[0]}
@@ -146,6 +147,26 @@ class DeepLabV3Plus(BaseModel):
         if isinstance(images, np.ndarray | str | Path):
             images = [images]
         return [predict(self, image)[0] for image in images]
+
+    def ending(self, *, batched: bool) -> Ending:  # noqa: ARG002  # masks come one an image
+        """The class of every pixel as a part of an exported graph."""
+        return Ending()
+
+    def results(
+        self, network: Network, images: Tensor, targets: Sequence[Mapping[str, Any]]
+    ) -> list[Segmentation]:
+        """What mode="predict" gives, with the logits of another network."""
+        pairs = self._scores(lambda views: network(views)[0], images, targets)
+        return [_segmentation(scores, target) for scores, target in pairs]
+
+    def finished(
+        self,
+        outputs: Mapping[str, Tensor],
+        network: Size,  # noqa: ARG002  # the mask's own
+        targets: Sequence[Mapping[str, Any]],
+    ) -> list[Segmentation]:
+        """The same from the mask that `ending` gives."""
+        return to_results(outputs, targets)
 
     def draw(
         self,
@@ -170,9 +191,14 @@ class DeepLabV3Plus(BaseModel):
         logits = self.decoder(self.aspp(maps[-1]), maps[self.low_index])  # (B, K, H / 4, W / 4)
         return resize(logits, (images.shape[-2], images.shape[-1]))
 
-    def _scores(self, images: Tensor, targets: Sequence[Target]) -> list[tuple[Tensor, Target]]:
+    def _scores(
+        self,
+        network: Callable[[Tensor], Tensor],
+        images: Tensor,
+        targets: Sequence[Mapping[str, Any]],
+    ) -> list[tuple[Tensor, Mapping[str, Any]]]:
         """Scores (1, K, h, w) of every image at the size before preprocessing, and its target."""
-        scores = self.inference(self._logits, images)  # (B, K, H, W)
+        scores = self.inference(network, images)  # (B, K, H, W)
         height, width = images.shape[-2:]
         pairs = []
         for index, target in enumerate(targets):
@@ -186,7 +212,7 @@ def _built(part: object) -> Any:
     return MODELS.build(part) if isinstance(part, dict) else part
 
 
-def _segmentation(scores: Tensor, target: Target) -> Segmentation:
+def _segmentation(scores: Tensor, target: Mapping[str, Any]) -> Segmentation:
     """The class of every pixel, of scores (1, K, H, W)."""
     found: Segmentation = {"mask": scores[0].argmax(dim=0).to(torch.uint8)}
     if "image_id" in target:

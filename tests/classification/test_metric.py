@@ -313,3 +313,17 @@ def test_the_picture_is_dark_on_the_diagonal_of_a_good_classifier(tmp_path: Path
         np.frombuffer(draw_confusion(np.eye(1000, dtype=int), ["x"] * 1000), np.uint8), 1
     )
     assert large.shape == (1000, 1000, 3)
+
+
+def test_names_stand_at_their_row_and_column_and_read_from_below() -> None:
+    """Names of very different lengths: ink of the first to the left of its row, upright above its
+    column, starting at the bottom."""
+    picture = draw_confusion(np.eye(2, dtype=int), ["a long name of a class", "i"])
+    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
+    edge = len(image) - 2 * 44
+    side, head = image[edge:, :edge] < 128, image[:edge, edge:] < 128
+    rows = [side[:44], side[44:]]
+    columns = [head[:, :44], head[:, 44:]]
+    assert rows[0].sum() > 5 * rows[1].sum() > 0
+    for row, column in zip(rows, columns, strict=True):
+        assert np.array_equal(np.rot90(row), column)

@@ -1,0 +1,56 @@
+"""How far what an exported file computes is from what it should.
+
+Shapes: N rows, D columns.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Gap(NamedTuple):
+    """Distance between two computations of the same thing."""
+
+    value: float  # largest difference of a number, in the unit of the output
+    share: float  # 0..1 of the entries that have no counterpart at all
+
+    def __str__(self) -> str:
+        return f"{self.value:.2g} apart at most, {100 * self.share:.3g} % without counterpart"
+
+
+def largest(gaps: list[Gap]) -> Gap:
+    """The worst of several, each number on its own."""
+    return Gap(max(gap.value for gap in gaps), max(gap.share for gap in gaps))
+
+
+def values_apart(wanted: Tensor, found: Tensor) -> Gap:
+    """Largest difference of two tensors over the largest value wanted (1 where that is less)."""
+    if wanted.shape != found.shape:
+        return Gap(0.0, 1.0)
+    scale = max(1.0, float(wanted.abs().max()))
+    return Gap(float((wanted - found).abs().max()) / scale, 0.0)
+
+
+def maps_apart(wanted: Tensor, found: Tensor) -> Gap:
+    """Share of the entries of two integer tensors that differ."""
+    if wanted.shape != found.shape:
+        return Gap(0.0, 1.0)
+    return Gap(0.0, float((wanted != found).float().mean()))
+
+
+def rows_apart(wanted: Tensor, found: Tensor, keys: int, limit: float = 1.0) -> Gap:
+    """Largest difference between rows (N, D) and the nearest of the other set that fits.
+
+    The first `keys` columns must agree. A row with none within `limit` has no counterpart.
+    """
+    if not len(wanted) or not len(found):
+        return Gap(0.0, float(len(wanted) != len(found)))
+    distances = (wanted[:, None, keys:] - found[None, :, keys:]).abs().amax(-1)
+    foreign = (wanted[:, None, :keys] != found[None, :, :keys]).any(-1)
+    distances = distances.masked_fill(foreign, torch.inf)  # (N, N')
+    nearest = torch.cat([distances.amin(1), distances.amin(0)])
+    paired = nearest <= limit
+    return Gap(
+        float(nearest[paired].amax()) if paired.any() else 0.0, 1 - float(paired.float().mean())
+    )

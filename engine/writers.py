@@ -1,0 +1,111 @@
+"""Graphs as files: ONNX, OpenVINO, TorchScript. Each carries its description."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .exported import KEY, SCRIPT_ENTRY, as_texts, digest, require
+
+LARGEST_SIDE = 1 << 14
+Dynamic = dict[int, Any]  # of the input's axes: torch.export's dimensions
+
+
+def dynamic_sides(dynamic: str | None, with_preprocess: bool, divisor: int) -> Dynamic:
+    """The axes of the input that may have any length."""
+    height, width = (torch.export.Dim(name, min=2, max=LARGEST_SIDE) for name in ("h", "w"))
+    if with_preprocess:
+        return {0: height, 1: width}
+    if dynamic == "batch":
+        return {0: torch.export.Dim("batch", min=1, max=LARGEST_SIDE)}
+    return {2: divisor * height, 3: divisor * width} if dynamic == "size" else {}
+
+
+def write_onnx(
+    graph: nn.Module,
+    example: Tensor,
+    path: Path,
+    *,
+    content: Mapping[str, Any],
+    dynamic: Dynamic,
+    operators: Mapping[Any, Any],
+    opset: int,
+) -> None:
+    """Write a graph as ONNX and let ONNX's checker look at it.
+
+    Raises:
+        ValueError: the exporter or the checker refuses it.
+    """
+    onnx = require("onnx")
+    require("onnxscript")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            input_names=["image" if example.dtype == torch.uint8 else "images"],
+            output_names=list(content["outputs"]),
+            opset_version=opset,
+            dynamo=True,
+            dynamic_shapes={"images": dynamic},
+            custom_translation_table=dict(operators),
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"this model does not export to ONNX: {why}") from error
+    assert program is not None
+    model = program.model_proto
+    _forget_sources(model)
+    for key, text in as_texts(content).items():
+        model.metadata_props.add(key=key, value=text)
+    onnx.save(model, path)
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ValueError(f"ONNX's checker refuses the export: {error}") from error
+
+
+def _forget_sources(model: Any) -> None:
+    """Take out where in whose Python code each node comes from: a tenth of the file."""
+    for graph in (model.graph, *model.functions):
+        for node in (*graph.node, *graph.value_info):
+            del node.metadata_props[:]
+            node.doc_string = ""
+    del model.graph.metadata_props[:]
+
+
+def convert(path: Path) -> Any:
+    """An ONNX file as an OpenVINO model.
+
+    Raises:
+        ValueError: it does not convert, or openvino is not installed.
+    """
+    openvino = require("openvino")
+    try:
+        return openvino.convert_model(str(path))
+    except RuntimeError as error:
+        raise ValueError(f"OpenVINO does not take this graph: {error}") from error
+
+
+def write_openvino(model: Any, path: Path, content: Mapping[str, Any]) -> None:
+    """Write an OpenVINO model, its weights as they are, in a .bin beside it."""
+    openvino = require("openvino")
+    openvino.save_model(model, path, compress_to_fp16=False)
+    described = {**content, "weights_sha256": digest(path.with_suffix(".bin"))}
+    for key, text in as_texts(described).items():
+        model.set_rt_info(text, [KEY, key])
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+@torch.inference_mode()
+def write_torchscript(
+    graph: nn.Module, example: Tensor, path: Path, content: Mapping[str, Any]
+) -> None:
+    """Write a graph as a traced TorchScript archive."""
+    script = torch.jit.trace(graph, (example,), check_trace=False)
+    script.save(str(path), _extra_files={SCRIPT_ENTRY: json.dumps(content)})

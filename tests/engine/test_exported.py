@@ -1,0 +1,129 @@
+"""Exported files: what they say, what is refused, and that nothing outside is read."""
+
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import load_model
+from engine.exported import SCRIPT_ENTRY, is_exported, open_exported, read
+
+ROOT = Path(__file__).parents[2]
+OWN = ROOT / "configs/picodet_lcnet_own.py"
+IMAGE = np.zeros((128, 96, 3), np.uint8)
+Write = Callable[..., Path]
+
+
+def test_what_is_exported_and_what_a_checkpoint() -> None:
+    names = ["a.onnx", "a.XML", "a.pt", "a.ts", "a.pth", "a.bin"]
+    assert [is_exported(name) for name in names] == [True] * 4 + [False] * 2
+
+
+def test_predicts_as_a_checkpoint_does(onnx_file: Write) -> None:
+    """Boxes of an input of 64 x 96 in pixels of an image of 128 x 96."""
+    model = load_model(OWN, onnx_file())
+    assert model.classes == ("a", "b", "c")
+    (found,) = model.predict(IMAGE)
+    assert found["boxes"].tolist() == [[8.0, 16.0, 48.0, 64.0]]
+    (row,) = model.describe(found, 0.5)
+    assert row == {"class": "b", "label": 1, "score": 0.75, "box_xyxy": [8.0, 16.0, 48.0, 64.0]}
+    assert model.draw(IMAGE, found, 0.5).shape == IMAGE.shape
+
+
+def test_images_of_a_batch_one_by_one(onnx_file: Write) -> None:
+    assert len(load_model(OWN, onnx_file()).predict([IMAGE, IMAGE[:64]])) == 2
+
+
+def test_another_size_than_exported(onnx_file: Write) -> None:
+    model = load_model(OWN, onnx_file(), {"model.data_preprocessor.size": [64, 64]})
+    with pytest.raises(ValueError, match=r"takes inputs of 1 x 3 x 64 x 96, got 1 x 3 x 64 x 64"):
+        model.predict(IMAGE)
+
+
+def test_another_task(onnx_file: Write) -> None:
+    with pytest.raises(ValueError, match=r"exported from a config of PicoDet, but .*DeepLabV3Plus"):
+        load_model(ROOT / "configs/deeplabv3plus_lcnet.py", onnx_file())
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none.onnx: no such exported file"):
+        read(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.99])
+def test_truncated_onnx(onnx_file: Write, kept: float) -> None:
+    path = onnx_file()
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(ValueError, match="damaged"):
+        open_exported(path)
+
+
+def test_not_ours(onnx_file: Write) -> None:
+    with pytest.raises(ValueError, match="not exported by this project"):
+        read(onnx_file(format="other/1"))
+
+
+def test_damaged_description(onnx_file: Write) -> None:
+    with pytest.raises(ValueError, match="its entry 'shape' is no list"):
+        read(onnx_file(shape=7))
+
+
+def test_description_may_not_name_foreign_classes(onnx_file: Write) -> None:
+    path = onnx_file(model={"type": "PicoDet", "backbone": {"type": "subprocess.Popen"}})
+    with pytest.raises(ValueError, match="none of ours"):
+        load_model(OWN, path)
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/passwd"])
+def test_weights_outside_the_folder(onnx_file: Write, location: str) -> None:
+    """The file is refused before any engine opens it, also where the weights exist."""
+    import onnx
+
+    path = onnx_file()
+    (path.parent.parent / "secret").write_bytes(bytes(16))
+    model = onnx.load(path)
+    tensor = model.graph.node[0].attribute[0].t
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=f"read from {location}, outside its folder"):
+        open_exported(path)
+
+
+def test_engine_that_is_not_installed(onnx_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match="onnxruntime is not installed; run: pip install onnxrunt"):
+        open_exported(onnx_file())
+
+
+def test_openvino_without_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text("<net/>")
+    with pytest.raises(FileNotFoundError, match=r"a\.bin: missing; a\.xml needs its weights"):
+        read(tmp_path / "a.xml")
+
+
+def test_openvino_file_that_is_none(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    (tmp_path / "a.xml").write_text("<net")
+    (tmp_path / "a.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a\.xml: damaged or incomplete"):
+        read(tmp_path / "a.xml")
+
+
+def test_torchscript_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"PK truncated")
+    with pytest.raises(ValueError, match=r"a\.pt: damaged or incomplete"):
+        read(tmp_path / "a.pt")
+
+
+def test_a_zip_file_of_somebody_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr(f"a/extra/{SCRIPT_ENTRY}", json.dumps({"format": "x"}))
+    with pytest.raises(ValueError, match="not exported by this project"):
+        read(tmp_path / "a.pt")
