@@ -8,6 +8,7 @@ import pytest
 
 from classification.listing import find_images
 from classification.person_exists import Source, label_images, write_lists
+from engine import config
 
 PERSON, DOG = 7, 3
 
@@ -101,3 +102,18 @@ def test_real_annotations(shared_dir: Path) -> None:
         large = any(share > 0.1 and not crowd for share, crowd in own)
         assert label == (1 if large else -1 if own else 0)
     assert np.bincount(labels + 1).tolist() == [28, 46, 37]
+
+
+def test_the_published_recipe() -> None:
+    cfg = config.load(Path(__file__).parents[2] / "configs/classifier_lcnet_person.py")
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.01, 0.9, 4e-5)
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_begin) == (20, 10)
+    assert (cfg.param_scheduler[0].epochs, cfg.param_scheduler[0].warmup_epochs) == (20, 5)
+    assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size == 256
+    assert cfg.model.loss.label_smoothing == 0
+    crop, flip, erase = cfg.train_dataloader.dataset.transforms
+    assert tuple(crop["size"]) == (192, 192)
+    assert (flip["p"], erase["p"]) == (0.5, 0.1)
+    assert tuple(cfg.model.data_preprocessor["size"]) == (224, 224)
+    assert cfg.default_hooks.checkpoint.best == "tpr_at_fpr"
