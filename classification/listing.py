@@ -235,6 +235,11 @@ def _below(
         paths += images
         labels += [labels_of[name]] * len(images)
         others += rest
+    if not found:
+        raise ValueError(
+            f"{root}: no class folder; put its images into a folder for each class, called as in "
+            f"{source}: {_some(classes.folders)}"
+        )
     if others:
         _log(f"{root}: {len(others)} files in class folders are no images: {_some(others)}")
     _report(root, np.array(labels, np.int64), classes.names, must_have_all=must_have_all)

@@ -145,6 +145,14 @@ def test_images_without_class_folders(write_images, fails: Check) -> None:
     fails("train: no class folder; it needs a folder")
 
 
+def test_a_val_folder_without_class_folders(write_images, fails: Check) -> None:
+    root = write_images(*FOLDERS[:3], "val/4.png")
+    words = "val: no class folder; put its images into a folder for each class, .*train: cat, dog"
+    fails(words, "val")
+    (root / "val/4.png").unlink()
+    fails(words, "val")
+
+
 def test_another_order_of_classes_in_val(write_images, fails: Check) -> None:
     """Sorted alone, val's ant would be class 0 and its cat class 1, which train calls dog."""
     write_images(*FOLDERS, "val/ant/6.png")
