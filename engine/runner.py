@@ -188,15 +188,22 @@ def _check_classes(runner: Runner) -> None:
 
 
 def _check_batch(runner: Runner) -> None:
-    """Warn where the learning rate was chosen for another number of images a step."""
+    """Warn where the learning rate was chosen for another number of images a step.
+
+    Where it is to be scaled, mmengine counts the images of a batch; with batches gathered into one
+    step the base is divided, so that the ratio is that of a step.
+    """
     scaling = runner.auto_scale_lr or {}
-    batch = runner.train_dataloader.batch_size * get_world_size()
-    base = scaling.get("base_batch_size", batch)
-    if base != batch and not scaling.get("enable"):
+    gathered = runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+    images = runner.train_dataloader.batch_size * get_world_size() * gathered
+    base = scaling.get("base_batch_size", images)
+    if scaling.get("enable"):
+        runner.auto_scale_lr = {**scaling, "base_batch_size": base / gathered}
+    elif base != images:
         rate = runner.cfg.optim_wrapper.optimizer.lr
         print_log(
-            f"learning rate {rate} is meant for {base} images a step, this run takes {batch}; "
-            f"--auto-scale-lr makes it {rate * batch / base:.4g}",
+            f"learning rate {rate} is meant for {base} images a step, this run takes {images}; "
+            f"--auto-scale-lr makes it {rate * images / base:.4g}",
             "current",
             logging.WARNING,
         )
