@@ -17,6 +17,7 @@ class Backbone(Protocol):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    pre_pool_channels: int  # of a 1x1 conv that its classifier has before the pooling; 0: has none
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) a stride."""

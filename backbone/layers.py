@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+Stride = int | tuple[int, int]  # one number, or vertical and horizontal
+
 
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Channel count nearest to `value` that is a multiple of `divisor`, at least 90 % of it.
@@ -25,7 +27,7 @@ class ConvBN(nn.Module):
         out_channels: int,
         kernel: int,
         *,
-        stride: int = 1,
+        stride: Stride = 1,
         dilation: int = 1,
         groups: int = 1,
         act: type[nn.Module] | None = nn.Hardswish,
@@ -77,7 +79,7 @@ class DepthwiseSeparable(nn.Module):
         out_channels: int,
         kernel: int,
         *,
-        stride: int = 1,
+        stride: Stride = 1,
         dilation: int = 1,
         se: bool = False,
         act: type[nn.Module] = nn.Hardswish,

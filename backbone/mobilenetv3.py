@@ -120,6 +120,7 @@ class MobileNetV3(nn.Module):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    pre_pool_channels: int
 
     def __init__(
         self,
@@ -161,6 +162,8 @@ class MobileNetV3(nn.Module):
             channels = out
             widths.append(out)
         self.channels = tuple(widths[tap] for tap in self.taps)
+        # As wide as the expansion of the last block of all (table 1: 960, table 2: 576).
+        self.pre_pool_channels = make_divisible(BLOCKS[arch][-1][1] * scale)
         init_convs(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -1,12 +1,14 @@
 """PP-LCNet (Cui et al. 2021, arXiv 2109.15099), the CPU backbone of all three tasks."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from operator import mul
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .interface import OUTPUT_STRIDES, check_choice, check_out_strides, dilate
-from .layers import ConvBN, DepthwiseSeparable, init_convs, make_divisible
+from .layers import ConvBN, DepthwiseSeparable, Stride, init_convs, make_divisible
 
 SCALES = (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -47,17 +49,23 @@ class PPLCNet(nn.Module):
         output_stride: 32, 16 or 8: stages that would be coarser are dilated instead, with the same
             weights. `out_strides` still names stages by their stride without this; `strides` tells
             what the maps have.
+        downsampling: five strides, of the stem and of the first blocks of stages 4, 8, 16, 32; each
+            a number or (vertical, horizontal). None: 2 everywhere. `out_strides` still names
+            stages by their stride without this; `strides` tells the vertical one. Where the two
+            directions differ, it must name one stage alone, as for a classifier.
         act: activation after every batch-norm, a key of ACTIVATIONS.
         se: 13 zeros and ones, in which blocks a squeeze-excite stands; None: the last two.
         large_kernel: 13 zeros and ones, which blocks are 5 x 5 instead of 3 x 3; None: the last
             seven. Both are the bit strings of the paper's ablations, first block first.
 
     Raises:
-        ValueError: unknown scale, stride or activation, or a switch without 13 entries.
+        ValueError: unknown scale, stride or activation, a switch without 13 entries, or
+            `downsampling` that does not fit.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    pre_pool_channels = 0
 
     def __init__(
         self,
@@ -65,6 +73,7 @@ class PPLCNet(nn.Module):
         out_strides: Sequence[int] = (8, 16, 32),
         *,
         output_stride: int = 32,
+        downsampling: Sequence[Stride] | None = None,
         act: str = "hardswish",
         se: Sequence[int] | None = None,
         large_kernel: Sequence[int] | None = None,
@@ -78,9 +87,11 @@ class PPLCNet(nn.Module):
         self.strides = tuple(min(stride, output_stride) for stride in self.out_strides)
         table = _apply_switches(se, large_kernel)
         channels = make_divisible(STEM_CHANNELS * scale)
-        self.stem = ConvBN(3, channels, 3, stride=2, act=ACTIVATIONS[act])
+        if downsampling is not None:
+            self.strides = _vertical_strides(downsampling, self.out_strides, output_stride)
+        steps = _steps(downsampling, output_stride)
+        self.stem = ConvBN(3, channels, 3, stride=next(steps)[0], act=ACTIVATIONS[act])
         self.stages = nn.ModuleList()
-        steps = dilate([row[2] for rows in table.values() for row in rows], 2, output_stride)
         widths = {}
         for stage_stride, rows in table.items():
             if stage_stride <= self.out_strides[-1]:
@@ -105,7 +116,7 @@ def _stage(
     rows: list[Row],
     scale: float,
     act: type[nn.Module],
-    steps: Iterator[tuple[int, int]],
+    steps: Iterator[tuple[Stride, int]],
 ) -> nn.Sequential:
     """The blocks of one stage: (B, in_channels, H, W) -> (B, width of the last row, ...)."""
     blocks = nn.Sequential()
@@ -118,6 +129,36 @@ def _stage(
         )
         in_channels = out
     return blocks
+
+
+def _steps(
+    downsampling: Sequence[Stride] | None, output_stride: int
+) -> Iterator[tuple[Stride, int]]:
+    """(stride, dilation) of the stem and then of every block."""
+    strides = [2, *(row[2] for rows in STAGES.values() for row in rows)]
+    if downsampling is None:
+        return dilate(strides, 1, output_stride)
+    given = iter(downsampling)
+    return iter([(next(given) if stride == 2 else 1, 1) for stride in strides])
+
+
+def _vertical_strides(
+    downsampling: Sequence[Stride], out_strides: Sequence[int], output_stride: int
+) -> tuple[int, ...]:
+    """What the vertical stride of each of `out_strides` is with `downsampling`; checks it first."""
+    if len(downsampling) != len(STAGES) or output_stride != 32:
+        raise ValueError(
+            f"downsampling={downsampling!r} must hold {len(STAGES)} strides, of the stem and the "
+            f"stages 4, 8, 16, 32, with output_stride=32, not {output_stride}"
+        )
+    pairs = [(one, one) if isinstance(one, int) else tuple(one) for one in downsampling]
+    if len(out_strides) > 1 and any(vertical != horizontal for vertical, horizontal in pairs):
+        raise ValueError(
+            f"downsampling={downsampling!r} is for classifiers, which take one map; give "
+            f"out_strides=({out_strides[-1]},) instead of {tuple(out_strides)}"
+        )
+    reached = dict(zip(STAGES, accumulate((pair[0] for pair in pairs), mul), strict=True))
+    return tuple(reached[stride] for stride in out_strides)
 
 
 def _apply_switches(

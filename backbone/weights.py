@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,20 +23,21 @@ State = dict[str, Tensor]
 
 BATCH_NORM_EPS = 1e-5
 # Paddle's own bookkeeping and graph constants: no weights of any layer.
-NO_WEIGHT = re.compile(r"StructuredToParameterName@@|eager_tmp_\d+")
+NO_WEIGHT = re.compile(r"StructuredToParameterName@@|eager_tmp_\d+|p2o\.helper\.constant\.\d+")
 NORM_NAMES = {"w_0": "weight", "b_0": "bias", "w_1": "running_mean", "w_2": "running_var"}
 CREATION_ORDER = re.compile(r"(conv2d|batch_norm2d|linear)_\d+\.[wb]_\d")
 NUMBERS = "fiub"  # kinds of numpy types: float, int, unsigned, bool
 
 
 def read_arrays(path: Path) -> Arrays:
-    """The arrays of a `.pdparams` or `.npz` file by the names the file gives them.
+    """The arrays of a `.pdparams`, `.npz` or `.onnx` file by the names the file gives them.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: another kind of file, a damaged one, or one that holds more than plain arrays.
+        ValueError: another kind of file, a damaged one, one that holds more than plain arrays, or
+            the package onnx is missing for an `.onnx` file.
     """
-    readers = {".pdparams": _read_pdparams, ".npz": _read_npz}
+    readers = {".pdparams": _read_pdparams, ".npz": _read_npz, ".onnx": _read_onnx}
     if path.suffix not in readers:
         raise ValueError(f"{path}: cannot read {path.suffix!r}; known: {', '.join(readers)}")
     if not path.is_file():
@@ -53,6 +55,52 @@ def _read_npz(path: Path) -> Arrays:
             return {n: archive[n] for n in archive.files if not NO_WEIGHT.fullmatch(n)}
     except (ValueError, TypeError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: no .npz file of plain arrays ({error})") from error
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Class names in label order that an `.onnx` file of Paddle's brings along; else nothing.
+
+    They stand in its metadata under "character", one a line.
+    """
+    if path.suffix != ".onnx":
+        return ()
+    entries = {entry.key: entry.value for entry in _onnx_model(path).metadata_props}
+    return tuple(entries.get("character", "").splitlines())
+
+
+def _read_onnx(path: Path) -> Arrays:
+    """Arrays that the graph of an `.onnx` file holds; the graph itself is not run."""
+    graph = _onnx_model(path).graph  # says so where the package is missing
+    from onnx import TensorProto, numpy_helper
+
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            tensors[node.output[0]] = node.attribute[0].t
+    weights = {name: tensor for name, tensor in tensors.items() if not NO_WEIGHT.fullmatch(name)}
+    for name, tensor in weights.items():
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise ValueError(f"{path}: array {name!r} stands in another file; merge them into one")
+    return {name: numpy_helper.to_array(tensor) for name, tensor in weights.items()}
+
+
+def _onnx_model(path: Path) -> Any:
+    """The parsed file.
+
+    Raises:
+        ValueError: it is damaged, or the package onnx is missing.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: reading .onnx files takes the package onnx; pip install onnx"
+        ) from error
+    try:
+        return onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise ValueError(f"{path}: no .onnx file, or a damaged one") from error
 
 
 class _Dtype:

@@ -1,11 +1,13 @@
 """Which points answer for which objects, and how well: the targets of the loss.
 
+The assigners of the second generation, and what they share with that of the first (simota.py).
+
 Shapes: B images, P points over all levels, K classes; N objects of the whole batch, image after
 image (no padding, so one crowded image costs the others nothing); C candidates of an object;
 M points that have an object.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,6 +41,7 @@ class Assignment(NamedTuple):
     boxes: Tensor  # (M, 4) in pixels of the network input
     labels: Tensor  # (M,)
     scores: Tensor  # (M,) in 0..1, what the point's score should become
+    weights: Tensor  # (M,) in 0..1, how much its box counts
 
 
 def gather_truths(targets: Sequence[Mapping[str, Tensor]]) -> Truths:
@@ -63,13 +66,18 @@ def assign_atss(truths: Truths, predictions: Predictions, boxes: Tensor) -> Assi
     overlaps = iou(truths.boxes[:, None], anchors[candidates])  # (N, C)
     mean = overlaps.mean(dim=1, keepdim=True)  # (N, 1)
     variance = (overlaps - mean).square().sum(dim=1, keepdim=True) / (overlaps.shape[1] - 1)
-    inside = _is_inside(grid.points[candidates], truths.boxes[:, None])
+    inside = is_inside(grid.points[candidates], truths.boxes[:, None])
     rows, columns = ((overlaps > mean + variance.sqrt()) & inside).nonzero(as_tuple=True)
-    everywhere = anchors.expand(len(boxes), -1, -1)  # (B, P, 4)
-    places, owner = _settle(truths, rows, candidates[rows, columns], everywhere)
+    places, owner = settle(
+        truths,
+        rows,
+        candidates[rows, columns],
+        boxes.shape[:2],
+        lambda _, points: iou(anchors[points][:, None], truths.boxes),
+    )
     owner_boxes = truths.boxes[owner]
     scores = iou(owner_boxes, boxes.flatten(0, 1)[places])
-    return Assignment(places, owner_boxes, truths.labels[owner], scores)
+    return Assignment(places, owner_boxes, truths.labels[owner], scores, scores)
 
 
 def assign_task_aligned(truths: Truths, predictions: Predictions, boxes: Tensor) -> Assignment:
@@ -82,7 +90,7 @@ def assign_task_aligned(truths: Truths, predictions: Predictions, boxes: Tensor)
     better; its target is 0 either way).
     """
     grid = predictions.grid
-    inside = _is_inside(grid.points, truths.boxes[:, None])  # (N, P)
+    inside = is_inside(grid.points, truths.boxes[:, None])  # (N, P)
     rows, points = inside.nonzero(as_tuple=True)
     metric, _ = _alignment(truths, rows, truths.image_index[rows], points, predictions, boxes)
     dense = metric.new_zeros(inside.shape)
@@ -90,12 +98,18 @@ def assign_task_aligned(truths: Truths, predictions: Predictions, boxes: Tensor)
     count = min(TAL_CANDIDATES, dense.shape[1])
     best, candidates = dense.topk(count, dim=1, sorted=False)  # (N, C) each
     rows, columns = (best > 0).nonzero(as_tuple=True)
-    places, owner = _settle(truths, rows, candidates[rows, columns], boxes)
+    places, owner = settle(
+        truths,
+        rows,
+        candidates[rows, columns],
+        boxes.shape[:2],
+        lambda images, points: iou(boxes[images, points][:, None], truths.boxes),
+    )
     images, points = places // boxes.shape[1], places % boxes.shape[1]
     metric, overlap = _alignment(truths, owner, images, points, predictions, boxes)
     scores = metric / (_best_of_object(metric, owner, truths) + METRIC_EPS)[owner]
     scores = scores * _best_of_object(overlap, owner, truths)[owner]
-    return Assignment(places, truths.boxes[owner], truths.labels[owner], scores)
+    return Assignment(places, truths.boxes[owner], truths.labels[owner], scores, scores)
 
 
 def _alignment(
@@ -136,29 +150,40 @@ def _anchors(grid: Grid) -> Tensor:
     return torch.cat([grid.points - reach, grid.points + reach], dim=1)
 
 
-def _is_inside(points: Tensor, boxes: Tensor) -> Tensor:
+def is_inside(points: Tensor, boxes: Tensor) -> Tensor:
     """Whether points (..., 2) lie strictly inside of boxes (..., 4); shapes broadcast."""
     return xyxy_to_distances(points, boxes).amin(-1) > MIN_INSIDE
 
 
-def _settle(
-    truths: Truths, rows: Tensor, points: Tensor, compared: Tensor
+def settle(
+    truths: Truths,
+    rows: Tensor,
+    points: Tensor,
+    shape: tuple[int, int] | torch.Size,
+    fitness: Callable[[Tensor, Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """One object for every chosen point: places (M,), ascending, and objects (M,).
 
     Object `rows[i]` wants point `points[i]` of its image. A point that several want goes to the
-    object of its image that its box in `compared` (B, P, 4) overlaps most, whether or not that
-    one wants it (as the original does).
+    object of its image that fits it best, whether or not that one wants it (as the originals do).
+
+    Args:
+        truths: The N objects.
+        rows: Objects, one a wish.
+        points: Their wishes, 0..P-1.
+        shape: (B, P).
+        fitness: How well points (D,) of images (D,) fit the objects: (D, N), larger is better.
     """
-    num_images, num_points = compared.shape[:2]
+    num_images, num_points = shape
     wanted = truths.image_index[rows] * num_points + points  # (.,)
     owner = rows.new_full((num_images * num_points,), -1)
     owner[wanted] = rows
     claims = wanted.bincount(minlength=len(owner))
     disputed = (claims > 1).nonzero().squeeze(1)
     if len(disputed):
-        overlaps = iou(compared.flatten(0, 1)[disputed][:, None], truths.boxes)  # (., N)
-        foreign = (disputed // num_points)[:, None] != truths.image_index
-        owner[disputed] = overlaps.masked_fill_(foreign, -1.0).argmax(dim=1)
+        images = disputed // num_points
+        fits = fitness(images, disputed % num_points)  # (D, N)
+        foreign = images[:, None] != truths.image_index
+        owner[disputed] = fits.masked_fill(foreign, -torch.inf).argmax(dim=1)
     places = (owner >= 0).nonzero().squeeze(1)
     return places, owner[places]

@@ -13,25 +13,24 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS, TRANSFORMS
+from mmengine.registry import DATASETS
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from detection.coco_json import CocoBoxes, locate, read_coco
-from detection.transforms import Augment, Transform
-from engine.bad_images import BadImages, Policy
+from detection.transforms import Augment
+from engine.augment import Transform
+from engine.bad_images import Policy
+from engine.data import SeededData
 from engine.images import read_image
 
 
 @DATASETS.register_module()
-class CocoDetection(Dataset[dict[str, Any]]):
+class CocoDetection(SeededData):
     """Images with boxes from `annotations/instances_<split>.json` and `<split>/`.
 
     A sample is `dict(images=(H, W, 3) uint8 RGB, targets=dict(boxes=(G, 4) float32 xyxy pixels,
     labels=(G,) int64 in 0..K-1, image_id=int))`. Crowd boxes and boxes without area inside the
     image are left out of the targets; so are, in training, images without any box left.
-
-    A sample depends on (seed, epoch, index) only, however many workers load it.
 
     The pixels are turned as EXIF asks, unless only the unturned ones have the size that the json
     gives: then the boxes were drawn on the file as stored (COCO's own were).
@@ -64,14 +63,13 @@ class CocoDetection(Dataset[dict[str, Any]]):
         self.ann_file, self.image_folder = locate(Path(data_root), split)
         coco = read_coco(self.ann_file)
         self._coco = _without_empty_images(coco) if training else coco
-        if not len(self):
+        size = len(self._coco.image_ids)
+        if not size:
             raise ValueError(f"{self.ann_file}: no image {'with a box ' * training}to use")
-        _log_content(self.ann_file, len(coco.image_ids) - len(self), coco)
+        _log_content(self.ann_file, len(coco.image_ids) - size, coco)
         _check_files(self.image_folder, self.ann_file, self._names())
-        self._augment = Augment([_build(transform) for transform in transforms])
-        self._bad = BadImages(on_bad_image, len(self), training=training)
-        self.seed = seed
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
+        self._augment = Augment(transforms)
+        super().__init__(size, training=training, on_bad_image=on_bad_image, seed=seed)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -82,26 +80,12 @@ class CocoDetection(Dataset[dict[str, Any]]):
             "ann_file": str(self.ann_file),
         }
 
-    @property
-    def num_bad_images(self) -> int:
-        """How many different images were skipped so far, by all workers."""
-        return self._bad.count
-
-    def set_epoch(self, epoch: int) -> None:
-        """Change the augmentation's draws; reaches persistent workers too."""
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        return len(self._coco.image_ids)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        index, image = self._bad.read(range(len(self))[index], self._read)
+    def _sample(
+        self, index: int, content: NDArray[np.uint8], seed: tuple[int, int, int]
+    ) -> dict[str, Any]:
         mine = slice(self._coco.starts[index], self._coco.starts[index + 1])
         image, boxes, labels = self._augment(
-            image,
-            self._coco.boxes[mine],
-            self._coco.labels[mine],
-            seed=(self.seed, int(self._epoch), index),
+            content, self._coco.boxes[mine], self._coco.labels[mine], seed
         )
         targets = {
             "boxes": torch.tensor(boxes),  # (G, 4); a copy, so that nobody can change ours
@@ -163,7 +147,3 @@ def _check_files(folder: Path, ann_file: Path, names: Iterable[str]) -> None:
             f"{folder / missing[0]}: no such image, but {ann_file} lists it "
             f"({len(missing)} of {len(wanted)} images are missing)"
         )
-
-
-def _build(transform: Transform | dict[str, Any]) -> Transform:
-    return TRANSFORMS.build(transform) if isinstance(transform, dict) else transform

@@ -1,4 +1,4 @@
-"""The prediction head of PicoDet's second generation (ppdet's PicoHeadV2)."""
+"""The prediction head of both generations of PicoDet (ppdet's PicoHead and PicoHeadV2)."""
 
 import math
 from collections import OrderedDict
@@ -24,13 +24,17 @@ class Predictions(NamedTuple):
     scores: Tensor  # (B, P, K) in 0..1, float32
     dist_logits: Tensor  # (B, P, 4 * R) side by side: left, top, right, bottom
     grid: Grid
+    cls_logits: Tensor | None = None  # (B, P, K) where scores are the sigmoid of these alone
 
 
 class PicoHead(nn.Module):
     """Class scores and side distributions at every cell of the levels with `strides`.
 
-    Levels share no weights. A score is the geometric mean of the class probability and of how
-    well the location stands for its object (the alignment branch).
+    Levels share no weights. Classes and distances come from one tower.
+
+    With `aligned`, the second generation: a channel gate in front of the outputs, and a score is
+    the geometric mean of the class probability and of how well the location stands for its object
+    (the alignment branch). Without, the first: a score is the class probability.
     """
 
     def __init__(
@@ -41,20 +45,28 @@ class PicoHead(nn.Module):
         tower_convs: int,
         reg_max: int,
         strides: Sequence[int],
+        aligned: bool = True,
     ) -> None:
         super().__init__()
         self.strides = tuple(strides)
+        self.aligned = aligned
         levels = range(len(self.strides))
+        branches = levels if aligned else ()
         self.towers = nn.ModuleList(_tower(channels, tower_convs) for _ in levels)
-        self.se_gate = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in levels)
-        self.se_conv = nn.ModuleList(ConvBN(channels, channels, 1) for _ in levels)
+        self.se_gate = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in branches)
+        self.se_conv = nn.ModuleList(ConvBN(channels, channels, 1) for _ in branches)
         self.cls = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for _ in levels)
         self.reg = nn.ModuleList(nn.Conv2d(channels, 4 * (reg_max + 1), 1) for _ in levels)
-        self.align = nn.ModuleList(_alignment(channels) for _ in levels)
+        self.align = nn.ModuleList(_alignment(channels) for _ in branches)
         self._initialise()
 
     def _initialise(self) -> None:
-        """Small normal weights; the alignment branch He-uniform; class bias at the prior."""
+        """Small normal weights; the alignment branch He-uniform; class bias at the prior.
+
+        Without that branch the distances have the prior's bias too, which moves no distribution:
+        in the original they are outputs of the same convolution.
+        """
+        at_prior = ("cls.",) if self.aligned else ("cls.", "reg.")
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
@@ -63,7 +75,7 @@ class PicoHead(nn.Module):
         for name, parameter in self.named_parameters():
             if name.startswith("se_gate.") and name.endswith("weight"):
                 nn.init.normal_(parameter, std=0.001)
-            elif name.startswith("cls.") and name.endswith("bias"):
+            elif name.startswith(at_prior) and name.endswith("bias"):
                 nn.init.constant_(parameter, -math.log((1 - PRIOR_PROB) / PRIOR_PROB))
             elif name.startswith("align.") and name.endswith("conv.weight"):
                 nn.init.kaiming_uniform_(parameter, nonlinearity="relu")
@@ -72,19 +84,23 @@ class PicoHead(nn.Module):
         sizes = [(x.shape[-2], x.shape[-1]) for x in features]
         grid = make_grid(sizes, self.strides, features[0].device)
         per_level = [self._level(level, x) for level, x in enumerate(features)]
-        cls_logits, dist_logits, quality_logits = (
+        cls_logits, dist_logits, *quality = (
             torch.cat(maps, dim=1) for maps in zip(*per_level, strict=True)
         )
-        return Predictions(joint_score(cls_logits, quality_logits), dist_logits, grid)
+        if self.aligned:
+            return Predictions(joint_score(cls_logits, quality[0]), dist_logits, grid)
+        return Predictions(cls_logits.float().sigmoid(), dist_logits, grid, cls_logits)
 
-    def _level(self, level: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Class (B, HW, K), distance (B, HW, 4R), quality (B, HW, 1) logits of x (B, C, H, W)."""
-        feature = self.towers[level](x)
-        gate = self.se_gate[level](feature.mean((2, 3), keepdim=True)).sigmoid()  # (B, C, 1, 1)
-        attended = self.se_conv[level](feature * gate)
-        maps = self.cls[level](attended), self.reg[level](attended), self.align[level](feature)
-        cls_logits, dist_logits, quality = (m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps)
-        return cls_logits, dist_logits, quality
+    def _level(self, level: int, x: Tensor) -> list[Tensor]:
+        """Class (B, HW, K), distance (B, HW, 4R) and, where aligned, quality (B, HW, 1) logits."""
+        feature = self.towers[level](x)  # (B, C, H, W)
+        branches, attended = [], feature
+        if self.aligned:
+            gate = self.se_gate[level](feature.mean((2, 3), keepdim=True)).sigmoid()  # (B, C, 1, 1)
+            attended = self.se_conv[level](feature * gate)
+            branches = [self.align[level](feature)]
+        maps = [self.cls[level](attended), self.reg[level](attended), *branches]
+        return [m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps]
 
 
 def joint_score(cls_logits: Tensor, quality_logits: Tensor) -> Tensor:

@@ -18,40 +18,50 @@ DFL_MARGIN = 0.1  # distance targets end this far below the last bin, so that a 
 
 
 class PicoLoss(nn.Module):
-    """Varifocal, distribution focal and GIoU loss, each over the sum of the target scores.
+    """Varifocal, distribution focal and GIoU loss, each over what its points sum to.
 
-    The sum is the mean over all processes in training, and at least 1. ppdet clips it only where
-    it runs several processes, so on one a batch without any object divides by zero there.
-    Weights are those of the published configs.
+    The box terms are divided by the sum of the points' weights, the varifocal one by the sum of
+    their target scores (with `per_point`, by their number). Sums are the mean over all processes in
+    training, and at least 1. ppdet clips the second generation's only where it runs several
+    processes, so on one a batch without any object divides by zero there.
+
+    Weights are those of the second generation's published configs.
     """
 
     def __init__(
-        self, *, vfl_weight: float = 1.0, dfl_weight: float = 0.5, giou_weight: float = 2.5
+        self,
+        *,
+        vfl_weight: float = 1.0,
+        dfl_weight: float = 0.5,
+        giou_weight: float = 2.5,
+        per_point: bool = False,
     ) -> None:
         super().__init__()
         self.vfl_weight = vfl_weight
         self.dfl_weight = dfl_weight
         self.giou_weight = giou_weight
+        self.per_point = per_point
 
     def forward(self, predictions: Predictions, assignment: Assignment) -> dict[str, Tensor]:
         """Scalars loss_vfl, loss_dfl and loss_giou, computed in float32."""
         with torch.autocast(predictions.scores.device.type, enabled=False):
-            total = self._total_score(assignment.scores)
-            vfl = varifocal_loss(predictions.scores, *_positives(predictions, assignment))
+            cls_total, box_total = self._totals(assignment.scores, assignment.weights)
+            vfl = _class_loss(predictions, *_positives(predictions, assignment))
             dfl, overlap_loss = _box_losses(predictions, assignment)
             return {
-                "loss_vfl": vfl * (self.vfl_weight / total),
-                "loss_dfl": dfl * (self.dfl_weight / total),
-                "loss_giou": overlap_loss * (self.giou_weight / total),
+                "loss_vfl": vfl * (self.vfl_weight / cls_total),
+                "loss_dfl": dfl * (self.dfl_weight / box_total),
+                "loss_giou": overlap_loss * (self.giou_weight / box_total),
             }
 
-    def _total_score(self, scores: Tensor) -> Tensor:
-        """What the terms are divided by: () >= 1."""
-        total = scores.sum()
+    def _totals(self, scores: Tensor, weights: Tensor) -> Tensor:
+        """What the class term and the box terms are divided by: (2,) >= 1."""
+        answers = torch.ones_like(scores) if self.per_point else scores
+        totals = torch.stack([answers.sum(), weights.sum()])
         if self.training and distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(total)
-            total = total / distributed.get_world_size()
-        return total.clamp(min=1.0)
+            distributed.all_reduce(totals)
+            totals = totals / distributed.get_world_size()
+        return totals.clamp(min=1.0)
 
 
 def varifocal_loss(scores: Tensor, index: Tensor, targets: Tensor) -> Tensor:
@@ -65,10 +75,28 @@ def varifocal_loss(scores: Tensor, index: Tensor, targets: Tensor) -> Tensor:
     """
     flat = scores.flatten().float()
     positive_loss = F.binary_cross_entropy(flat[index], targets, targets, reduction="sum")
-    negatives = flat.index_fill(0, index, 0.0).clamp(max=LARGEST_BELOW_ONE)
+    return positive_loss - VFL_ALPHA * focused_log(flat.index_fill(0, index, 0.0)).sum()
+
+
+def focused_log(scores: Tensor) -> Tensor:
+    """p^2 ln(1 - p) (...) of probabilities (...): times -alpha, the varifocal loss of a negative.
+
+    A probability of exactly 1 counts as the float below it.
+    """
+    below_one = scores.clamp(max=LARGEST_BELOW_ONE)
     # log1p, not binary_cross_entropy: the latter takes two scalar logarithms an element, and
     # there are millions of negatives.
-    return positive_loss - VFL_ALPHA * (negatives.square() * (-negatives).log1p()).sum()
+    return below_one.square() * (-below_one).log1p()
+
+
+def varifocal_loss_of_logits(logits: Tensor, index: Tensor, targets: Tensor) -> Tensor:
+    """`varifocal_loss` on the logits of the probabilities, of which no certainty is too high."""
+    flat = logits.flatten().float()
+    positive_loss = F.binary_cross_entropy_with_logits(
+        flat[index], targets, targets, reduction="sum"
+    )
+    negatives = flat.index_fill(0, index, -torch.inf)
+    return positive_loss + VFL_ALPHA * (negatives.sigmoid().square() * F.softplus(negatives)).sum()
 
 
 def distribution_focal_loss(dist_logits: Tensor, distances: Tensor) -> Tensor:
@@ -85,6 +113,13 @@ def distribution_focal_loss(dist_logits: Tensor, distances: Tensor) -> Tensor:
     return -(log_probs.gather(-1, neighbours) * shares).sum(-1)
 
 
+def _class_loss(predictions: Predictions, index: Tensor, targets: Tensor) -> Tensor:
+    """Varifocal loss () of the scores, from their logits where they have any."""
+    if predictions.cls_logits is None:
+        return varifocal_loss(predictions.scores, index, targets)
+    return varifocal_loss_of_logits(predictions.cls_logits, index, targets)
+
+
 def _positives(predictions: Predictions, assignment: Assignment) -> tuple[Tensor, Tensor]:
     """Elements of the flattened scores that have a target above zero, and these targets."""
     element = assignment.places * predictions.scores.shape[-1] + assignment.labels
@@ -93,7 +128,7 @@ def _positives(predictions: Predictions, assignment: Assignment) -> tuple[Tensor
 
 
 def _box_losses(predictions: Predictions, assignment: Assignment) -> tuple[Tensor, Tensor]:
-    """Distribution focal and GIoU losses (), (): sums over points, weighed by target score."""
+    """Distribution focal and GIoU losses (), (): sums over points, each by its weight."""
     logits = predictions.dist_logits.flatten(0, 1)[assignment.places].float()  # (M, 4 * R)
     grid = predictions.grid
     point = assignment.places % len(grid.points)
@@ -103,5 +138,5 @@ def _box_losses(predictions: Predictions, assignment: Assignment) -> tuple[Tenso
     distances = (xyxy_to_distances(points, assignment.boxes) / strides).clamp(0, farthest)
     dfl = distribution_focal_loss(sides, distances).mean(-1)  # (M,)
     overlap = giou(decode(logits, points, strides), assignment.boxes)
-    weight = assignment.scores
+    weight = assignment.weights
     return (dfl * weight).sum(), ((1 - overlap) * weight).sum()

@@ -1,4 +1,4 @@
-"""PicoDet (Yu et al. 2021, arXiv 2111.00902), second generation: `picodet_*_lcnet` of ppdet."""
+"""PicoDet (Yu et al. 2021, arXiv 2111.00902), both generations as ppdet has them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,16 @@ from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from detection.assigner import assign_atss, assign_task_aligned, gather_truths
+from backbone.interface import check_choice
+from detection.assigner import Assignment, assign_atss, assign_task_aligned, gather_truths
 from detection.boxes import decode
 from detection.draw import draw_detections
 from detection.ending import Ending, to_results
 from detection.head import PicoHead, Predictions
 from detection.loss import PicoLoss
-from detection.neck import LCPAN
+from detection.neck import PAN, CSPFusion, LCFusion
 from detection.postprocess import detect, to_image_size
+from detection.simota import assign_simota
 from engine.interface import Image, Network, Size
 from engine.predict import predict
 
@@ -33,7 +35,15 @@ Detections = dict[str, Any]  # boxes (N, 4), scores (N,), labels (N,), image_id 
 
 @MODELS.register_module()
 class PicoDet(BaseModel):
-    """One-stage detector: a backbone, the LC-PAN neck and the aligned head on strides 8 to 64.
+    """One-stage detector: a backbone, a neck and a head on strides 8 to 64.
+
+    What the generations differ in:
+                        2 (2022-03, ppdet's `picodet_*_lcnet`)      1 (2021-10, ppdet's legacy)
+        neck            LC-PAN                                      CSP-PAN
+        head            gated tower, scores aligned with quality    plain tower, plain classes
+        assigner        ATSS first, then task-aligned               SimOTA
+        varifocal loss  over the sum of target scores               over the number of points
+        box losses      weighed by target score; DFL 0.5, GIoU 2.5  by own score; 0.25, 2.0
 
     Args:
         backbone: Module (or its config) whose `strides` are (8, 16, 32).
@@ -41,14 +51,16 @@ class PicoDet(BaseModel):
         neck_channels: Width of neck and head: 96 (XS, S), 128 (M), 160 (L).
         tower_convs: Depthwise-separable units a level before the outputs: 2 (XS, S), 4 (M, L).
         reg_max: Farthest side that a point can predict, in strides of its level.
-        static_epochs: Epochs assigned by ATSS; the later ones are task-aligned.
+        static_epochs: Epochs assigned by ATSS; the later ones are task-aligned (generation 2).
+        generation: 2 or 1.
         data_preprocessor: mmengine's (config of a) module that makes batches of samples.
 
     `epoch` is the current training epoch; it decides which assigner the loss uses.
     `classes` are the names by label, where a checkpoint gave them.
 
     Raises:
-        ValueError: the backbone has other strides; in forward, the input is no multiple of 32.
+        ValueError: the backbone has other strides, the generation is unknown; in forward, the input
+            is no multiple of 32.
     """
 
     size_divisor = BACKBONE_STRIDES[-1]  # so that C5 and C4 upsample to the size of the next level
@@ -64,9 +76,12 @@ class PicoDet(BaseModel):
         tower_convs: int = 2,
         reg_max: int = 7,
         static_epochs: int = 100,
+        generation: int = 2,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
+        check_choice("generation", generation, (1, 2))
+        first = generation == 1
         trunk: Any = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
         if tuple(trunk.strides) != BACKBONE_STRIDES:
             raise ValueError(
@@ -74,19 +89,23 @@ class PicoDet(BaseModel):
                 f"got {tuple(trunk.strides)}"
             )
         self.num_classes = num_classes
+        self.generation = generation
         self.static_epochs = static_epochs
         self.epoch = 0
         self.classes: tuple[str, ...] = tuple(str(label) for label in range(num_classes))
         self.backbone = trunk
-        self.neck = LCPAN(trunk.channels, neck_channels)
+        self.neck = PAN(trunk.channels, neck_channels, CSPFusion if first else LCFusion)
         self.head = PicoHead(
             num_classes=num_classes,
             channels=neck_channels,
             tower_convs=tower_convs,
             reg_max=reg_max,
             strides=STRIDES,
+            aligned=not first,
         )
-        self.loss = PicoLoss()
+        self.loss = (
+            PicoLoss(dfl_weight=0.25, giou_weight=2.0, per_point=True) if first else PicoLoss()
+        )
 
     def forward(
         self, images: Tensor, targets: Sequence[Target] | None = None, mode: str = "tensor"
@@ -170,10 +189,19 @@ class PicoDet(BaseModel):
     def _losses(
         self, predictions: Predictions, boxes: Tensor, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
-        assign = assign_atss if self.epoch < self.static_epochs else assign_task_aligned
         with torch.no_grad():
-            assignment = assign(gather_truths(targets), predictions, boxes)
+            assignment = self._assign(predictions, boxes, targets)
         return self.loss(predictions, assignment)
+
+    def _assign(
+        self, predictions: Predictions, boxes: Tensor, targets: Sequence[Target]
+    ) -> Assignment:
+        truths = gather_truths(targets)
+        if self.generation == 1:
+            return assign_simota(truths, predictions, boxes)
+        if self.epoch < self.static_epochs:
+            return assign_atss(truths, predictions, boxes)
+        return assign_task_aligned(truths, predictions, boxes)
 
 
 def _decode(predictions: Predictions) -> Tensor:

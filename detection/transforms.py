@@ -22,39 +22,34 @@ Deviations from PaddleDetection, and why:
 Shapes: G boxes of one image, N attempts. Boxes are xyxy in pixels of the image.
 """
 
-import os
-import random
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from mmengine.registry import TRANSFORMS
 from numpy.typing import NDArray
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import, which calls home
+from engine.augment import (  # first: keeps albumentations offline
+    HorizontalFlip,
+    Transform,
+    compose,
+    reseed,
+)
 
+# isort: split
 import albumentations as A
-from albumentations import HorizontalFlip
 from albumentations.augmentations.crops.transforms import BaseCrop
 
 __all__ = ["Augment", "HorizontalFlip", "RandomCropByIoU", "RandomDistort", "Transform"]
 
-TRANSFORMS.register_module(module=HorizontalFlip, force=True)
-
-Transform: TypeAlias = A.BasicTransform | A.BaseCompose
 Range = tuple[float, float]
 FloatArray = NDArray[np.floating[Any]]
 
 
 class Augment:
-    """Runs albumentations transforms over an image and its boxes, reproducibly.
+    """Runs albumentations transforms, or their configs, over an image and its boxes."""
 
-    albumentations' own random state is the same in every loader worker and every epoch, and its
-    `seed` gives each transform the same stream, so that a flip and a jitter would always happen
-    together. Here all transforms of a call draw from one generator that the caller seeds.
-    """
-
-    def __init__(self, transforms: Sequence[Transform]) -> None:
+    def __init__(self, transforms: Sequence[Transform | dict[str, Any]]) -> None:
         boxes = A.BboxParams(
             "pascal_voc",
             label_fields=["labels"],
@@ -62,7 +57,7 @@ class Augment:
             filter_invalid_bboxes=True,
             check_each_transform=False,  # once at the end: the check takes a third of all time
         )
-        self._compose = A.Compose(list(transforms), bbox_params=boxes) if transforms else None
+        self._compose = compose(transforms, boxes)
 
     def __call__(
         self,
@@ -77,8 +72,7 @@ class Augment:
         """
         if self._compose is None:
             return image, boxes, labels
-        generator = np.random.default_rng(list(seed))
-        self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
+        reseed(self._compose, seed)
         out = self._compose(image=image, bboxes=boxes, labels=labels)
         return (
             np.ascontiguousarray(out["image"]),

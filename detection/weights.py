@@ -1,7 +1,8 @@
 """Names that PaddleDetection's PicoDet has for its weights -> ours."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from backbone.weights import (
     Arrays,
@@ -10,6 +11,7 @@ from backbone.weights import (
     creation_names,
     fill_norms,
     is_creation_order,
+    read_classes,
     rename,
     trunk_name,
 )
@@ -26,6 +28,9 @@ LAYER_NAMES = (
     (r"^neck\.first_top_conv\.", "neck.extra_lateral."),
     (r"^neck\.second_top_conv\.", "neck.extra_output."),
     (r"^neck\.(top_down|bottom_up)_blocks\.", r"neck.\1."),
+    (r"^(neck\.\w+\.\d)\.(main|short|final)_conv\.", r"\1.\2."),
+    (r"^(neck\.\w+\.\d)\.blocks\.0\.conv1\.", r"\1.bottleneck.0."),
+    (r"^(neck\.\w+\.\d)\.blocks\.0\.conv2\.", r"\1.bottleneck.1."),
     (r"^head\.conv_feat\.cls_conv_dw(\d)\.(\d)\.", r"head.towers.\1.\2.depthwise."),
     (r"^head\.conv_feat\.cls_conv_pw(\d)\.(\d)\.", r"head.towers.\1.\2.pointwise."),
     (r"^head\.conv_feat\.se\.(\d)\.fc\.", r"head.se_gate.\1."),
@@ -57,38 +62,60 @@ def picodet_state(arrays: Arrays, model: PicoDet) -> State:
     """State dict for the PicoDet `model` from the arrays of a detector, trunk or classifier file.
 
     Of a classifier only the trunk has a place here; the rest keeps its name, so that loading
-    reports it as extra.
+    reports it as extra. Of the first generation, whose head has classes and distances in one
+    convolution, that is split.
 
     Raises:
         ValueError: two different arrays claim one name.
     """
     used = {name: array for name, array in arrays.items() if not UNUSED.fullmatch(name)}
-    if is_creation_order(used):
-        is_classifier = any(name.startswith("linear_") for name in used)
+    state = fill_norms(rename(used, _namer(used, model)))
+    return _split_outputs(state, model) if model.generation == 1 else state
+
+
+def _namer(arrays: Arrays, model: PicoDet) -> Callable[[str], str]:
+    """What gives our names to the names of the file."""
+    if is_creation_order(arrays):
+        is_classifier = any(name.startswith("linear_") for name in arrays)
         order = _convs(model, "backbone") if is_classifier else _creation_order(model)
-        return fill_norms(rename(used, creation_names(order)))
-    if any(name.startswith(("backbone.", "neck.", "head.")) for name in used):
-        return fill_norms(rename(used, picodet_name))
-    return fill_norms(rename(used, lambda name: picodet_name(f"backbone.{name}")))
+        return creation_names(order)
+    if any(name.startswith(("backbone.", "neck.", "head.")) for name in arrays):
+        return picodet_name
+    return lambda name: picodet_name(f"backbone.{name}")
+
+
+def _split_outputs(state: State, model: PicoDet) -> State:
+    """`state` with the distances of `head.cls`, which follow the classes, as `head.reg`."""
+    split = {}
+    for name, tensor in state.items():
+        if not name.startswith("head.cls."):
+            split[name] = tensor
+        else:
+            split[name] = tensor[: model.num_classes]
+            split[name.replace("cls", "reg")] = tensor[model.num_classes :]
+    return split
 
 
 def _creation_order(model: PicoDet) -> Iterator[str | None]:
     """Convolutions of PicoDet in the order in which PaddleDetection builds them.
 
-    The two that its base class builds and its head replaces are None.
+    The two that its base class builds and its head replaces are None. Those of the first
+    generation's outputs, of classes and distances together, go by the name of the classes.
     """
     heads = range(len(model.head.cls))
     parts = [
         "backbone", "neck.laterals", "neck.extra_lateral", "neck.extra_output", "neck.top_down",
         "neck.downsamples.0", "neck.bottom_up.0", "neck.downsamples.1", "neck.bottom_up.1",
     ]  # fmt: skip
+    aligned = model.head.aligned
     for level in heads:
-        parts += [f"head.towers.{level}", f"head.se_gate.{level}", f"head.se_conv.{level}"]
+        for part in ("towers", "se_gate", "se_conv") if aligned else ("towers",):
+            parts.append(f"head.{part}.{level}")
     for part in parts:
         yield from _convs(model, part)
     yield from (None, None)
     for level in heads:
-        for part in ("cls", "reg", "align"):
+        for part in ("cls", "reg", "align") if aligned else ("cls",):
             yield from _convs(model, f"head.{part}.{level}")
 
 
@@ -96,19 +123,39 @@ def _convs(model: PicoDet, part: str) -> list[str]:
     return [name.rstrip(".") for name in conv_names(model.get_submodule(part), f"{part}.")]
 
 
-def load_foreign(model: PicoDet, arrays: Arrays, source: str) -> LoadReport:
-    """Fill `model`, in place, with the arrays of a foreign file of COCO's 80 classes.
+def class_names(source: Path, listed: Path | None = None) -> tuple[str, ...]:
+    """Classes of a weight file by label: those `listed`, one a line, else its own, else COCO's.
+
+    Raises:
+        ValueError: a list is empty or has a name twice.
+    """
+    if listed is None:
+        return read_classes(source) or CLASSES
+    names = tuple(filter(None, map(str.strip, listed.read_text(encoding="utf-8").splitlines())))
+    if not names or len(set(names)) != len(names):
+        raise ValueError(
+            f"{listed}: line i must name class i of {source.name}, each once; it has "
+            f"{len(names)} names, {len(set(names))} of them different"
+        )
+    return names
+
+
+def load_foreign(
+    model: PicoDet, arrays: Arrays, source: str, classes: Sequence[str] = CLASSES
+) -> LoadReport:
+    """Fill `model`, in place, with the arrays of a foreign file of these classes.
 
     A file of a trunk or classifier alone is fine: the report says what kept its start values.
 
     Raises:
-        ValueError: the model has another number of classes than COCO, an array has another shape
-            than its place in the model, or not one fits.
+        ValueError: the model has another number of classes, an array has another shape than its
+            place in the model, or not one fits.
     """
-    if model.num_classes != len(CLASSES):
+    if model.num_classes != len(classes):
+        whose = "of COCO" if tuple(classes) == CLASSES else f"({', '.join(classes[:3])}, ...)"
         raise ValueError(
-            f"{source}: its classes are the {len(CLASSES)} of COCO, but model.num_classes is "
-            f"{model.num_classes}; leave it at {len(CLASSES)}: training on other data takes the "
+            f"{source}: its classes are the {len(classes)} {whose}, but model.num_classes is "
+            f"{model.num_classes}; leave it at {len(classes)}: training on other data takes the "
             "converted file with --load-from and adapts the last layer"
         )
     report = load_weights(model, picodet_state(arrays, model), source=source)

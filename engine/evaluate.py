@@ -95,4 +95,9 @@ class ShowPredictions(Hook):
             data_batch["images"], data_batch["targets"], outputs, strict=True
         ):
             picture = model.draw(image.numpy(), found, self.threshold)
-            save_picture(self.folder / f"{target['image_id']}.jpg", picture)
+            save_picture(self.folder / _inside(f"{target['image_id']}.jpg"), picture)
+
+
+def _inside(path: str) -> Path:
+    """The path without what would lead out of a folder, for images listed from elsewhere."""
+    return Path(*(part for part in Path(path).parts if part not in ("..", Path(path).anchor)))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from .gaps import Gap
 
 Picture = NDArray[np.uint8]  # RGB (H, W, 3)
-Mask = NDArray[np.uint8]  # class of each pixel (H, W)
+Mask = NDArray[np.uint8]  # class of each pixel (H, W), IGNORE where none
+IGNORE = 255  # counts neither in training nor in evaluation
 Image = Picture | str | Path
 Size = tuple[int, int]  # height, width
 Network = Callable[[Tensor], Sequence[Tensor]]  # (B, 3, H, W) -> what mode="tensor" gives

@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import IGNORE
 from engine.mini_scenes import CLASSES, Scene, draw_scene
 
 VERSION = 2
 """To be raised with every change of what is drawn or written."""
 DESCRIPTION = "mini_data.json"
-IGNORE = 255
 JPEG_QUALITY = 92
 SPLITS = ("train", "val")
 Mask = NDArray[np.bool_]  # (H, W)

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import FUNCTIONS, MODELS
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from .interface import IGNORE
+
 Size = tuple[int, int]  # height, width
-IGNORE = 255  # of a mask: counts neither in training nor in evaluation
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = {
@@ -49,19 +51,28 @@ class Preprocess(BaseDataPreprocessor):
     at the bottom and right with the mean colour, their masks with 255 in training; `content` in a
     target is then the (height, width) of the network input that the image fills.
 
+    With `resize_shortest` (a classifier's rule; targets without boxes and masks) an image keeps its
+    aspect in evaluation: its short side is resized to that, then `size` is cut out of its centre.
+    In training it must come at its final size, as a random crop does.
+
     Args:
         size: (height, width) of the network input, or None to take images as they are.
+        resize_shortest: Short side in pixels before the cut, at least the larger of `size`.
         train_sizes: Sides of the square training inputs in pixels.
         interpolation: A key of `INTERPOLATIONS`, for evaluation.
         mean: Channel means subtracted, RGB on a scale of 0..1.
         std: Channel deviations divided by, on the same scale.
         seed: Seed of the draws.
+
+    Raises:
+        ValueError: an unknown interpolation, or a cut larger than what is cut from.
     """
 
     def __init__(
         self,
         *,
         size: Sequence[int] | None,
+        resize_shortest: int | None = None,
         train_sizes: Sequence[int] = (),
         interpolation: str = "cubic",
         mean: Sequence[float] = IMAGENET_MEAN,
@@ -74,6 +85,8 @@ class Preprocess(BaseDataPreprocessor):
                 f"interpolation {interpolation!r} is unknown; use one of {list(INTERPOLATIONS)}"
             )
         self.size = None if size is None else (int(size[0]), int(size[1]))
+        self.resize_shortest = resize_shortest
+        _check_cut(self.size, resize_shortest)
         self.train_sizes = tuple(train_sizes)
         self.interpolation = interpolation
         self.seed = seed
@@ -87,11 +100,13 @@ class Preprocess(BaseDataPreprocessor):
         """Batch of `images` (list of (h, w, 3) uint8) and `targets`, ready for the model."""
         images = data["images"]
         drawn = training and bool(self.train_sizes)
-        size, interpolation = self._draw() if drawn else self._fixed(images)
+        if not drawn:
+            images = self._cropped(images, training)
+        size, interpolation = self._draw() if drawn else self._fixed(images, training)
         pad = self.size is None and not drawn
         inputs = self.normalise(_stack(images, size, None if pad else interpolation))
         targets = [dict(target) for target in data.get("targets") or [{} for _ in images]]
-        for target, image, slot in zip(targets, images, inputs, strict=True):
+        for target, image, slot in zip(targets, data["images"], inputs, strict=True):
             height, width = target["size"] = (image.shape[0], image.shape[1])
             if pad and (height, width) != size:
                 target["content"] = (height, width)
@@ -108,10 +123,23 @@ class Preprocess(BaseDataPreprocessor):
         side = int(random.choice(self.train_sizes))
         return (side, side), int(random.choice(list(INTERPOLATIONS.values())))
 
-    def _fixed(self, images: Sequence[Tensor]) -> tuple[Size, int]:
+    def _fixed(self, images: Sequence[Tensor], training: bool) -> tuple[Size, int]:
         heights, widths = zip(*(image.shape[:2] for image in images), strict=True)
-        size = self.size or (max(heights), max(widths))
-        return size, INTERPOLATIONS[self.interpolation]
+        comes_cropped = training and self.resize_shortest is not None
+        fixed = None if comes_cropped else self.size
+        return fixed or (max(heights), max(widths)), INTERPOLATIONS[self.interpolation]
+
+    def _cropped(self, images: Sequence[Tensor], training: bool) -> Sequence[Tensor]:
+        """The images, in evaluation cut by the rule of `resize_shortest` where there is one."""
+        if self.resize_shortest is None or self.size is None:
+            return images
+        if training:
+            return _all_one_size(images)
+        interpolation = INTERPOLATIONS[self.interpolation]
+        return [
+            _resized_centre(image, self.resize_shortest, self.size, interpolation)
+            for image in images
+        ]
 
     def _fit_target(self, target: dict[str, Any], size: Size, training: bool) -> None:
         """Bring boxes, and in training the mask, to the network input; all to the device."""
@@ -123,6 +151,45 @@ class Preprocess(BaseDataPreprocessor):
         if "mask" in target:
             mask = target["mask"].long()  # (h, w)
             target["mask"] = (_fit_mask(mask, target, size) if training else mask).to(self.device)
+
+
+def _centre(image: NDArray[Any], size: Size) -> NDArray[Any]:
+    """The middle (*size, 3) of an image (h, w, 3) at least as large."""
+    top, left = (image.shape[0] - size[0]) // 2, (image.shape[1] - size[1]) // 2
+    return image[top : top + size[0], left : left + size[1]]
+
+
+def _check_cut(size: Size | None, shortest: int | None) -> None:
+    if shortest is not None and (size is None or shortest < max(size)):
+        raise ValueError(
+            f"resize_shortest {shortest} must be at least the larger side of size {size}, "
+            "which is cut out of the resized image"
+        )
+
+
+def _resized_centre(image: Tensor, shortest: int, size: Size, interpolation: int) -> Tensor:
+    """The middle (*size, 3) of an image (h, w, 3) once its short side is `shortest` pixels."""
+    short = min(image.shape[:2])
+    # More than eight short sides along the other could not be seen, and might not fit memory.
+    height, width = (min(side, 8 * short) for side in image.shape[:2])
+    factor = shortest / short
+    resized = cv2.resize(
+        _centre(image.numpy(), (height, width)),
+        (round(width * factor), round(height * factor)),
+        interpolation=interpolation,
+    )
+    return torch.from_numpy(_centre(resized, size))
+
+
+def _all_one_size(images: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The images; ValueError where they differ in size."""
+    sizes = sorted({tuple(image.shape[:2]) for image in images})
+    if len(sizes) > 1:
+        raise ValueError(
+            f"training images of sizes {sizes[0]} and {sizes[-1]} in one batch; let the last of "
+            "train_dataloader.dataset.transforms give all of them one, as RandomResizedCrop does"
+        )
+    return images
 
 
 def _stack(images: Sequence[Tensor], size: Size, interpolation: int | None) -> Tensor:

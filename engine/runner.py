@@ -17,6 +17,7 @@ from torch import distributed, nn
 from . import checkpoint, config
 from .amp import CPUAmpOptimWrapper
 from .calibrate import even_out_convolutions
+from .memory import keep_memory
 from .progress import LiveProgress
 from .saving import SaveCheckpoint, bare, find_hook, newest, state_files
 
@@ -89,6 +90,7 @@ def start(cfg: Config, launcher: str) -> Runner:
         ValueError: something in the config does not build.
     """
     cv2.setNumThreads(1)
+    keep_memory()
     cfg.launcher = launcher
     if launcher != "none" and not torch.cuda.is_available():
         _join_on_cpu(cfg, launcher)
@@ -174,6 +176,7 @@ def _check_unused(work_dir: Path) -> None:
 
 
 def _check_classes(runner: Runner) -> None:
+    """Compare the class lists of training and validation data; the model gets to know them."""
     known = tuple(runner.train_dataloader.dataset.metainfo["classes"])
     other = tuple(runner.val_dataloader.dataset.metainfo["classes"])
     if known != other:
@@ -181,6 +184,7 @@ def _check_classes(runner: Runner) -> None:
             f"training and validation data have different classes: {list(known)} and "
             f"{list(other)}; give both the same list in the same order"
         )
+    bare(runner.model).classes = known
 
 
 def _check_batch(runner: Runner) -> None:

@@ -16,7 +16,8 @@ class WarmupCosineLR(_ParamScheduler):
 
     Args:
         optimizer: What it drives.
-        warmup_iters: w.
+        warmup_iters: w, or what is added to it.
+        warmup_epochs: Epochs that w also lasts, so that it does not hang on the images a step.
         warmup_factor: f.
         epochs: Epochs after which the cosine is at zero; a run may stop before.
         epoch_length: Iterations of an epoch, so T = epochs * epoch_length; the runner fills it in
@@ -30,20 +31,21 @@ class WarmupCosineLR(_ParamScheduler):
         self,
         optimizer: Any,
         *,
-        warmup_iters: int,
+        warmup_iters: int = 0,
+        warmup_epochs: float = 0.0,
         warmup_factor: float,
         epochs: int,
         epoch_length: int,
         by_epoch: bool = False,
         last_step: int = -1,
     ) -> None:
-        self.warmup_iters = warmup_iters
+        self.warmup_iters = warmup_iters + round(warmup_epochs * epoch_length)
         self.warmup_factor = warmup_factor
         self.total_iters = epochs * epoch_length
-        if warmup_iters >= self.total_iters:
+        if self.warmup_iters >= self.total_iters:
             raise ValueError(
-                f"warmup_iters {warmup_iters} must be below the {self.total_iters} iterations of "
-                f"the schedule ({epochs} epochs of {epoch_length}); shorten the warm-up"
+                f"warmup_iters {self.warmup_iters} must be below the {self.total_iters} iterations "
+                f"of the schedule ({epochs} epochs of {epoch_length}); shorten the warm-up"
             )
         super().__init__(optimizer, "lr", by_epoch=by_epoch, last_step=last_step)
 

@@ -1,6 +1,8 @@
 """Images and videos to predict on, and what is written for them."""
 
+import csv
 import glob
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what d
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+RANKING = ("class", "label", "score")  # the keys of a row where rows rank the classes of an image
 WRITTEN_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -70,7 +73,7 @@ def predict_files(
 
     With `out_dir`, annotated pictures and videos are written there under their names, numbered
     where two sources share one, and all results as predictions.json; of a model that gives masks
-    also `<name>_mask.png`, the class of each pixel.
+    also `<name>_mask.png`, the class of each pixel, and of a classifier predictions.csv.
 
     Args:
         model: A loaded model; its `describe` and `draw` turn results into plain data and pictures.
@@ -100,7 +103,34 @@ def predict_files(
             bar.update(task, advance=1)
     if out_dir is not None:
         write_json(out_dir / "predictions.json", results)
+        rows = [row for frames in results.values() for row in _frames_of(frames)]
+        if any(map(is_ranking, rows)):
+            write_binary(out_dir / "predictions.csv", _as_csv(results, sources).encode())
     return results
+
+
+def is_ranking(rows: Sequence[Any]) -> bool:
+    """Whether the rows of one image are classes of the whole of it, best first."""
+    return bool(rows) and isinstance(rows[0], dict) and tuple(rows[0]) == RANKING
+
+
+def _frames_of(found: list[Any]) -> list[list[dict[str, Any]]]:
+    """Rows of each frame of a video; an image is one frame."""
+    return found if found and isinstance(found[0], list) else [found]
+
+
+def _as_csv(results: dict[str, Any], sources: Sequence[Path]) -> str:
+    """Rankings as a table: image and where it came from, frame of a video, rank from 1, class."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["image", "source", "frame", "rank", *RANKING])
+    for source, (name, found) in zip(sources, results.items(), strict=True):
+        frames = _frames_of(found)
+        for number, rows in enumerate(frames):
+            frame = number if frames is found else ""
+            for rank, row in enumerate(rows, 1):
+                writer.writerow([name, source, frame, rank, *(row[key] for key in RANKING)])
+    return stream.getvalue()
 
 
 def _check_apart(sources: Sequence[Path], out_dir: Path) -> None:

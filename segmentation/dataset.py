@@ -10,26 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS, TRANSFORMS
+from mmengine.registry import DATASETS
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from engine.bad_images import BadImages, Policy
+from engine.augment import Transform
+from engine.bad_images import Policy
+from engine.data import SeededData
 from engine.images import read_image
-from segmentation.masks import Mask, find_pairs, read_classes, read_mask
-from segmentation.transforms import Augment, Transform
+from engine.interface import Mask
+from segmentation.masks import find_pairs, read_classes, read_mask
+from segmentation.transforms import Augment
 
 
 @DATASETS.register_module()
-class Cityscapes(Dataset[dict[str, Any]]):
+class Cityscapes(SeededData):
     """Images and masks from `leftImg8bit/<split>/*/` and `gtFine/<split>/*/`.
 
     A sample is `dict(images=(H, W, 3) uint8 RGB, targets=dict(mask=(H, W) uint8 train ids with 255
     to ignore, image_id=str))`. Class names are the lines of `classes.txt` in `data_root`, or
     Cityscapes' 19 without it.
-
-    A sample depends on (seed, epoch, index) only, however many workers load it. An index beyond the
-    last image means a later pass: index i + n * len(self) is image i, augmented as in epoch n.
 
     Args:
         data_root: Folder that holds `leftImg8bit/` and `gtFine/`.
@@ -59,10 +58,8 @@ class Cityscapes(Dataset[dict[str, Any]]):
     ) -> None:
         self.classes = read_classes(Path(data_root))
         self._pairs = find_pairs(Path(data_root), split)
-        self._augment = Augment([_build(transform) for transform in transforms])
-        self._bad = BadImages(on_bad_image, len(self), training=training)
-        self.seed = seed
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
+        self._augment = Augment(transforms)
+        super().__init__(len(self._pairs), training=training, on_bad_image=on_bad_image, seed=seed)
         print_log(
             f"{data_root}: {len(self)} images in split {split!r}, {len(self.classes)} classes",
             logger="current",
@@ -73,22 +70,10 @@ class Cityscapes(Dataset[dict[str, Any]]):
         """Class names, for the metric and the checkpoint."""
         return {"classes": self.classes}
 
-    @property
-    def num_bad_images(self) -> int:
-        """How many different images were skipped so far, by all workers."""
-        return self._bad.count
-
-    def set_epoch(self, epoch: int) -> None:
-        """Change the augmentation's draws; reaches persistent workers too."""
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        later, index = divmod(index, len(self))
-        index, (image, mask) = self._bad.read(index, self._read)
-        image, mask = self._augment(image, mask, (self.seed, int(self._epoch) + later, index))
+    def _sample(
+        self, index: int, content: tuple[NDArray[np.uint8], Mask], seed: tuple[int, int, int]
+    ) -> dict[str, Any]:
+        image, mask = self._augment(*content, seed)
         return {
             "images": torch.from_numpy(image),
             "targets": {"mask": torch.from_numpy(mask), "image_id": self._pairs[index].name},
@@ -104,7 +89,3 @@ class Cityscapes(Dataset[dict[str, Any]]):
                 f"{pair.image.name} has {image.shape[1]} x {image.shape[0]}"
             )
         return image, mask
-
-
-def _build(transform: Transform | dict[str, Any]) -> Transform:
-    return TRANSFORMS.build(transform) if isinstance(transform, dict) else transform

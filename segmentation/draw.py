@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import Mask, Picture
 from segmentation.classes import colours_of
 
-Picture = NDArray[np.uint8]  # RGB (H, W, 3)
-Mask = NDArray[np.uint8]  # class of each pixel (H, W)
 FONT, SCALE, ROW = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 16  # text of the legend; pixels a line
 
 

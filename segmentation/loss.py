@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-IGNORE = 255
+from engine.interface import IGNORE
 
 
 @MODELS.register_module()

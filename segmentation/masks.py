@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import IGNORE, Mask
 from segmentation.classes import CLASSES, MAX_LABEL_ID, label_id_table, train_id_table
-from segmentation.loss import IGNORE
 
 IMAGE_END = "_leftImg8bit"
 TRAIN_IDS_END = "_gtFine_labelTrainIds.png"
@@ -21,8 +21,6 @@ LABEL_IDS_END = "_gtFine_labelIds.png"
 POLYGONS_END = "_gtFine_polygons.json"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 CLASSES_FILE = "classes.txt"
-
-Mask = NDArray[np.uint8]  # train id of each pixel (H, W), IGNORE where none
 
 
 class Pair(NamedTuple):

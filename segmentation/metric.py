@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.files import write_binary
-from segmentation.masks import Mask, encode_mask, read_grey, read_mask, to_label_ids
+from engine.interface import Mask
+from segmentation.masks import encode_mask, read_grey, read_mask, to_label_ids
 
 Confusion = NDArray[np.int64]  # (K, K): pixels of class row predicted as class column
 

@@ -17,42 +17,37 @@ Deviations from PaddleSeg, and why:
   PaddleSeg's numbers.
 """
 
-import os
-import random
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
 from mmengine.registry import TRANSFORMS
 from numpy.typing import NDArray
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import, which calls home
+from engine.augment import (  # first: keeps albumentations offline
+    HorizontalFlip,
+    Transform,
+    compose,
+    reseed,
+)
 
+# isort: split
 import albumentations as A
-from albumentations import HorizontalFlip
 
-from segmentation.loss import IGNORE
+from engine.interface import IGNORE
 
 __all__ = ["Augment", "HorizontalFlip", "RandomColour", "RandomPaddedCrop", "RandomStepScale"]
 
-TRANSFORMS.register_module(module=HorizontalFlip, force=True)
-
-Transform: TypeAlias = A.BasicTransform | A.BaseCompose
 Range = tuple[float, float]
 PAD_VALUE = 127
 
 
 class Augment:
-    """Runs albumentations transforms over an image and its mask, reproducibly.
+    """Runs albumentations transforms, or their configs, over an image and its mask."""
 
-    albumentations' own random state is the same in every loader worker and every epoch, and its
-    `seed` gives each transform the same stream. Here all transforms of a call draw from one
-    generator that the caller seeds.
-    """
-
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        self._compose = A.Compose(list(transforms)) if transforms else None
+    def __init__(self, transforms: Sequence[Transform | dict[str, Any]]) -> None:
+        self._compose = compose(transforms)
 
     def __call__(
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], seed: Sequence[int]
@@ -60,8 +55,7 @@ class Augment:
         """Augmented image (H', W', 3) and mask (H', W'); equal `seed`, equal result."""
         if self._compose is None:
             return image, mask
-        generator = np.random.default_rng(list(seed))
-        self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
+        reseed(self._compose, seed)
         out = self._compose(image=image, mask=mask)
         return np.ascontiguousarray(out["image"]), np.ascontiguousarray(out["mask"])
 

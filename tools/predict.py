@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import command_line, load_model
-from engine.sources import find_sources, predict_files
+from engine.sources import find_sources, is_ranking, predict_files
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -16,16 +16,22 @@ def main(arguments: argparse.Namespace) -> None:
     sources = find_sources(arguments.sources)
     model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options)
     results = predict_files(model, sources, arguments.out_dir, arguments.score_thr)
-    if arguments.out_dir is None:
-        for name, found in results.items():
-            if found and isinstance(found[0], dict):
-                Console().print(_table(name, found))
-            else:
-                print(name, found)
-    else:
+    for name, found in results.items():
+        if is_ranking(found):
+            print(f"{name}  {_ranking(found)}")
+        elif arguments.out_dir is None and found and isinstance(found[0], dict):
+            Console().print(_table(name, found))
+        elif arguments.out_dir is None:
+            print(name, found)
+    if arguments.out_dir is not None:
         print(
             f"{len(results)} files predicted; pictures and predictions.json in {arguments.out_dir}"
         )
+
+
+def _ranking(rows: list[dict[str, Any]]) -> str:
+    """The best classes of one image in a line."""
+    return ", ".join(f"{row['class']} {row['score']:.4f}" for row in rows)
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> Table:

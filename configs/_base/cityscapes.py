@@ -14,7 +14,7 @@ from segmentation.transforms import (
 )
 
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=8,  # of each of 4 processes
     num_workers=2,
     persistent_workers=True,
     collate_fn=dict(type=collate),

@@ -1,6 +1,10 @@
-"""What every backbone promises, for every backbone class found in the package."""
+"""What every backbone promises, for every backbone class found in the package.
+
+Every one whose width is its `scale`, that is: guests from other packages have tests of their own.
+"""
 
 import importlib
+import inspect
 import pkgutil
 from math import ceil
 
@@ -27,6 +31,7 @@ def found_backbones() -> list[type[nn.Module]]:
         and issubclass(item, nn.Module)
         and item.__module__ == module.__name__
         and "channels" in item.__annotations__
+        and "scale" in inspect.signature(item).parameters
     ]
 
 
@@ -48,6 +53,14 @@ def test_maps_have_the_promised_channels_and_rounded_up_sizes(cls: type[nn.Modul
         (1, channels, ceil(75 / stride), ceil(93 / stride))
         for channels, stride in zip(model.channels, model.strides, strict=True)
     ]
+
+
+def test_classifiers_learn_how_wide_to_go_before_pooling(cls: type[nn.Module]) -> None:
+    """A whole multiple of 8; the same whatever maps are taken."""
+    model = cls(scale=0.5)
+    assert model.pre_pool_channels >= 0
+    assert model.pre_pool_channels % 8 == 0
+    assert cls(scale=0.5, out_strides=(8,)).pre_pool_channels == model.pre_pool_channels
 
 
 def test_default_strides_are_8_16_32(cls: type[nn.Module]) -> None:

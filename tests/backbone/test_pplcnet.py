@@ -170,3 +170,42 @@ def test_switch_without_13_bits_is_refused(argument: str, value: tuple[int, ...]
 def test_unknown_activation_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"act='swish' .* hardswish, relu, relu6"):
         PPLCNet(act="swish")
+
+
+TEXT_LINE = (2, (2, 1), (2, 1), (2, 1), (2, 1))
+
+
+def test_rectangular_downsampling_keeps_the_columns() -> None:
+    """80 x 160 with strides 2 and (2, 1) x 4: 80 / 32 rounds up to 3, 160 / 2 = 80."""
+    model = PPLCNet(0.25, (32,), downsampling=TEXT_LINE).eval()
+    (last,) = model(torch.rand(1, 3, 80, 160))
+    assert last.shape == (1, 128, 3, 80)
+    assert model.strides == (32,)
+    assert model.state_dict().keys() == PPLCNet(0.25).state_dict().keys()
+
+
+def test_square_downsampling_tells_its_strides() -> None:
+    """2, 1, 2, 2, 1: the stages reach 2, 2, 4, 8, 8."""
+    model = PPLCNet(0.25, (8, 16, 32), downsampling=(2, 1, 2, 2, 1)).eval()
+    assert model.strides == (4, 8, 8)
+    assert [m.shape[-1] for m in model(torch.rand(1, 3, 64, 64))] == [16, 8, 8]
+    plain = PPLCNet(0.25, downsampling=[2] * 5)
+    images = torch.rand(1, 3, 64, 64)
+    plain.load_state_dict(PPLCNet(0.25).state_dict())
+    other = PPLCNet(0.25).eval()
+    other.load_state_dict(plain.state_dict())
+    for ours, theirs in zip(plain.eval()(images), other(images), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"downsampling": (2, 2)}, "must hold 5 strides"),
+        ({"downsampling": [2] * 5, "output_stride": 16}, "with output_stride=32, not 16"),
+        ({"downsampling": TEXT_LINE}, r"for classifiers, .* out_strides=\(32,\)"),
+    ],
+)
+def test_downsampling_that_does_not_fit_is_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PPLCNet(0.25, **options)

@@ -4,10 +4,12 @@ import collections
 import json
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ from backbone.weights import (
     is_creation_order,
     is_folded,
     read_arrays,
+    read_classes,
     rename,
     trunk_name,
     trunk_state,
@@ -161,6 +164,47 @@ def test_missing_and_unknown_files_say_so(tmp_path: Path) -> None:
         read_arrays(tmp_path / "a.npz")
     with pytest.raises(ValueError, match=r"cannot read '\.h5'; known: \.pdparams, \.npz"):
         read_arrays(tmp_path / "a.h5")
+
+
+def write_onnx(path: Path, *, external: bool = False) -> Path:
+    """A graph with a weight as constant, one as initialiser, a constant of the exporter's."""
+    weight = onnx.numpy_helper.from_array(np.full((2, 3), 0.5, np.float32), "conv2d_0.w_0")
+    bias = onnx.numpy_helper.from_array(np.arange(2, dtype=np.float32), "conv2d_0.b_0")
+    if external:
+        bias.data_location = onnx.TensorProto.EXTERNAL
+        bias.external_data.add(key="location", value="../secret.bin")
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["conv2d_0.w_0"], value=weight),
+        onnx.helper.make_node("Constant", [], ["p2o.helper.constant.7"], value=bias),
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], [], [bias]))
+    onnx.helper.set_model_props(model, {"character": "cat\nsmall dog\n"})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_onnx_gives_its_arrays_and_class_names(tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "a.onnx")
+    arrays = read_arrays(path)
+    assert set(arrays) == {"conv2d_0.w_0", "conv2d_0.b_0"}
+    np.testing.assert_array_equal(arrays["conv2d_0.w_0"], np.full((2, 3), 0.5))
+    np.testing.assert_array_equal(arrays["conv2d_0.b_0"], [0, 1])
+    assert read_classes(path) == ("cat", "small dog")
+    assert read_classes(tmp_path / "a.npz") == ()
+
+
+def test_onnx_that_is_damaged_or_points_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"no graph at all")
+    with pytest.raises(ValueError, match=r"a\.onnx: no \.onnx file"):
+        read_arrays(path)
+    with pytest.raises(ValueError, match=r"'conv2d_0\.b_0' stands in another file"):
+        read_arrays(write_onnx(path, external=True))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ValueError, match=r"takes the package onnx; pip install"):
+        read_arrays(path)
 
 
 @pytest.mark.parametrize(

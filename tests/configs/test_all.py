@@ -22,6 +22,8 @@ NAMES = {
     "picodet_lcnet", "picodet_xs_lcnet", "picodet_m_lcnet", "picodet_l_lcnet",
     "picodet_lcnet_416", "picodet_xs_lcnet_416", "picodet_m_lcnet_416", "picodet_l_lcnet_416",
     "picodet_l_lcnet_640", "picodet_mobilenetv3", "picodet_lcnet_own", "picodet_lcnet_mini",
+    "classifier_lcnet", "classifier_mobilenetv3", "classifier_lcnet_own", "classifier_lcnet_mini",
+    "picodet_legacy_lcnet", "picodet_legacy_mobilenetv3", "picodet_layout_lcnet",
 }  # fmt: skip
 # Published: scale, neck, tower, size, training sizes, rate, images a step, epochs (docs, ppdet).
 PUBLISHED = {
@@ -34,6 +36,15 @@ PUBLISHED = {
     "picodet_l_lcnet": (2.0, 160, 4, 320, (256, 384), 0.12, 96, 250),
     "picodet_l_lcnet_416": (2.0, 160, 4, 416, (352, 480), 0.12, 96, 250),
     "picodet_l_lcnet_640": (2.0, 160, 4, 640, (576, 704), 0.06, 48, 200),
+    "picodet_legacy_lcnet": (1.5, 128, 4, 416, (352, 480), 0.4, 320, 300),
+    "picodet_legacy_mobilenetv3": (1.0, 128, 4, 416, (352, 480), 0.3, 224, 180),
+}
+# The PP-LCNet paper's rows: scale of the trunk.
+PAPER = {
+    "picodet_legacy_lcnet_x0_5": 0.5,
+    "picodet_legacy_lcnet_x1_0": 1.0,
+    "picodet_legacy_mobilenetv3_x0_35": 0.35,
+    "picodet_legacy_mobilenetv3_x0_75": 0.75,
 }
 
 
@@ -86,6 +97,29 @@ def test_published_numbers(name: str) -> None:
     assert cfg.param_scheduler[0].epochs == 300
     assert cfg.optim_wrapper.optimizer.momentum == 0.9
     assert cfg.optim_wrapper.optimizer.weight_decay == 4e-5
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_rows_share_one_recipe(name: str) -> None:
+    cfg = loaded(FOLDER / f"{name}.py")
+    assert (cfg.model.backbone.scale, cfg.model.generation) == (PAPER[name], 1)
+    assert (cfg.model.neck_channels, cfg.model.tower_convs) == (96, 2)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.3, 0.9, 1e-4)
+    assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size == 224
+    assert cfg.param_scheduler[0].epochs == cfg.train_cfg.max_epochs == 280
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("picodet_legacy_lcnet", 3.10), ("picodet_legacy_mobilenetv3", 3.55)],
+)
+def test_published_parameter_counts(name: str, published: float) -> None:
+    """In millions, as the list of models has them."""
+    with torch.device("meta"):
+        model = MODELS.build({**loaded(FOLDER / f"{name}.py").model})
+    counted = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    assert counted == pytest.approx(published, abs=0.01)
 
 
 @pytest.mark.parametrize("path", DETECTORS, ids=lambda path: path.stem)
@@ -143,6 +177,17 @@ def test_which_parameters_decay() -> None:
     assert {name for name, decay in found.items() if decay == 0} == exempt
     assert {decay for name, decay in found.items() if name not in exempt} == {4e-5}
     assert (len(norms), len(exempt)) == (164, 126)
+
+
+def test_which_parameters_of_the_first_generation_decay() -> None:
+    """All but the batch-norms of trunk and towers, and of MobileNetV3's trunk none at all."""
+    for name in ("picodet_legacy_lcnet_x0_5", "picodet_legacy_mobilenetv3_x0_35"):
+        found = decays(FOLDER / f"{name}.py")
+        for key, decay in found.items():
+            is_norm = key.endswith(("norm.weight", "norm.bias"))
+            exempt = is_norm and key.startswith(("backbone.", "head."))
+            exempt = exempt or ("mobilenetv3" in name and key.startswith("backbone."))
+            assert decay == (0 if exempt else 1e-4), key
 
 
 def test_a_mobilenetv3_trunk_does_not_decay() -> None:

@@ -12,13 +12,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from backbone import PPLCNet
+from backbone import MobileNetV3, PPLCNet
+from detection.boxes import decode
 from detection.head import Predictions
 from detection.picodet import PicoDet
 from detection.points import make_grid
 from detection.weights import picodet_name, picodet_state
 
-SCALES = {"picodet_s_320_coco_lcnet": 0.75, "picodet_xs_320_coco_lcnet": 0.35}
+BUILD: dict[str, Callable[[], PicoDet]] = {
+    "picodet_s_320_coco_lcnet": lambda: PicoDet(backbone=PPLCNet(0.75), num_classes=80),
+    "picodet_xs_320_coco_lcnet": lambda: PicoDet(backbone=PPLCNet(0.35), num_classes=80),
+    "picodet_legacy_lcnet_x0_5": lambda: PicoDet(
+        backbone=PPLCNet(0.5), num_classes=80, generation=1
+    ),
+    "picodet_legacy_mbv3_large_x0_35": lambda: PicoDet(
+        backbone=MobileNetV3("large", 0.35), num_classes=80, generation=1
+    ),
+}
 
 
 def drawn_weight(name: str, shape: list[int], seed: int, is_norm: bool) -> np.ndarray:
@@ -33,7 +43,7 @@ def drawn_weight(name: str, shape: list[int], seed: int, is_norm: bool) -> np.nd
 
 
 def build(name: str) -> PicoDet:
-    return PicoDet(backbone=PPLCNet(SCALES[name]), num_classes=80).eval()
+    return BUILD[name]().eval()
 
 
 def golden_state(golden_dir: Path, name: str) -> dict[str, Tensor]:
@@ -121,14 +131,46 @@ def unpad(arrays: dict[str, Tensor]) -> list[dict[str, Tensor]]:
 
 
 @pytest.fixture(scope="session")
+def golden_legacy_training(golden_dir: Path) -> Callable[[str], GoldenTraining]:
+    """Loads the training part of a golden detector of the first generation."""
+
+    def load(name: str) -> GoldenTraining:
+        stored = np.load(golden_dir / f"{name}.npz")
+        arrays = {key: torch.from_numpy(stored[key]) for key in stored}
+        grid = make_grid([(24, 24), (12, 12), (6, 6), (3, 3)], (8, 16, 32, 64), torch.device("cpu"))
+        cls_logits, dist_logits = (
+            torch.cat([arrays[f"train/{key}_{level}"].flatten(2).mT for level in range(4)], dim=1)
+            for key in ("cls_logit", "reg")
+        )
+        predictions = Predictions(cls_logits.sigmoid(), dist_logits, grid, cls_logits)
+        boxes = decode(dist_logits, grid.points, grid.strides)
+        targets = [
+            {"boxes": box[:count], "labels": label[:count, 0]}
+            for box, label, count in zip(
+                arrays["train/gt_bbox"],
+                arrays["train/gt_class"],
+                arrays["train/gt_num"].tolist(),
+                strict=True,
+            )
+        ]
+        info = json.loads((golden_dir / f"{name}.json").read_text())
+        return GoldenTraining(predictions, boxes, targets, arrays, info)
+
+    return load
+
+
+@pytest.fixture(scope="session")
 def golden_training_model(
-    golden_dir: Path, golden_training: Callable[[str], GoldenTraining]
+    golden_dir: Path,
+    golden_training: Callable[[str], GoldenTraining],
+    golden_legacy_training: Callable[[str], GoldenTraining],
 ) -> Callable[[str], tuple[PicoDet, GoldenTraining, Callable[[str], str]]]:
     """Loads a golden detector in training mode, its training part and the map of names."""
 
     def load(name: str) -> tuple[PicoDet, GoldenTraining, Callable[[str], str]]:
         model = build(name)
         model.load_state_dict(golden_state(golden_dir, name))
-        return model.train(), golden_training(name), picodet_name
+        part = golden_legacy_training if model.generation == 1 else golden_training
+        return model.train(), part(name), picodet_name
 
     return load

@@ -13,11 +13,13 @@ from detection.assigner import (
 from detection.boxes import iou
 from detection.head import Predictions
 from detection.points import make_grid
+from detection.simota import assign_simota
 
 CPU = torch.device("cpu")
 SIZES = ((24, 24), (12, 12), (6, 6), (3, 3))  # of a 192 x 192 input
 NUM_POINTS = 765
-BOTH = pytest.mark.parametrize("assign", [assign_atss, assign_task_aligned])
+ALL = pytest.mark.parametrize("assign", [assign_atss, assign_task_aligned, assign_simota])
+SECOND = pytest.mark.parametrize("assign", [assign_atss, assign_task_aligned])
 
 
 def predict(boxes: Tensor, scores: Tensor, sizes: tuple = SIZES) -> tuple[Predictions, Tensor]:
@@ -111,7 +113,61 @@ def test_task_aligned_takes_thirteen_points_at_most() -> None:
     assert len(assign_task_aligned(gather_truths(targets), *made).places) == 13
 
 
-@BOTH
+def four_points(*boxes: list[float], scores: list[float]) -> tuple[Predictions, Tensor]:
+    """Points (4, 4), (12, 4), (4, 12), (12, 12) of stride 8 with one class."""
+    return predict(torch.tensor([boxes]), torch.tensor(scores).reshape(1, 4, 1), sizes=((2, 2),))
+
+
+def test_simota_takes_as_many_points_as_the_overlaps_sum_to() -> None:
+    """Boxes that cover all, 3/4, 1/2 and nothing of the object (0, 0, 16, 16): sum 2.25, so two.
+
+    The costs at score 0.5 are 0 + IoU ln 2 and 6 times the uncovered: the first two are least.
+    A box counts by the score of its point, its target is its overlap.
+    """
+    made = four_points(
+        [0, 0, 16, 16], [0, 0, 16, 12], [0, 0, 8, 16], [50, 50, 60, 60], scores=[0.5] * 4
+    )
+    found = assign_simota(gather_truths(one_object([0.0, 0.0, 16.0, 16.0])), *made)
+    assert found.places.tolist() == [0, 1]
+    assert found.scores.tolist() == pytest.approx([1.0, 0.75])
+    assert found.weights.tolist() == [0.5, 0.5]
+
+
+def test_simota_prefers_what_costs_the_class_loss_less() -> None:
+    """Four equal boxes of overlap 1/4: one point, the one whose score is nearest to 0.25."""
+    made = four_points(*[[0, 0, 8, 8]] * 4, scores=[0.9, 0.6, 0.3, 0.05])
+    found = assign_simota(gather_truths(one_object([0.0, 0.0, 16.0, 16.0])), *made)
+    assert found.places.tolist() == [2]
+
+
+def test_simota_takes_far_points_last_but_an_object_never_goes_without() -> None:
+    """The object (5, 5, 11, 11) holds no point, and every point is within 20 pixels of (8, 8).
+
+    The cheapest of these then answers: the one with the box nearest to the object.
+    """
+    made = four_points(
+        [0, 0, 3, 3], [12, 0, 16, 4], [0, 12, 4, 16], [5, 5, 12, 12], scores=[0.5] * 4
+    )
+    found = assign_simota(gather_truths(one_object([5.0, 5.0, 11.0, 11.0])), *made)
+    assert found.places.tolist() == [3]
+    assert found.scores.tolist() == pytest.approx([36 / 49])
+
+
+def test_simota_gives_a_disputed_point_to_the_cheaper_object() -> None:
+    """Every point predicts the second object; its cost there is less than for the first."""
+    made = four_points(*[[0, 0, 16, 18]] * 4, scores=[0.5] * 4)
+    targets = [
+        {
+            "boxes": torch.tensor([[-8.0, 0.0, 24.0, 16.0], [0.0, 0.0, 16.0, 18.0]]),
+            "labels": torch.tensor([0, 0]),
+        }
+    ]
+    found = assign_simota(gather_truths(targets), *made)
+    assert found.places.tolist() == [0, 1, 2, 3]
+    assert found.boxes[:, 3].tolist() == [18.0] * 4
+
+
+@ALL
 def test_a_batch_is_assigned_as_its_images_are(assign) -> None:
     """Also with an image without objects in the middle."""
     targets = random_targets(7, 0, 3)
@@ -127,14 +183,15 @@ def test_a_batch_is_assigned_as_its_images_are(assign) -> None:
             torch.testing.assert_close(found[image : image + 1], want)
 
 
-@BOTH
+@ALL
 def test_a_batch_without_objects(assign) -> None:
     found = assign(gather_truths(random_targets(0, 0)), *random_predictions(2))
-    assert [len(part) for part in found] == [0, 0, 0, 0]
+    assert [len(part) for part in found] == [0, 0, 0, 0, 0]
 
 
-@BOTH
+@SECOND
 def test_boxes_of_zero_size_are_nobodys_target(assign) -> None:
+    """SimOTA gives each object a point, this one too, as the original; its target is 0."""
     targets = random_targets(2)
     made = random_predictions(1)
     wanted = assign(gather_truths(targets), *made)
@@ -146,7 +203,7 @@ def test_boxes_of_zero_size_are_nobodys_target(assign) -> None:
         assert torch.equal(found, want)
 
 
-@BOTH
+@ALL
 def test_four_hundred_objects_share_the_points(assign) -> None:
     targets = random_targets(400, 1)
     found = assign(gather_truths(targets), *random_predictions(2))
@@ -155,7 +212,7 @@ def test_four_hundred_objects_share_the_points(assign) -> None:
     assert found.scores.max() <= 1
 
 
-@BOTH
+@ALL
 def test_maps_too_small_for_nine_candidates_use_what_they_have(assign) -> None:
     """A 64 x 64 input has levels of 64, 16, 4 and 1 points; the original stops with an error."""
     sizes = ((8, 8), (4, 4), (2, 2), (1, 1))
@@ -183,18 +240,37 @@ def test_anchors_equal_the_originals(elementary: dict[str, Tensor]) -> None:
     assert torch.equal(_anchors(make_grid(SIZES, (8, 16, 32, 64), CPU)), elementary["grid/anchors"])
 
 
-@pytest.mark.golden
-@pytest.mark.parametrize(("kind", "assign"), [("atss", assign_atss), ("tal", assign_task_aligned)])
-def test_assignment_equals_the_originals(elementary: dict[str, Tensor], kind: str, assign) -> None:
-    keep = elementary["assign/pad_mask"][..., 0] > 0
-    truths = Truths(
+def elementary_truths(elementary: dict[str, Tensor], keep: Tensor) -> Truths:
+    """The objects of the golden case that `keep` (B, G) keeps."""
+    return Truths(
         elementary["assign/gt_bbox"][keep],
         elementary["assign/gt_class"][..., 0][keep],
         keep.nonzero()[:, 0],
     )
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("kind", "assign"), [("atss", assign_atss), ("tal", assign_task_aligned)])
+def test_assignment_equals_the_originals(elementary: dict[str, Tensor], kind: str, assign) -> None:
+    truths = elementary_truths(elementary, elementary["assign/pad_mask"][..., 0] > 0)
     made = predict(elementary["assign/pred_boxes"], elementary["assign/pred_scores"])
     found = assign(truths, *made)
     check_golden(found, *(elementary[f"{kind}/{key}"] for key in ("labels", "bboxes", "score_max")))
+
+
+@pytest.mark.golden
+def test_simota_equals_the_originals(elementary: dict[str, Tensor]) -> None:
+    """The original has all four objects of the first image, the one that fills up included."""
+    truths = elementary_truths(elementary, torch.tensor([[True] * 4, [False] * 4]))
+    boxes, scores = (elementary[f"assign/pred_{key}"][:1] for key in ("boxes", "scores"))
+    found = assign_simota(truths, *predict(boxes, scores))
+    labels, matched, overlaps = dense(found, (1, NUM_POINTS), 80)
+    assert len(found.places) == elementary["simota/pos_num"].item()
+    assert torch.equal(labels[0], elementary["simota/labels"])
+    taken = labels[0] < 80
+    wanted = elementary["simota/bbox_target"][taken]
+    torch.testing.assert_close(matched[0, taken], wanted, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(overlaps[0, taken], iou(boxes[0, taken], wanted))
 
 
 @pytest.mark.golden
@@ -213,6 +289,19 @@ def test_assignment_of_a_detector_equals_the_originals(
     )
     check_golden(found, labels, boxes, scores)
     assert len(found.places) == golden.info["cases"][kind]["num_pos"]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"])
+def test_simota_of_a_detector_equals_the_originals(golden_legacy_training, name: str) -> None:
+    golden = golden_legacy_training(name)
+    found = assign_simota(gather_truths(golden.targets), golden.predictions, golden.boxes)
+    wanted = golden.arrays["simota/labels"]
+    labels, matched, _ = dense(found, (2, NUM_POINTS), 80)
+    assert torch.equal(labels, wanted)
+    taken = wanted < 80
+    torch.testing.assert_close(matched[taken], golden.arrays["simota/bbox_targets"][taken])
+    assert len(found.places) == golden.info["num_pos"]
 
 
 def test_overlaps_are_those_of_the_anchors_not_the_predictions() -> None:

@@ -183,11 +183,12 @@ def test_samples_can_be_changed_without_harm(root: Path) -> None:
     assert dataset[0]["targets"]["boxes"].tolist() == [[4, 4, 15, 16]]
 
 
-def test_index_outside_is_an_index_error(root: Path) -> None:
+def test_an_index_beyond_the_last_is_a_later_pass(root: Path) -> None:
     dataset = CocoDetection(root, training=True)
-    assert dataset[-1]["targets"]["image_id"] == 6
-    with pytest.raises(IndexError):
-        dataset[3]
+    assert [sample["targets"]["image_id"] for sample in dataset] == [1, 2, 6]
+    assert dataset[5]["targets"]["image_id"] == 6
+    with pytest.raises(IndexError, match="negative"):
+        dataset[-1]
 
 
 def test_corrupt_image_stops_and_is_named(root: Path) -> None:

@@ -57,6 +57,22 @@ def test_initial_weights() -> None:
     assert head.align[0].conv1.conv.weight.abs().max().item() == pytest.approx(bound, rel=0.02)
 
 
+def test_the_first_generation_has_plain_outputs() -> None:
+    """The score is the sigmoid of the class alone; both outputs start at the prior's bias."""
+    torch.manual_seed(0)
+    head = PicoHead(
+        num_classes=3, channels=32, tower_convs=2, reg_max=7, strides=(8, 16), aligned=False
+    ).eval()
+    assert {name.split(".")[0] for name in head.state_dict()} == {"towers", "cls", "reg"}
+    for output in (head.cls[0], head.reg[1]):
+        assert output.bias.detach().unique().tolist() == pytest.approx([-math.log(99)])
+    maps = [torch.randn(1, 32, 3, 4), torch.randn(1, 32, 2, 2)]
+    predictions = head(maps)
+    logits = head.cls[0](head.towers[0](maps[0]))[0, :, 1, 2]
+    torch.testing.assert_close(predictions.scores[0, 6], logits.sigmoid())
+    torch.testing.assert_close(predictions.cls_logits[0, 6], logits)
+
+
 @pytest.mark.golden
 @torch.no_grad()
 def test_inner_maps_equal_the_originals(golden_detector) -> None:
@@ -71,9 +87,10 @@ def test_inner_maps_equal_the_originals(golden_detector) -> None:
 
 
 @pytest.mark.golden
+@pytest.mark.parametrize("name", ["picodet_s_320_coco_lcnet", "picodet_legacy_lcnet_x0_5"])
 @torch.no_grad()
-def test_raw_outputs_equal_the_originals(golden_detector) -> None:
-    golden = golden_detector("picodet_s_320_coco_lcnet")
+def test_raw_outputs_equal_the_originals(golden_detector, name: str) -> None:
+    golden = golden_detector(name)
     found = golden.model.head([golden.arrays[f"neck/{level}"] for level in range(4)])
     scores = torch.cat([golden.arrays[f"raw/score_{level}"] for level in range(4)], dim=1)
     logits = torch.cat([golden.arrays[f"raw/reg_{level}"] for level in range(4)], dim=1)

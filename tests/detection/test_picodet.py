@@ -1,3 +1,6 @@
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,11 +8,17 @@ from mmengine.registry import MODELS
 from mmengine.runner.loops import _update_losses
 from torch import Tensor
 
-from backbone import PPLCNet
+from backbone import MobileNetV3, PPLCNet
+from detection.boxes import iou
+from detection.dataset import CocoDetection
 from detection.picodet import PicoDet
-from engine.preprocess import Preprocess
+from engine.preprocess import Preprocess, collate
 
-GOLDEN = pytest.mark.parametrize("name", ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"])
+SECOND = ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"]
+FIRST = ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"]
+GOLDEN = pytest.mark.parametrize("name", SECOND)
+GOLDEN_FIRST = pytest.mark.parametrize("name", FIRST)
+GOLDEN_BOTH = pytest.mark.parametrize("name", SECOND + FIRST)
 
 
 # h-swish's slope jumps at -3 and 3. Five activations of the S file lie so close to such a corner
@@ -40,14 +49,20 @@ def put(layer: torch.nn.Module, element: tuple[int, ...], value: float) -> None:
     layer.register_forward_pre_hook(move)
 
 
-def small_model() -> PicoDet:
+def small_model(generation: int = 2) -> PicoDet:
     torch.manual_seed(0)
-    return PicoDet(backbone=PPLCNet(0.25), num_classes=3, neck_channels=16, tower_convs=1)
+    return PicoDet(
+        backbone=PPLCNet(0.25),
+        num_classes=3,
+        neck_channels=16,
+        tower_convs=1,
+        generation=generation,
+    )
 
 
-def confident_model() -> PicoDet:
+def confident_model(generation: int = 2) -> PicoDet:
     """An untrained model whose scores exceed the threshold and differ from point to point."""
-    model = small_model().eval()
+    model = small_model(generation).eval()
     for level in range(4):
         torch.nn.init.normal_(model.head.cls[level].weight, std=3.0)
         torch.nn.init.normal_(model.head.reg[level].weight, std=1.0)
@@ -68,6 +83,14 @@ def target(*boxes: list[float]) -> dict:
     }
 
 
+@pytest.mark.parametrize("backbone", [PPLCNet(0.5), MobileNetV3("large", 0.35)])
+def test_parameter_counts_of_the_first_generation(backbone: torch.nn.Module) -> None:
+    """As the originals count them, less a `scale_reg` a level."""
+    wanted = {64: 638452, 16: 709060}[backbone.channels[0]]
+    model = PicoDet(backbone=backbone, num_classes=80, generation=1)
+    assert sum(parameter.numel() for parameter in model.parameters()) == wanted - 4
+
+
 @pytest.mark.parametrize(
     ("scale", "channels", "tower_convs", "published"),
     [(0.35, 96, 2, 704258), (0.75, 96, 2, 1186496), (1.5, 128, 4, 3465320), (2.0, 160, 4, 5804504)],
@@ -80,9 +103,10 @@ def test_parameter_counts(scale: float, channels: int, tower_convs: int, publish
     assert sum(parameter.numel() for parameter in model.parameters()) == published - 4
 
 
+@pytest.mark.parametrize("generation", [1, 2])
 @torch.no_grad()
-def test_an_image_gives_the_same_alone_and_in_a_batch() -> None:
-    model = confident_model()
+def test_an_image_gives_the_same_alone_and_in_a_batch(generation: int) -> None:
+    model = confident_model(generation)
     once, twice = images(1), images(1).expand(2, -1, -1, -1)
     boxes, scores = model(once)
     both_boxes, both_scores = model(twice)
@@ -115,8 +139,9 @@ def test_epoch_decides_the_assigner() -> None:
     assert found[0] == found[1] != found[2]
 
 
-def test_losses_of_a_batch_without_objects_train() -> None:
-    model = small_model().train()
+@pytest.mark.parametrize("generation", [1, 2])
+def test_losses_of_a_batch_without_objects_train(generation: int) -> None:
+    model = small_model(generation).train()
     losses = model(images(), [target(), target()], mode="loss")
     sum(losses.values()).backward()
     assert losses["loss_giou"].item() == losses["loss_dfl"].item() == 0
@@ -172,6 +197,17 @@ def test_a_multiple_of_32_rounds_the_last_level_up() -> None:
     assert scores.shape == (1, 321, 3)
 
 
+def test_the_first_generation_ignores_the_epoch_and_another_one_is_refused() -> None:
+    model = small_model(1).train()
+    targets = [target([10, 10, 70, 90]), target([20, 30, 120, 60], [0, 0, 50, 50])]
+    found = []
+    for model.epoch in (0, 100):
+        found.append(model(images(), targets, mode="loss")["loss_dfl"].item())
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match="generation=3 is unknown; known: 1, 2"):
+        small_model(3)
+
+
 def test_a_backbone_of_other_strides_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(8, 16, 32\), got \(4, 8, 16, 32\)"):
         PicoDet(backbone=PPLCNet(0.25, out_strides=(4, 8, 16, 32)), num_classes=3)
@@ -206,8 +242,9 @@ def test_channels_last_gives_the_same_numbers() -> None:
     torch.testing.assert_close(found[1], wanted[1], rtol=1e-4, atol=1e-4)
 
 
-def test_losses_under_autocast_are_float32() -> None:
-    model = small_model().train()
+@pytest.mark.parametrize("generation", [1, 2])
+def test_losses_under_autocast_are_float32(generation: int) -> None:
+    model = small_model(generation).train()
     with torch.autocast("cpu", torch.bfloat16):
         losses = model(images(), [target([10, 10, 70, 90]), target()], mode="loss")
     for loss in losses.values():
@@ -216,16 +253,47 @@ def test_losses_under_autocast_are_float32() -> None:
 
 
 @pytest.mark.slow
-def test_exported_graph_computes_the_same() -> None:
-    model = confident_model()
+@pytest.mark.parametrize("generation", [1, 2])
+def test_exported_graph_computes_the_same(generation: int) -> None:
+    model = confident_model(generation)
     with torch.no_grad():
         program = torch.export.export(model, (images(1),))
         found, wanted = program.module()(images(1)), model(images(1))
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.slow
+def test_the_first_generation_learns_four_images_by_heart(mini_coco: Path) -> None:
+    """150 steps; found: loss 1.05 -> 0.55, giou term 0.82 -> 0.14, 20 of 24 objects."""
+    dataset = CocoDetection(data_root=str(mini_coco), split="train", transforms=[], training=True)
+    torch.manual_seed(0)
+    model = PicoDet(
+        backbone=PPLCNet(0.5), num_classes=8, neck_channels=32, tower_convs=1, generation=1
+    ).train()
+    batch = Preprocess(size=(128, 128))(collate([dataset[row] for row in range(4)]))
+    optimizer = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9)
+    for step in range(150):
+        optimizer.param_groups[0]["lr"] = 0.2 * min((step + 1) / 10, 1 - step / 150)
+        losses = model(**batch, mode="loss")
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 35.0)
+        optimizer.step()
+    assert losses["loss_giou"].item() < 0.25
+    with torch.no_grad():
+        for _ in range(20):
+            model(batch["images"])  # the running statistics settle
+        found = model.eval()(batch["images"], mode="predict")
+    hits = [
+        bool(((seen["labels"] == label) & (iou(seen["boxes"], box) > 0.7)).any())
+        for seen, target in zip(found, batch["targets"], strict=True)
+        for box, label in zip(target["boxes"], target["labels"], strict=True)
+    ]
+    assert sum(hits) >= 0.75 * len(hits)
+
+
 @pytest.mark.golden
-@GOLDEN
+@GOLDEN_BOTH
 @torch.no_grad()
 def test_boxes_and_scores_equal_the_originals(golden_detector, name: str) -> None:
     golden = golden_detector(name)
@@ -236,10 +304,19 @@ def test_boxes_and_scores_equal_the_originals(golden_detector, name: str) -> Non
 
 
 @pytest.mark.golden
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("picodet_xs_320_coco_lcnet", 100),
+        ("picodet_legacy_mbv3_large_x0_35", 100),
+        ("picodet_legacy_lcnet_x0_5", 85),
+    ],
+)
 @torch.no_grad()
-def test_detections_equal_the_originals(golden_detector) -> None:
-    """Of the XS file, whose kept scores are apart; those of the S file end in a long tie."""
-    golden = golden_detector("picodet_xs_320_coco_lcnet")
+def test_detections_equal_the_originals(golden_detector, name: str, least: int) -> None:
+    """In the last file the scores of one class all round to 1: which of its boxes suppress which
+    is chance, and 89 of the 100 agree. Not of the S file: its kept scores end in a long tie."""
+    golden = golden_detector(name)
     inputs = golden.arrays["input/image"]
     height, width = inputs.shape[-2:]
     targets = [{"size": (height / y, width / x)} for y, x in golden.arrays["input/scale_factor"]]
@@ -247,8 +324,10 @@ def test_detections_equal_the_originals(golden_detector) -> None:
     for found, rows in zip(golden.model(inputs, targets, mode="predict"), wanted, strict=True):
         columns = [found["labels"][:, None], found["scores"][:, None], found["boxes"]]
         distances = (torch.cat(columns, dim=1)[:, None] - rows).abs().amax(-1)  # (100, 100)
-        assert distances.argmin(1).unique().numel() == len(rows) == 100
-        assert distances.amin(1).max() < 1e-3 * rows.abs().max()
+        close = distances.amin(1) < 1e-3 * rows.abs().max()
+        assert close.sum() == distances[close].argmin(1).unique().numel() >= least
+        best = rows[:, 1].sort(descending=True).values
+        torch.testing.assert_close(found["scores"], best, rtol=0, atol=1e-3)
 
 
 @pytest.mark.golden
@@ -280,3 +359,24 @@ def test_training_step_equals_the_originals(
         wanted = golden.arrays[key]
         found = model.get_parameter(our_name(key.removeprefix(f"{kind}/grad/"))).grad
         assert (found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6, key
+
+
+@pytest.mark.golden
+@GOLDEN_FIRST
+def test_the_first_generations_training_step_equals_the_originals(
+    golden_training_model, name: str
+) -> None:
+    """Losses and the norm of every gradient; the original has `cls` and `reg` in one layer."""
+    model, golden, our_name = golden_training_model(name)
+    losses = model(golden.arrays["train/image"], golden.targets, mode="loss")
+    sum(losses.values()).backward()
+    for ours, paddle in (("vfl", "vfl"), ("dfl", "dfl"), ("giou", "bbox")):
+        wanted = golden.info["losses"][f"loss_{paddle}"]
+        assert losses[f"loss_{ours}"].item() == pytest.approx(wanted, rel=1e-4)
+    norms = {key: value.grad.norm().item() for key, value in model.named_parameters()}
+    for key in [key for key in norms if key.startswith("head.cls.")]:
+        norms[key] = math.hypot(norms[key], norms.pop(key.replace("cls", "reg")))
+    wanted_norms = {our_name(key): norm for key, norm in golden.info["grad_norms"].items()}
+    assert set(wanted_norms) <= set(norms)
+    for key, wanted in wanted_norms.items():
+        assert norms[key] == pytest.approx(wanted, rel=1e-3, abs=1e-3), key

@@ -9,11 +9,25 @@ import torch
 from torch import Tensor, nn
 
 from backbone import MobileNetV3, PPLCNet
-from backbone.weights import conv_names, is_creation_order, is_folded, read_arrays
+from backbone.weights import (
+    conv_names,
+    is_creation_order,
+    is_folded,
+    read_arrays,
+    read_classes,
+)
 from detection.coco_classes import CATEGORY_IDS, CLASSES
 from detection.picodet import PicoDet
-from detection.weights import _creation_order, load_foreign, picodet_name, picodet_state
+from detection.weights import (
+    _creation_order,
+    class_names,
+    load_foreign,
+    picodet_name,
+    picodet_state,
+)
 from engine.calibrate import calibrate_norms, find_images, network_inputs
+from engine.checkpoint import load_weights
+from engine.images import read_image
 from engine.preprocess import Preprocess
 
 
@@ -32,6 +46,30 @@ def real_model(real: dict[str, np.ndarray]) -> PicoDet:
     model = picodet_xs()
     load_foreign(model, real, "weights.npz")
     return model
+
+
+LAYOUT = (
+    "text", "title", "figure", "figure_caption", "table", "table_caption", "header", "footer",
+    "reference", "equation",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def layout_file(shared_dir: Path) -> Path:
+    """The published page-layout model of the first generation: creation order, not folded."""
+    return shared_dir / "weights/picodet_lcnet_x1_0_layout_cdla/layout_cdla.onnx"
+
+
+def layout_model() -> PicoDet:
+    preprocess = Preprocess(size=(800, 608))
+    return PicoDet(
+        backbone=PPLCNet(1.0),
+        num_classes=10,
+        neck_channels=128,
+        tower_convs=4,
+        generation=1,
+        data_preprocessor=preprocess,
+    ).eval()
 
 
 def test_class_table_is_that_of_coco(shared_dir: Path) -> None:
@@ -83,6 +121,18 @@ def test_two_names_of_one_layer_must_agree(golden_arrays) -> None:
         ("head.head_reg_list.3.weight", "head.reg.3.weight"),
         ("head.head_reg3.weight", "head.reg.3.weight"),
         ("backbone.conv7.mid_se.conv1.bias", "backbone.blocks.5.se.reduce.bias"),
+        (
+            "neck.bottom_up_blocks.1.short_conv.bn._mean",
+            "neck.bottom_up.1.short.norm.running_mean",
+        ),
+        (
+            "neck.top_down_blocks.0.blocks.0.conv1.conv.weight",
+            "neck.top_down.0.bottleneck.0.conv.weight",
+        ),
+        (
+            "neck.top_down_blocks.0.blocks.0.conv2.bn2.bias",
+            "neck.top_down.0.bottleneck.1.pointwise.norm.bias",
+        ),
     ],
 )
 def test_structured_names(theirs: str, ours: str) -> None:
@@ -90,11 +140,21 @@ def test_structured_names(theirs: str, ours: str) -> None:
 
 
 @pytest.mark.parametrize("trunk", [PPLCNet(0.35), MobileNetV3("small", 0.35)])
-@pytest.mark.parametrize("tower_convs", [2, 4])
-def test_creation_order_names_every_convolution_once(trunk: nn.Module, tower_convs: int) -> None:
-    model = PicoDet(backbone=trunk, num_classes=3, neck_channels=16, tower_convs=tower_convs)
+@pytest.mark.parametrize(("tower_convs", "generation"), [(2, 2), (4, 2), (2, 1)])
+def test_creation_order_names_every_convolution_once(
+    trunk: nn.Module, tower_convs: int, generation: int
+) -> None:
+    """But for the first generation's distances, which its file has together with the classes."""
+    model = PicoDet(
+        backbone=trunk,
+        num_classes=3,
+        neck_channels=16,
+        tower_convs=tower_convs,
+        generation=generation,
+    )
     order = [name for name in _creation_order(model) if name is not None]
-    assert sorted(order) == sorted(conv_names(model))
+    split = [f"head.reg.{level}" for level in range(4)] if generation == 1 else []
+    assert sorted(order + split) == sorted(conv_names(model))
 
 
 def test_creation_order_has_the_published_numbers() -> None:
@@ -174,6 +234,100 @@ def test_calibrated_real_model_keeps_its_function_also_in_training(
 
 
 @pytest.mark.golden
+@pytest.mark.parametrize("name", ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"])
+def test_names_of_the_first_generation_fill_the_model_exactly(
+    name: str, golden_arrays, golden_detector
+) -> None:
+    arrays, model = golden_arrays(name), golden_detector(name).model
+    report = load_foreign(model, arrays, "a.pdparams")
+    assert (report.missing, report.extra, report.mismatched) == ([], [], [])
+    outputs = arrays["head.head_cls2.weight"]  # (112, 96, 1, 1)
+    np.testing.assert_array_equal(model.head.cls[2].weight.detach(), outputs[:80])
+    np.testing.assert_array_equal(model.head.reg[2].weight.detach(), outputs[80:])
+
+
+def test_creation_order_of_the_first_generation_has_the_published_numbers() -> None:
+    order = list(_creation_order(layout_model()))
+    assert order[38:44] == [
+        f"neck.top_down.0.{part}"
+        for part in ("main.conv", "short.conv", "final.conv", "bottleneck.0.conv")
+    ] + [f"neck.top_down.0.bottleneck.1.{part}.conv" for part in ("depthwise", "pointwise")]
+    assert order[50] == "neck.downsamples.0.depthwise.conv"
+    assert order[66] == "head.towers.0.0.depthwise.conv"
+    assert order[97:] == ["head.towers.3.3.pointwise.conv", None, None] + [
+        f"head.cls.{level}" for level in range(4)
+    ]
+
+
+@torch.no_grad()
+def test_real_layout_model_equals_onnx_runtime_and_reads_a_page(
+    layout_file: Path, shared_dir: Path
+) -> None:
+    """Raw outputs within 1e-4 (found: scores 1.6e-6, distances 1.2e-5), and what is on the page."""
+    runtime = pytest.importorskip("onnxruntime")
+    arrays, classes = read_arrays(layout_file), class_names(layout_file)
+    assert classes == LAYOUT
+    assert is_creation_order(arrays)
+    assert not is_folded(arrays)
+    model = layout_model()
+    report = load_foreign(model, arrays, "layout.onnx", classes)
+    assert len(report.matched) == len(model.state_dict()) == 588
+    assert (report.missing, report.extra, report.mismatched) == ([], [], [])
+    page = read_image(shared_dir / "weights/photos/PMC3576793_00004.jpg")
+    batch = model.data_preprocessor({"images": [torch.from_numpy(page)]})
+    outputs = runtime.InferenceSession(layout_file).run(
+        None, {"image": batch["images"].contiguous().numpy()}
+    )
+    found = model._run(batch["images"])
+    scores, logits = np.concatenate(outputs[:4], axis=1), np.concatenate(outputs[4:], axis=1)
+    np.testing.assert_allclose(found.scores, scores, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found.dist_logits, logits, rtol=0, atol=1e-4)
+    model.classes = classes
+    (seen,) = model(**batch, mode="predict")
+    rows = model.describe(seen, 0.5)
+    names = [row["class"] for row in rows]
+    assert {name: names.count(name) for name in names} == {
+        "text": 3, "title": 1, "table": 1, "table_caption": 1, "header": 2,
+    }  # fmt: skip
+    (table,) = (row["box_xyxy"] for row in rows if row["class"] == "table")
+    assert table == pytest.approx([48, 97, 553, 281], abs=2)
+
+
+def test_another_class_list_takes_the_rows_of_common_classes(layout_file: Path) -> None:
+    """Though the file has them in one layer with the distances, which stay whole."""
+    source = layout_model()
+    load_foreign(source, read_arrays(layout_file), "layout.onnx", LAYOUT)
+    model = PicoDet(
+        backbone=PPLCNet(1.0), num_classes=2, neck_channels=128, tower_convs=4, generation=1
+    )
+    start = model.head.cls[1].weight.detach().clone()
+    report = load_weights(
+        model,
+        source.state_dict(),
+        classes=LAYOUT,
+        new_classes=("stamp", "table"),
+        class_layers=model.class_layers,
+    )
+    assert (len(report.reshaped), report.common_classes) == (8, ("table",))
+    assert torch.equal(model.head.cls[1].weight[1], source.head.cls[1].weight[4])
+    assert torch.equal(model.head.cls[1].weight[0], start[0])
+    assert torch.equal(model.head.reg[1].weight, source.head.reg[1].weight)
+
+
+def test_classes_of_a_file_are_listed_ones_or_its_own_or_cocos(
+    layout_file: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "classes.txt"
+    listed.write_text("cat\n\ndog \n")
+    assert class_names(layout_file, listed) == ("cat", "dog")
+    assert class_names(layout_file) == read_classes(layout_file) == LAYOUT
+    assert class_names(tmp_path / "a.pdparams") == CLASSES
+    listed.write_text("cat\ncat\n")
+    with pytest.raises(ValueError, match=r"classes\.txt: line i .* 2 names, 1 of them different"):
+        class_names(layout_file, listed)
+
+
+@pytest.mark.golden
 def test_classifier_file_fills_the_trunk_alone(golden_dir: Path) -> None:
     arrays = read_arrays(golden_dir / "PPLCNet_x0_25_c7.pdparams")
     model = PicoDet(backbone=PPLCNet(0.25), num_classes=80, neck_channels=16)
@@ -195,12 +349,21 @@ def test_classifier_file_in_creation_order_fills_the_trunk_alone(shared_dir: Pat
 def test_other_class_count_size_and_file_are_refused(real: dict[str, np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"80 of COCO, but model.num_classes is 3"):
         load_foreign(picodet_xs(3), real, "a.npz")
+    with pytest.raises(
+        ValueError, match=r"the 2 \(cat, dog, \.\.\.\), but model.num_classes is 80"
+    ):
+        load_foreign(picodet_xs(), real, "a.npz", ("cat", "dog"))
     with pytest.raises(ValueError, match=r"a\.npz: \d+ arrays have another shape .*--config"):
         load_foreign(PicoDet(backbone=PPLCNet(0.5), num_classes=80), real, "a.npz")
     with pytest.raises(ValueError, match=r"a\.npz: not one of its 1 tensors fits"):
         load_foreign(picodet_xs(), {"x.weight": np.ones(3)}, "a.npz")
 
 
-def test_parameter_names_and_shapes_are_a_contract(assert_golden_text) -> None:
-    lines = [f"{key} {tuple(value.shape)}\n" for key, value in picodet_xs().state_dict().items()]
-    assert_golden_text("keys_picodet_xs.txt", "".join(lines))
+@pytest.mark.parametrize(
+    ("name", "model"), [("picodet_xs", picodet_xs()), ("picodet_layout", layout_model())]
+)
+def test_parameter_names_and_shapes_are_a_contract(
+    name: str, model: PicoDet, assert_golden_text
+) -> None:
+    lines = [f"{key} {tuple(value.shape)}\n" for key, value in model.state_dict().items()]
+    assert_golden_text(f"keys_{name}.txt", "".join(lines))

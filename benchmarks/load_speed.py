@@ -1,0 +1,238 @@
+"""Loading images to train a classifier: python benchmarks/load_speed.py FOLDER.
+
+JPEG files become normalised float batches by this project's data set and preprocessing, by
+torchvision's v2 transforms (decoding with Pillow, and with torchvision itself) and by timm's loader
+(normalising in the transform, and by its prefetcher), with the same augmentation asked of each. One
+thread, no workers. The loaders take turns, batch by batch, on the same files; what counts is
+processor time, so that other work on the machine matters little.
+"""
+
+import argparse
+import importlib.util
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.logging import MMLogger
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms import v2
+from train_speed import Spread, machine, spread
+
+from classification.dataset import ImageNet
+from classification.transforms import AutoAugment, ColorJitter, HorizontalFlip, RandomResizedCrop
+from engine import command_line
+from engine.files import write_json
+from engine.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, collate
+
+JITTER = 0.4  # of brightness, contrast and saturation
+AUGMENTS = ("crop", "colour", "auto")  # crop and flip alone, with colours, with AutoAugment
+SUFFIXES = {".jpg", ".jpeg"}
+WARM_UP = 1  # uncounted rounds
+Loader = Callable[[Sequence[Path]], DataLoader[Any]]
+
+
+class Files(Dataset[tuple[Tensor, int]]):
+    """Files opened by a function and changed by transforms, as torchvision's own data sets do."""
+
+    def __init__(
+        self, files: Sequence[Path], read: Callable[[Path], Any], transform: Callable[[Any], Tensor]
+    ) -> None:
+        self.files, self.read, self.transform = files, read, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.read(self.files[index])), 0
+
+
+class Ours(DataLoader[Any]):
+    """This project's loader with the preprocessing that its models do."""
+
+    def __init__(self, files: Sequence[Path], augment: str, size: int, batch: int) -> None:
+        transforms: list[Any] = [RandomResizedCrop((size, size)), HorizontalFlip(p=0.5)]
+        if augment == "colour":
+            transforms.append(ColorJitter(*[(1 - JITTER, 1 + JITTER)] * 3, hue=0, p=1.0))
+        if augment == "auto":
+            transforms.append(AutoAugment())
+        with tempfile.TemporaryDirectory() as folder:
+            lines = (f"{path.resolve()} {number % 2}\n" for number, path in enumerate(files))
+            Path(folder, "train_list.txt").write_text("".join(lines))
+            data = ImageNet(folder, transforms=transforms, training=True)
+        super().__init__(data, batch_size=batch, collate_fn=collate)
+        self.prepare = Preprocess(size=None)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.prepare(batch, True)["images"] for batch in super().__iter__())
+
+
+def by_torchvision(
+    files: Sequence[Path], augment: str, size: int, batch: int, *, pillow: bool
+) -> DataLoader[Any]:
+    """torchvision's v2 transforms behind Pillow's or torchvision's decoder."""
+    extra = {
+        "crop": [],
+        "colour": [v2.ColorJitter(JITTER, JITTER, JITTER)],
+        "auto": [v2.AutoAugment()],
+    }[augment]
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(size),
+            v2.RandomHorizontalFlip(),
+            *extra,
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+    read = read_by_pillow if pillow else read_by_torchvision
+    return DataLoader(Files(files, read, transform), batch_size=batch)
+
+
+def read_by_pillow(path: Path) -> Image.Image:
+    """RGB picture."""
+    return Image.open(path).convert("RGB")
+
+
+def read_by_torchvision(path: Path) -> Tensor:
+    """RGB picture (3, H, W) uint8."""
+    return decode_image(str(path), mode=ImageReadMode.RGB)
+
+
+class Reader(list[tuple[Path, int]]):
+    """What timm's data set asks for files."""
+
+
+def by_timm(
+    files: Sequence[Path], augment: str, size: int, batch: int, *, prefetcher: bool
+) -> DataLoader[Any]:
+    """timm's data set and loader; with `prefetcher` it normalises whole batches."""
+    from timm.data import ImageDataset, create_loader
+
+    return create_loader(
+        ImageDataset("", reader=Reader((path, 0) for path in files)),
+        input_size=(3, size, size),
+        batch_size=batch,
+        is_training=True,
+        color_jitter=JITTER if augment == "colour" else 0.0,
+        auto_augment="original" if augment == "auto" else None,
+        interpolation="bilinear",
+        num_workers=0,
+        persistent_workers=False,
+        use_prefetcher=prefetcher,
+        device=torch.device("cpu"),
+    )
+
+
+def loaders(augment: str, size: int, batch: int) -> dict[str, Loader]:
+    """How each contestant makes a loader of files."""
+    made: dict[str, Any] = {
+        "ours": Ours,
+        "torchvision v2, Pillow": partial(by_torchvision, pillow=True),
+        "torchvision v2, decode_image": partial(by_torchvision, pillow=False),
+    }
+    if importlib.util.find_spec("timm"):
+        made["timm"] = partial(by_timm, prefetcher=False)
+        made["timm, prefetcher"] = partial(by_timm, prefetcher=True)
+    return {
+        name: partial(make, augment=augment, size=size, batch=batch) for name, make in made.items()
+    }
+
+
+def seconds(make: Loader, files: Sequence[Path], size: int) -> float:
+    """Processor time in which a loader makes a batch of `files`.
+
+    Raises ValueError where it makes something else.
+    """
+    loader = make(files)
+    start = time.process_time()
+    (batch,) = loader
+    taken = time.process_time() - start
+    images = batch[0] if isinstance(batch, list | tuple) else batch  # (B, 3, size, size)
+    if images.shape != (len(files), 3, size, size) or images.dtype != torch.float32:
+        raise ValueError(f"a batch of {tuple(images.shape)} {images.dtype} came out")
+    return taken
+
+
+def measure(
+    contestants: dict[str, Loader], files: Sequence[Path], batch: int, rounds: int, size: int
+) -> dict[str, list[float]]:
+    """Images per second of each contestant in each of `rounds`, which take turns to begin."""
+    names = list(contestants)
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(WARM_UP + rounds):
+        some = [files[(turn * batch + i) % len(files)] for i in range(batch)]
+        for path in some:
+            path.read_bytes()  # into memory, so that nobody waits for the disk
+        start = turn % len(names)
+        for name in names[start:] + names[:start]:
+            rates[name].append(batch / seconds(contestants[name], some, size))
+    return {name: values[WARM_UP:] for name, values in rates.items()}
+
+
+def find_jpegs(folder: Path) -> list[Path]:
+    """JPEG files below a folder, in an order of no meaning.
+
+    Raises FileNotFoundError where there is none.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"{folder}: no JPEG file in it; give a folder of images")
+    random.Random(0).shuffle(files)
+    return files
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    MMLogger.get_current_instance().setLevel("WARNING")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    files = find_jpegs(arguments.folder)
+    sides = np.median([Image.open(path).size for path in files[:100]], axis=0).astype(int)
+    print(machine())
+    print(
+        f"{len(files)} JPEG files, median {sides[0]} x {sides[1]}, to {arguments.size} pixels, "
+        f"batches of {arguments.batch}, {arguments.rounds} rounds; images per second of one core, "
+        "median [quartiles]"
+    )
+    found: dict[str, dict[str, Spread]] = {}
+    for augment in arguments.augments:
+        contestants = loaders(augment, arguments.size, arguments.batch)
+        rates = measure(contestants, files, arguments.batch, arguments.rounds, arguments.size)
+        found[augment] = {name: spread(values) for name, values in rates.items()}
+        ours = found[augment]["ours"].median
+        for name, rate in found[augment].items():
+            print(f"{augment:8}{name:30} {rate!s:32} {ours / rate.median:.2f}")
+    print("last column: ours / this one")
+    if not importlib.util.find_spec("timm"):
+        print("timm is not installed, so it is left out")
+    if arguments.out is not None:
+        numbers = {a: {k: v._asdict() for k, v in rows.items()} for a, rows in found.items()}
+        options = {name: str(value) for name, value in vars(arguments).items()}
+        write_json(arguments.out, {"machine": machine(), "options": options, "rates": numbers})
+
+
+def arguments_of_command() -> argparse.ArgumentParser:
+    """The command line."""
+    result = command_line.parser(__doc__ or "")
+    result.add_argument("folder", type=Path, metavar="FOLDER", help="JPEG files, at any depth")
+    result.add_argument("--augments", nargs="+", choices=AUGMENTS, default=list(AUGMENTS))
+    result.add_argument("--size", type=int, default=224, help="pixels of the input's side")
+    result.add_argument("--batch", type=int, default=64, help="images a batch")
+    result.add_argument("--rounds", type=int, default=15, help="batches of each loader")
+    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    return result
+
+
+if __name__ == "__main__":
+    command_line.run(main, arguments_of_command())

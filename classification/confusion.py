@@ -1,0 +1,70 @@
+"""Confusion matrices: counting, and drawing them.
+
+Shapes: N images, K classes.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Confusion = NDArray[np.int64]  # (K, K): images of class row predicted as class column
+FONT, SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
+NAMED_CLASSES = 40  # up to so many have names and counts in the picture
+LARGEST = 1200  # pixels of the picture of more classes, about
+
+
+def confusion(labels: NDArray[np.int64], found: NDArray[np.int64], num_classes: int) -> Confusion:
+    """Confusion matrix of true and predicted classes (N,)."""
+    counts = np.bincount(labels * num_classes + found, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def worst_pairs(matrix: Confusion, count: int = 20) -> list[tuple[int, int, int]]:
+    """The most frequent errors: true class, predicted class, images."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1).tolist()
+    return [
+        (truth, found, int(wrong[truth, found])) for truth, found in pairs if wrong[truth, found]
+    ]
+
+
+def draw_confusion(matrix: Confusion, classes: Sequence[str]) -> bytes:
+    """PNG of the matrix: rows are true classes, columns predicted ones, darker is a larger share of
+    the row."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    named = len(classes) <= NAMED_CLASSES
+    cell = 44 if named else max(1, LARGEST // len(classes))
+    greys = (255 * (1 - shares)).astype(np.uint8)  # (K, K)
+    shades = np.asarray(cv2.applyColorMap(greys, cv2.COLORMAP_BONE), np.uint8)  # (K, K, 3)
+    picture = shades.repeat(cell, axis=0).repeat(cell, axis=1)
+    if named:
+        picture = _with_names(_with_counts(picture, matrix, shares, cell), classes, cell)
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def _with_counts(
+    picture: NDArray[np.uint8], matrix: Confusion, shares: NDArray[np.float64], cell: int
+) -> NDArray[np.uint8]:
+    for row, column in np.argwhere(matrix).tolist():
+        text = str(matrix[row, column])
+        width = cv2.getTextSize(text, FONT, SCALE, 1)[0][0]
+        place = (column * cell + (cell - width) // 2, row * cell + cell // 2 + 5)
+        ink = (255, 255, 255) if shares[row, column] > 0.5 else (0, 0, 0)
+        cv2.putText(picture, text, place, FONT, SCALE, ink, 1, cv2.LINE_AA)
+    return picture
+
+
+def _with_names(picture: NDArray[np.uint8], classes: Sequence[str], cell: int) -> NDArray[np.uint8]:
+    """The picture with the true classes to the left, and above it the predicted ones, upright."""
+    width = 8 + max(cv2.getTextSize(name, FONT, SCALE, 1)[0][0] for name in classes)
+    side = np.full((len(picture), width, 3), 255, np.uint8)
+    for row, name in enumerate(classes):
+        place = (4, row * cell + cell // 2 + 5)
+        cv2.putText(side, name, place, FONT, SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+    corner = np.full((width, width, 3), 255, np.uint8)
+    head = cv2.rotate(side, cv2.ROTATE_90_COUNTERCLOCKWISE)  # reads from below
+    return np.vstack([np.hstack([corner, head]), np.hstack([side, picture])])

@@ -1,0 +1,213 @@
+"""Every published scale of both backbones by name."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.logging import print_log
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from backbone.mobilenetv3 import MobileNetV3
+from backbone.pplcnet import PPLCNet
+from classification.classifier import Classifier
+from engine import checkpoint as files
+from engine.files import near
+from engine.preprocess import Preprocess
+
+IMAGENET_CLASSES = 1000
+
+# Top-1 and top-5 on ImageNet-1k val by scale, as PaddleClas' documentation prints them.
+PPLCNET = {
+    0.25: (51.86, 75.65),
+    0.35: (58.09, 80.83),
+    0.5: (63.14, 84.66),
+    0.75: (68.18, 88.30),
+    1.0: (71.32, 90.03),
+    1.5: (73.71, 91.53),
+    2.0: (75.18, 92.27),
+    2.5: (76.60, 93.00),
+}
+MOBILENETV3 = {
+    "large": {
+        0.35: (64.32, 85.46),
+        0.5: (69.24, 88.52),
+        0.75: (73.14, 91.08),
+        1.0: (75.32, 92.31),
+        1.25: (76.41, 92.95),
+    },
+    "small": {
+        0.35: (53.03, 76.37),
+        0.5: (59.21, 81.52),
+        0.75: (66.02, 86.33),
+        1.0: (68.24, 88.06),
+        1.25: (70.67, 89.51),
+    },
+}
+
+
+class Entry(NamedTuple):
+    """A published model."""
+
+    arch: str  # pplcnet, mobilenetv3_large, mobilenetv3_small
+    scale: float
+    top1: float  # percent
+    top5: float
+
+    def trunk(self) -> nn.Module:
+        """A new trunk with start values."""
+        if self.arch == "pplcnet":
+            return PPLCNet(self.scale)
+        return MobileNetV3(self.arch.removeprefix("mobilenetv3_"), self.scale)
+
+
+class Cost(NamedTuple):
+    """What a model takes."""
+
+    parameters: int  # trainable ones
+    macs: int  # multiply-adds of convolutions and linear layers for one image
+
+
+def entry_name(arch: str, scale: float) -> str:
+    """Name of a model: ("pplcnet", 0.25) -> "pplcnet_x0_25"."""
+    return f"{arch}_x{float(scale)}".replace(".", "_")
+
+
+def _entries() -> dict[str, Entry]:
+    tables = {"pplcnet": PPLCNET, **{f"mobilenetv3_{a}": t for a, t in MOBILENETV3.items()}}
+    return {
+        entry_name(arch, scale): Entry(arch, scale, *accuracy)
+        for arch, table in tables.items()
+        for scale, accuracy in table.items()
+    }
+
+
+ENTRIES = _entries()
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    checkpoint: Path | str | None = None,
+    features_only: bool = False,
+) -> Any:
+    """A classifier, or its trunk alone, in evaluation mode.
+
+    Args:
+        name: A key of `ENTRIES`, such as "pplcnet_x1_0"; `tools/list_models.py` lists them.
+        num_classes: None: those of the checkpoint, else ImageNet's 1000. With another number than
+            the checkpoint's the last layer keeps its start values; what was taken is logged.
+        checkpoint: A checkpoint of ours: of a classifier, or with `features_only` of any task.
+        features_only: The trunk, whose forward gives its maps, fine to coarse: those of strides 8,
+            16, 32, or of a checkpoint those it was trained with (`channels` and `strides` tell).
+
+    Returns:
+        A Classifier (`predict` takes pictures, `classes` are the names), or a trunk.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: an unknown name, or a checkpoint of something else.
+    """
+    if name not in ENTRIES:
+        raise ValueError(f"model {name!r} is unknown; {near(name, list(ENTRIES))}")
+    if checkpoint is None:
+        trunk = ENTRIES[name].trunk()
+        model = trunk if features_only else _classifier(trunk, num_classes or IMAGENET_CLASSES)
+        return model.eval()
+    content = files.read(checkpoint)
+    _check_content(content, name, str(checkpoint), features_only=features_only)
+    if features_only:
+        return _trunk_of(content, str(checkpoint)).eval()
+    return _classifier_of(content, str(checkpoint), num_classes).eval()
+
+
+def _classifier(trunk: nn.Module, num_classes: int) -> Classifier:
+    """A new classifier with the published evaluation."""
+    preprocess = Preprocess(size=(224, 224), resize_shortest=256, interpolation="linear")
+    return Classifier(backbone=trunk, num_classes=num_classes, data_preprocessor=preprocess)
+
+
+def _check_content(
+    content: Mapping[str, Any], name: str, source: str, *, features_only: bool
+) -> None:
+    """ValueError where a checkpoint is of another trunk than `name` means, or of another task."""
+    described = content["model"]
+    files.check_description(described)
+    if described["type"] != Classifier.__name__ and not features_only:
+        raise ValueError(
+            f"{source}: is a {described['type']}; its trunk alone comes with features_only=True"
+        )
+    trunk = described.get("backbone") or {}
+    arch = str(trunk.get("type", "nothing")).lower()
+    if arch == "mobilenetv3":
+        arch = f"{arch}_{trunk.get('arch', 'large')}"
+    found = entry_name(arch, trunk.get("scale", 1.0))
+    if found != name:
+        raise ValueError(f"{source}: its trunk is {found}, not {name}")
+
+
+def _classifier_of(content: Mapping[str, Any], source: str, num_classes: int | None) -> Any:
+    """The classifier that a checkpoint describes, with as many classes as wanted."""
+    classes = tuple(content["classes"])
+    wanted = num_classes or len(classes)
+    model: Any = files.build_model({**content["model"], "num_classes": wanted})
+    model.classes = classes if wanted == len(classes) else model.classes
+    report = files.load_weights(
+        model,
+        content["state_dict"],
+        classes=classes,
+        new_classes=model.classes,
+        class_layers=model.class_layers,
+        source=source,
+    )
+    _check_report(report, source)
+    if report.reshaped:
+        print_log(f"{source}: {report}", logger="current")
+    return model
+
+
+def _trunk_of(content: Mapping[str, Any], source: str) -> nn.Module:
+    """The trunk that a checkpoint of any task describes."""
+    trunk = MODELS.build(dict(content["model"]["backbone"]))
+    weights = {k: v for k, v in content["state_dict"].items() if k.startswith("backbone.")}
+    whole = nn.ModuleDict({"backbone": trunk})
+    _check_report(files.load_weights(whole, weights, source=source), source)
+    return trunk
+
+
+def _check_report(report: files.LoadReport, source: str) -> None:
+    if report.missing or report.mismatched or report.extra:
+        raise ValueError(f"{source}: does not fit the model it describes; {report}")
+
+
+def cost(model: nn.Module, size: Sequence[int] = (224, 224)) -> Cost:
+    """Parameters, and multiply-adds of one image, of a model; on the meta device without computing.
+
+    PaddleClas' own counts are a few percent higher: batch-norms and pooling are in them.
+    """
+    total = 0
+
+    def add(part: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(part.weight, Tensor)
+        total += output.numel() * part.weight[0].numel()
+
+    handles = [
+        part.register_forward_hook(add)
+        for part in model.modules()
+        if isinstance(part, nn.Conv2d | nn.Linear)
+    ]
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        model(torch.empty(1, 3, *size, device=device))
+    for handle in handles:
+        handle.remove()
+    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), total)
+
+
+def published_cost(name: str) -> Cost:
+    """Cost of a model by name with 1000 classes at 224 pixels."""
+    with torch.device("meta"):
+        return cost(_classifier(ENTRIES[name].trunk(), IMAGENET_CLASSES).eval())

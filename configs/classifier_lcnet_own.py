@@ -1,0 +1,26 @@
+"""PP-LCNet x1.0 for hundreds to thousands of one's own images, on a CPU.
+
+What changes against the published recipe, and why: 64 images a step and four times the rate per
+image, because there are a hundred times fewer steps; crops of 160 pixels, which cost half the time
+and look, in a picture, as large as what evaluation sees at 224; ten times the decay, for few images
+are soon learnt by heart; the average over hundreds of steps takes out the noise of small batches.
+Reproduced here: docs/classification.md.
+Command: python tools/train.py configs/classifier_lcnet_own.py --data DIR
+"""
+
+from mmengine.config import read_base
+
+from engine.ema import EMA
+
+with read_base():
+    from .classifier_lcnet import *
+
+train_dataloader.update(batch_size=64)
+train_dataloader["dataset"]["transforms"][0].update(size=(160, 160))
+optim_wrapper["optimizer"].update(lr=0.1, weight_decay=3e-4)
+auto_scale_lr.update(base_batch_size=64)
+param_scheduler[0].update(epochs=100)
+train_cfg.update(max_epochs=100, val_interval=5)
+default_hooks["checkpoint"].update(interval=1)
+default_hooks["logger"].update(interval=20)
+custom_hooks.append(dict(type=EMA, decay=0.998))

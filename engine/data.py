@@ -1,0 +1,64 @@
+"""What the data sets of all tasks share: a seed, the pass they are in, and unreadable images."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from .bad_images import BadImages, Policy
+
+Sample = dict[str, Any]
+
+
+class SeededData(Dataset[Sample]):
+    """Base of data sets whose samples depend on (seed, epoch, index) only.
+
+    So it does not matter how many workers load them. An index beyond the last image means a later
+    pass: index i + n * len(self) is image i, augmented as in epoch n.
+
+    Args:
+        size: Number of images.
+        training: Whether images may be skipped.
+        on_bad_image: What to do about an image that cannot be read: "stop" raises ValueError;
+            "skip" (in training only) logs it once, counts it in `num_bad_images` and takes the next
+            one.
+        seed: Seed of the augmentation.
+    """
+
+    def __init__(self, size: int, *, training: bool, on_bad_image: Policy, seed: int) -> None:
+        self.seed = seed
+        self._bad = BadImages(on_bad_image, size, training=training)
+        self._size = size
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
+
+    @property
+    def num_bad_images(self) -> int:
+        """How many different images were skipped so far, by all workers."""
+        return self._bad.count
+
+    def set_epoch(self, epoch: int) -> None:
+        """Change the augmentation's draws; reaches persistent workers too."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Sample]:
+        """The samples of one pass."""
+        return map(self.__getitem__, range(self._size))
+
+    def __getitem__(self, index: int) -> Sample:
+        if index < 0:
+            raise IndexError(f"index {index} is negative")
+        later, index = divmod(index, self._size)
+        index, content = self._bad.read(index, self._read)
+        return self._sample(index, content, (self.seed, int(self._epoch) + later, index))
+
+    def _read(self, index: int) -> Any:
+        """What the files of image `index` hold; ValueError where they cannot be used."""
+        raise NotImplementedError(f"{type(self).__name__} does not read anything")
+
+    def _sample(self, index: int, content: Any, seed: tuple[int, int, int]) -> Sample:
+        """The augmented sample of what `_read` gave."""
+        raise NotImplementedError(f"{type(self).__name__} makes no samples")

@@ -1,0 +1,90 @@
+"""Classifiers with golden weights, small ones, and drawn data sets in both layouts."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from backbone.mobilenetv3 import MobileNetV3
+from backbone.pplcnet import PPLCNet
+from classification.classifier import Classifier
+
+Write = Callable[..., Path]
+
+
+def trunk_of(name: str) -> torch.nn.Module:
+    """The trunk a golden file's name means: `MobileNetV3_small_x1_0_c10`."""
+    scale = float("{}.{}".format(*re.search(r"_x(\d)_(\d+)", name).groups()))
+    if name.startswith("PPLCNet"):
+        return PPLCNet(scale)
+    return MobileNetV3(name.split("_")[1], scale)
+
+
+@pytest.fixture
+def stored(golden_dir: Path) -> Callable[[str], dict[str, np.ndarray]]:
+    """All arrays of a golden file."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        with np.load(golden_dir / f"{name}.npz") as archive:
+            return dict(archive)
+
+    return load
+
+
+@pytest.fixture
+def golden_classifier() -> Callable[..., Classifier]:
+    """An unfilled classifier of the shape a golden file's name means."""
+
+    def build(name: str, **options: object) -> Classifier:
+        classes = re.search(r"_c(\d+)$", name)
+        options = {"num_classes": int(classes[1]) if classes else 10, **options}
+        return Classifier(backbone=trunk_of(name), **options)
+
+    return build
+
+
+@pytest.fixture
+def tiny_model() -> Classifier:
+    """A model of three classes with random weights, in eval mode."""
+    torch.manual_seed(0)
+    return Classifier(backbone=PPLCNet(0.25), num_classes=3).eval()
+
+
+@pytest.fixture
+def assert_close() -> Callable[[torch.Tensor, np.ndarray], None]:
+    """Checks for an error of at most 1e-4 of the largest value."""
+
+    def check(ours: torch.Tensor, golden: np.ndarray, tolerance: float = 1e-4) -> None:
+        assert tuple(ours.shape) == golden.shape
+        assert np.abs(ours.detach().numpy() - golden).max() <= tolerance * np.abs(golden).max()
+
+    return check
+
+
+@pytest.fixture
+def write_images(tmp_path: Path) -> Write:
+    """Writes flat PNGs at these paths below a folder, each of another grey; gives the folder."""
+
+    def write(*paths: str, size: tuple[int, int] = (20, 30)) -> Path:
+        for number, path in enumerate(paths):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / path), np.full((*size, 3), 10 * number, np.uint8))
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def write_lines(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a text file of these lines below the same folder, and gives the file."""
+
+    def write(name: str, *lines: str) -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,259 @@
+"""Both layouts, which of them counts, and one line for every contradiction."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classification import listing
+from classification.listing import Listing, find_images, read_list
+
+FOLDERS = (
+    "train/cat/1.png",
+    "train/cat/2.png",
+    "train/dog/3.png",
+    "val/cat/4.png",
+    "val/dog/5.png",
+)
+Check = Callable[..., None]
+
+
+@pytest.fixture
+def fails(tmp_path: Path) -> Check:
+    """Checks that a split of the data raises one line with these words."""
+
+    def check(message: str, split: str = "train", kind: type[Exception] = ValueError) -> None:
+        with pytest.raises(kind, match=message) as error:
+            find_images(tmp_path, split)
+        assert "\n" not in str(error.value)
+
+    return check
+
+
+def as_pairs(listing: Listing) -> list[tuple[bytes, int]]:
+    return list(zip(listing.paths.tolist(), listing.labels.tolist(), strict=True))
+
+
+def test_class_folders(write_images) -> None:
+    found = find_images(write_images(*FOLDERS, "train/.cache/x.png"), "train")
+    assert as_pairs(found) == [
+        (b"train/cat/1.png", 0),
+        (b"train/cat/2.png", 0),
+        (b"train/dog/3.png", 1),
+    ]
+    assert found.classes == ("cat", "dog")
+
+
+def test_folders_within_a_class_folder_belong_to_it(write_images) -> None:
+    root = write_images("train/a/images/1.JPEG", "train/a/0.png", "train/b/2.png")
+    assert as_pairs(find_images(root, "train"))[:2] == [
+        (b"train/a/0.png", 0),
+        (b"train/a/images/1.JPEG", 0),
+    ]
+
+
+def test_a_label_file_orders_folders_by_their_name_or_by_the_class(
+    write_images, write_lines
+) -> None:
+    root = write_images("train/n00000002/1.png", "train/n00000001/2.png", "train/cow/3.png")
+    write_lines("classes.txt", "0 n00000002 cat", "1 n00000001 dog", "2 n00000003 cow")
+    found = find_images(root, "train")
+    assert found.classes == ("cat", "dog", "cow")
+    assert [path.split(b"/")[1] for path, _ in as_pairs(found)] == [
+        b"n00000002",
+        b"n00000001",
+        b"cow",
+    ]
+
+
+def test_lists_may_name_any_file_and_win_over_folders(write_images, write_lines, caplog) -> None:
+    root = write_images(*FOLDERS, "other place/x 1.png")
+    write_lines(
+        "train_list.txt", "train/dog/3.png 0", "", "other place/x 1.png\t1", "./val/cat/4.png 0"
+    )
+    found = find_images(root, "train")
+    assert as_pairs(found) == [
+        (b"train/dog/3.png", 0),
+        (b"other place/x 1.png", 1),
+        (b"./val/cat/4.png", 0),
+    ]
+    assert found.classes == ("0", "1")
+
+
+def test_lists_of_class_folders_take_their_names(write_images, write_lines) -> None:
+    root = write_images(*FOLDERS)
+    write_lines("train_list.txt", "train/dog/3.png 0", "train/cat/1.png 1")
+    write_lines("val_list.txt", "val/cat/4.png 1")
+    assert find_images(root, "train").classes == ("dog", "cat")
+    assert as_pairs(find_images(root, "val")) == [(b"val/cat/4.png", 1)]
+    assert find_images(root, "val").classes == ("dog", "cat")
+
+
+def test_lists_reach_outside_by_relative_and_absolute_paths(tmp_path: Path, write_images) -> None:
+    write_images("pictures/1.png", "pictures/2.png")
+    root = tmp_path / "lists"
+    root.mkdir()
+    lines = ["../pictures/1.png 0", f"{tmp_path}/pictures/2.png 1"]
+    (root / "train_list.txt").write_text("\n".join(lines))
+    assert len(find_images(root, "train").paths) == 2
+
+
+def test_the_real_one(shared_dir: Path) -> None:
+    root = shared_dir / "data/imagenette_224"
+    train, val = find_images(root, "train"), find_images(root, "val")
+    assert (len(train.paths), len(val.paths)) == (2500, 600)
+    assert np.bincount(train.labels).tolist() == [250] * 10
+    assert train.classes[:2] == ("tench", "English springer")
+    assert train.classes == val.classes
+
+
+def test_long_lists_are_read_quickly(write_lines) -> None:
+    """A list as long as ImageNet's then takes a few seconds."""
+    lines = [f"train/n{i % 1000:08}/n{i:08}_{i}.JPEG {i % 1000}" for i in range(100_000)]
+    path = write_lines("train_list.txt", *lines)
+    start = time.process_time()
+    listed = read_list(path)
+    assert time.process_time() - start < 1
+    assert listed.paths[-1] == "train/n00000999/n00099999_99999.JPEG"
+
+
+# --- what is wrong with folders
+
+
+def test_neither_list_nor_folder(fails: Check) -> None:
+    fails("train: no such folder, nor train_list.txt beside it", kind=FileNotFoundError)
+
+
+def test_an_empty_class_folder(write_images, fails: Check, write_lines) -> None:
+    root = write_images("train/cat/1.png")
+    (root / "train/dog").mkdir()
+    fails(r"train/dog: no image in this class folder \(0 other files\)")
+    write_lines("train/dog/readme.md", "hello")
+    fails(r"train/dog: no image in this class folder \(1 other files\)")
+
+
+def test_one_class_only(write_images, fails: Check) -> None:
+    write_images("train/cat/1.png")
+    fails("train: one class only, cat; it needs a folder of images for each of two")
+
+
+def test_images_without_class_folders(write_images, fails: Check) -> None:
+    write_images("train/1.png")
+    fails("train: no class folder; it needs a folder")
+
+
+def test_another_order_of_classes_in_val(write_images, fails: Check) -> None:
+    """Sorted alone, val's ant would be class 0 and its cat class 1, which train calls dog."""
+    write_images(*FOLDERS, "val/ant/6.png")
+    fails("val/ant: .*train has no such class; it has cat, dog, .*val has ant, cat, dog", "val")
+
+
+def test_a_class_that_val_lacks_keeps_the_numbers_of_train(write_images) -> None:
+    root = write_images("train/ant/0.png", "train/cat/1.png", "val/cat/2.png")
+    assert as_pairs(find_images(root, "val")) == [(b"val/cat/2.png", 1)]
+
+
+def test_a_label_file_that_folders_disagree_with(write_images, write_lines, fails: Check) -> None:
+    write_images(*FOLDERS)
+    write_lines("classes.txt", "cat", "cow")
+    fails(r"train/dog: .*classes\.txt has no such class; it has cat, cow, .*train has cat, dog")
+    write_lines("classes.txt", "cat", "dog", "emu")
+    fails("train: no folder for emu, which the label file names")
+    write_lines("classes.txt", "cat", "cat")
+    fails("two classes of one name, so their folders cannot be told apart")
+
+
+def test_other_files_in_class_folders_are_left_out_and_logged(
+    write_images, write_lines, monkeypatch
+) -> None:
+    root = write_images(*FOLDERS)
+    write_lines("train/cat/Thumbs.db", "")
+    lines: list[str] = []
+    monkeypatch.setattr(listing, "print_log", lambda line, **_: lines.append(line))
+    assert len(find_images(root, "train").paths) == 3
+    assert lines == [
+        f"{root}/train: 1 files in class folders are no images: train/cat/Thumbs.db",
+        f"{root}/train: 3 images, 2 classes of 1 to 2 images",
+    ]
+
+
+# --- what is wrong with lists
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("train/cat/1.png", "is no `path index`"),
+        ("train/cat/1.png zero", "is no `path index`"),
+        ("train/cat/1.png -1", "is no `path index`"),
+        ("train/cat/1.png\t0,1,0", "is no `path index`"),
+        ("3", "is no `path index`"),
+    ],
+)
+def test_a_malformed_line(write_images, write_lines, fails: Check, line: str, words: str) -> None:
+    write_images(*FOLDERS)
+    write_lines("train_list.txt", "train/dog/3.png 1", "", line)
+    fails(f"train_list.txt, line 3: {re.escape(repr(line))} {words}")
+
+
+def test_a_missing_path(write_images, write_lines, fails: Check) -> None:
+    write_images(*FOLDERS)
+    lines = ["train/dog/3.png 1", "train/cat/9.png 0", "nowhere/9.png 0"]
+    write_lines("train_list.txt", *lines)
+    words = r"train_list.txt, line 2: no file train/cat/9.png in .* \(2 of 3 are missing\)"
+    fails(words, kind=FileNotFoundError)
+
+
+def test_an_index_out_of_range(write_images, write_lines, fails: Check) -> None:
+    write_images(*FOLDERS)
+    write_lines("classes.txt", "cat", "dog")
+    write_lines("train_list.txt", "train/dog/3.png 1", "train/cat/1.png 2")
+    fails(r"train_list.txt, line 2: class 2 is none of the 2 classes 0\.\.1 that .*classes.txt has")
+    (write_lines("classes.txt", "")).unlink()
+    write_lines("train_list.txt", "train/dog/3.png 1", "train/cat/1.png 0")
+    write_lines("val_list.txt", "val/dog/5.png 1", "val/cat/4.png 2")
+    fails("val_list.txt, line 2: class 2 is none of the 2 classes .*train_list.txt", "val")
+
+
+def test_a_list_without_images_of_one_class_or_with_gaps(write_images, write_lines, fails) -> None:
+    write_images(*FOLDERS)
+    write_lines("train_list.txt", "")
+    fails("train_list.txt: names no image")
+    write_lines("train_list.txt", "train/cat/1.png 0")
+    fails("train_list.txt: one class only")
+    write_lines("train_list.txt", "train/cat/1.png 0", "train/dog/3.png 2")
+    fails("no image has class 1, but some have 2")
+
+
+def test_another_order_of_classes_in_the_list_of_val(write_images, write_lines, fails) -> None:
+    write_images(*FOLDERS)
+    write_lines("train_list.txt", "train/cat/1.png 0", "train/dog/3.png 1")
+    write_lines("val_list.txt", "val/cat/4.png 1", "val/dog/5.png 0")
+    fails(r"val_list.txt: images in (cat|dog)/ have class ., but .* by .*train_list.txt", "val")
+    write_lines("val_list.txt", "val/dog/5.png 0")
+    fails(r"val_list.txt: images in dog/ have class 0, but dog is class 1 by .*train_list", "val")
+
+
+def test_a_label_file_that_a_list_disagrees_with(write_images, write_lines, fails: Check) -> None:
+    write_images(*FOLDERS)
+    write_lines("classes.txt", "dog", "cat")
+    write_lines("train_list.txt", "train/cat/1.png 0", "train/dog/3.png 1")
+    fails(r"but (cat is class 1|dog is class 0) by .*classes.txt")
+
+
+def test_a_list_of_val_beside_the_folders_of_train(write_images, write_lines, fails) -> None:
+    root = write_images(*FOLDERS)
+    write_lines("val_list.txt", "val/dog/5.png 1")
+    assert find_images(root, "val").classes == ("cat", "dog")
+    write_lines("val_list.txt", "val/dog/5.png 0")
+    fails("dog is class 1 by .*train", "val")
+
+
+def test_folders_of_val_beside_the_list_of_train(write_images, write_lines) -> None:
+    root = write_images(*FOLDERS)
+    write_lines("train_list.txt", "train/dog/3.png 0", "train/cat/1.png 1")
+    found = find_images(root, "val")
+    assert as_pairs(found) == [(b"val/dog/5.png", 0), (b"val/cat/4.png", 1)]

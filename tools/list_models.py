@@ -1,0 +1,34 @@
+"""Published classifiers by name: python tools/list_models.py [NAME...]."""
+
+import argparse
+from fnmatch import fnmatch
+
+from rich.console import Console
+from rich.table import Table
+
+from classification.zoo import ENTRIES, published_cost
+from engine import command_line
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Count and print."""
+    names = [name for name in ENTRIES if any(fnmatch(name, p) for p in arguments.names)]
+    if not names:
+        raise ValueError(f"no model is called {' or '.join(arguments.names)}; leave the name out")
+    title = "1000 classes, 224 pixels; published accuracy on ImageNet-1k val, percent"
+    table = Table("name", title=title)
+    for column in ("parameters, M", "MACs, M", "top-1", "top-5"):
+        table.add_column(column, justify="right")
+    for name in names:
+        entry, cost = ENTRIES[name], published_cost(name)
+        millions = (f"{cost.parameters / 1e6:.2f}", f"{cost.macs / 1e6:.1f}")
+        table.add_row(name, *millions, f"{entry.top1:.2f}", f"{entry.top5:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__ or "")
+    options.add_argument(
+        "names", nargs="*", default=["*"], help="names or patterns, e.g. 'pplcnet*' (default: all)"
+    )
+    command_line.run(main, options)
