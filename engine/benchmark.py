@@ -7,6 +7,7 @@ machine does hits all of them alike. Threads are pinned; nothing counts before t
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 
 from . import checkpoint, config
-from .export import Plan, load, picture, prepare, write
+from .export import picture, write
 from .exported import STARTERS, Run, contiguous, is_exported
 from .images import decoded
 from .interface import Picture, Size
 from .machine import Cost, Peak, cost, peak, pin, resident_bytes, usable_cores
 from .predict import restore
+from .prepared import Plan, load, prepare
 
 BACKENDS = ("torch", "torch-compile", "onnxruntime", "openvino")
 FILE_BACKENDS = {
@@ -111,7 +113,9 @@ def _exported_subject(
     able = FILE_BACKENDS[path.suffix.lower()]
     for backend in backends:
         if backend not in able:
-            raise ValueError(f"{path}: --backend {backend} does not run it; use {' or '.join(able)}")
+            raise ValueError(
+                f"{path}: --backend {backend} does not run it; use {' or '.join(able)}"
+            )
     model = restore(cfg, path)
     if batch > 1 and not model.exported.batched:
         raise ValueError(f"{path}: takes one image; leave out --batch or export --dynamic batch")
@@ -262,8 +266,7 @@ def _one_file(what: Subject, entry: Contestant, path: Path) -> dict[str, float]:
     mark("forward")
     _finish(what, outputs, image, target)
     mark("post-process")
-    pairs = zip(marks, marks[1:], strict=False)
-    return {name: now - before for (_, before), (name, now) in pairs}
+    return {name: now - before for (_, before), (name, now) in pairwise(marks)}
 
 
 def _finish(

@@ -30,7 +30,7 @@ def read_image(path: str | Path, *, apply_exif: bool = True) -> NDArray[np.uint8
         raise FileNotFoundError(f"{path}: no such image file") from None
     _check_size(path, data)
     flags = cv2.IMREAD_COLOR_RGB | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
-    image = _decode(data, flags)
+    image = decoded(data, flags)
     if image is None:
         raise ValueError(
             f"{path}: not an image that can be read ({len(data)} bytes; damaged, or of a format "
@@ -39,8 +39,8 @@ def read_image(path: str | Path, *, apply_exif: bool = True) -> NDArray[np.uint8
     return image
 
 
-def _decode(data: bytes, flags: int) -> NDArray[np.uint8] | None:
-    """Decoded pixels, or None where OpenCV gives up."""
+def decoded(data: bytes, flags: int = cv2.IMREAD_COLOR_RGB) -> NDArray[np.uint8] | None:
+    """Pixels of a file's bytes, RGB turned as EXIF asks, or None where OpenCV gives up."""
     if not data:
         return None
     try:  # from memory: unlike cv2.imread, this prints no warning about a bad file

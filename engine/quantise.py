@@ -5,7 +5,7 @@ NNCF writes OpenVINO's, ONNX Runtime's static quantiser writes ONNX's.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,21 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
+from torch import Tensor
 
+from . import writers
 from .calibrate import find_images
 from .config import plain
 from .exported import contiguous, require
+from .graph import folded
 from .images import read_image
 from .interface import Picture
-from .sensitivity import Layer
-from .verify import data_of
+from .prepared import Prepared
+from .sensitivity import Layer, layers
+from .verify import data_of, metric, metric_name, points
 
 NUM_CALIBRATION = 64
+NUM_RANKED = 4  # of these, on which layers are ranked
 # Folders that tell which task a data set is laid out for, by its model's type.
 LAYOUTS = {"annotations": "PicoDet", "gtFine": "DeepLabV3Plus", "train_list.txt": "Classifier"}
 
@@ -44,10 +49,19 @@ class EightBit:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An 8-bit file with these layers in float, and what its metric lost."""
+    """An 8-bit file with these layers in float, and its metric."""
 
     kept: tuple[str, ...]
-    points: float | None  # None without a data set
+    metric: float | None  # None without a data set
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of quantising."""
+
+    ranked: list[Layer]  # the most sensitive first
+    before: float | None  # metric of the checkpoint
+    attempts: list[Attempt]  # the last one is what was written
 
 
 def calibration_images(cfg: Config, folder: Path) -> list[Picture]:
@@ -147,9 +161,73 @@ def quantise_onnx(
     )
 
 
-def network_samples(model: Any, images: Sequence[Picture]) -> list[NDArray[Any]]:
-    """Network inputs (1, 3, H, W) of images."""
-    preprocess = model.data_preprocessor
-    return [
-        contiguous(preprocess({"images": [torch.from_numpy(image)]})["images"]) for image in images
-    ]
+def quantised(
+    cfg: Config,
+    prepared: Prepared,
+    source: Path,
+    target: Path,
+    choice: EightBit,
+    options: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Write a float32 export in 8 bits, with as few layers in float as the budget allows.
+
+    Args:
+        cfg: Loaded config of the checkpoint.
+        prepared: What was exported.
+        source: The float32 file.
+        target: File to write.
+        choice: Calibration images and budget.
+        options: Overrides that were applied to `cfg`.
+
+    Raises:
+        FileNotFoundError: there is no image to calibrate with.
+        ValueError: a quantiser is missing, or no choice of layers keeps the metric.
+    """
+    model = prepared.source.model
+    images = calibration_images(cfg, choice.calib)
+    inputs = [_network_input(model, image) for image in images]
+    whole = prepared.plan.with_preprocess
+    samples = images if whole else [contiguous(x) for x in inputs]
+    step = max(1, len(inputs) // NUM_RANKED)
+    ranked = layers(folded(model), inputs[::step][:NUM_RANKED], model.last_layers)
+    data = data_of(cfg, choice.calib)
+    before = None if data is None else metric(data, prepared.source.path, options)
+    outcome = Outcome(ranked, before, [])
+    for kept in attempts(ranked):
+        if data is None and not kept:
+            continue  # nothing would tell that it is good enough
+        _write(prepared, source, target, samples, kept)
+        after = None if data is None else metric(data, target)
+        outcome.attempts.append(Attempt(kept, after))
+        if before is None or after is None or points(before, after) <= choice.budget:
+            return outcome
+    tried = ", ".join(f"{len(a.kept)} in float: {a.metric:.4f}" for a in outcome.attempts)
+    raise ValueError(
+        f"--int8: no choice of layers keeps {metric_name(cfg)} {before:.4f} within "
+        f"{choice.budget} points ({tried}); raise --budget or export without --int8"
+    )
+
+
+def _network_input(model: Any, image: Picture) -> Tensor:
+    inputs: Tensor = model.data_preprocessor({"images": [torch.from_numpy(image)]})["images"]
+    return inputs
+
+
+def _write(
+    prepared: Prepared,
+    source: Path,
+    target: Path,
+    samples: Sequence[NDArray[Any]],
+    kept: Sequence[str],
+) -> None:
+    """Write `target` in 8 bits, with its description."""
+    content = {**prepared.content, "precision": "int8", "float_layers": list(kept)}
+    if prepared.plan.format == "openvino":
+        model = quantise_openvino(writers.convert(source), samples, kept)
+        writers.write_openvino(model, target, content)
+        return
+    quantise_onnx(source, target, samples, kept)
+    onnx = require("onnx")
+    written = onnx.load(target)
+    writers.describe_onnx(written, content)
+    onnx.save(written, target)

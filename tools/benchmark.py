@@ -112,7 +112,10 @@ if __name__ == "__main__":
     options = command_line.parser(__doc__ or "")
     command_line.add_config(options, checkpoint=False)
     options.add_argument(
-        "checkpoint", type=Path, nargs="?", help="checkpoint or exported file; random weights if none"
+        "checkpoint",
+        type=Path,
+        nargs="?",
+        help="checkpoint or exported file; random weights if none",
     )
     options.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, required=True)
     options.add_argument("--threads", nargs="+", type=int, default=[1])
