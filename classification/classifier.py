@@ -1,6 +1,6 @@
 """The image classifier of PP-LCNet and MobileNetV3 as PaddleClas computes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from backbone.layers import ConvBN, init_convs
 from backbone.pplcnet import ACTIVATIONS
 from classification.batch_mix import BatchMix
 from classification.draw import draw_labels, ranked
+from classification.ending import Ending, to_results
 from classification.loss import ClassificationLoss, DistillationLoss
 from classification.teacher import Teacher
-from engine.interface import Image
+from engine.interface import Image, Network, Size
 from engine.predict import predict
 
 # Shapes: B images of H x W, K classes, C channels of the trunk's last map, h x w its size.
@@ -61,6 +62,8 @@ class Classifier(BaseModel):
 
     size_divisor = 1
     class_layers = ("classify.",)  # one output row a class
+    outputs = ("logits",)
+    last_layers = ("classify",)
 
     def __init__(  # noqa: PLR0913  # one key of the config each
         self,
@@ -142,6 +145,25 @@ class Classifier(BaseModel):
             images = [images]
         return [predict(self, image)[0] for image in images]
 
+    def ending(self, *, batched: bool) -> Ending:  # noqa: ARG002  # a row an image
+        """The best classes as a part of an exported graph."""
+        return Ending(self.num_classes, TOP)
+
+    def results(
+        self, network: Network, images: Tensor, targets: Sequence[Mapping[str, Any]]
+    ) -> list[Classification]:
+        """What mode="predict" gives, with the logits of another network."""
+        return _classifications(network(images)[0], targets)
+
+    def finished(
+        self,
+        outputs: Mapping[str, Tensor],
+        network: Size,  # noqa: ARG002  # scores have no place in the image
+        targets: Sequence[Mapping[str, Any]],
+    ) -> list[Classification]:
+        """The same from what `ending` gives; classes that it left out score 0."""
+        return to_results(outputs, self.num_classes, targets)
+
     def draw(
         self, image: NDArray[np.uint8], found: Classification, threshold: float
     ) -> NDArray[np.uint8]:
@@ -183,7 +205,7 @@ def _labels(targets: Sequence[Target], device: torch.device) -> Tensor:
     return torch.tensor([target["label"] for target in targets], device=device)
 
 
-def _classifications(logits: Tensor, targets: Sequence[Target]) -> list[Classification]:
+def _classifications(logits: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Classification]:
     """One result an image of logits (B, K)."""
     probabilities = logits.float().softmax(dim=1)  # (B, K)
     results = []

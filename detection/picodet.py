@@ -66,6 +66,7 @@ class PicoDet(BaseModel):
     size_divisor = BACKBONE_STRIDES[-1]  # so that C5 and C4 upsample to the size of the next level
     class_layers = ("head.cls.",)  # one output row a class
     outputs = ("boxes", "scores")
+    last_layers = ("head.cls.", "head.reg.", "head.align.")
 
     def __init__(
         self,

@@ -3,9 +3,11 @@
 Shapes: B images, H, W the size of the network input, h, w the size of an image before it.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,36 @@ TAPS = {"linear": (0, 1), "cubic": (-1, 0, 1, 2)}
 CUBIC_A = -0.75  # cv2.INTER_CUBIC's
 
 
+Extent: TypeAlias = Any  # an int, or in a graph of any size a symbol for one
+
+
+class Span(NamedTuple):
+    """Pixels of one side of an image that are resized, and those of the result that are kept."""
+
+    first: Extent  # pixels of the image left out before it
+    length: Extent  # pixels of the image taken
+    resized: Extent  # what these become
+    start: Extent  # of those, the first that is kept
+    kept: int  # and how many are
+
+    @classmethod
+    def whole(cls, side: Extent, count: int) -> Span:
+        """All of it."""
+        return cls(0, side, count, 0, count)
+
+    @classmethod
+    def middle(cls, side: Extent, count: int, shortest: int, short: Extent) -> Span:
+        """The middle of a side once the image's short side is `shortest`, as `Preprocess` has it.
+
+        In whole numbers, so that a graph holds it; round(x) goes to the even one of two as near.
+        """
+        length = torch.sym_min(side, 8 * short)
+        quotient, rest = length * shortest // short, length * shortest % short
+        up = torch.sym_max(0, (2 * rest + quotient % 2 - 1) // short)
+        resized = quotient + up
+        return cls((side - length) // 2, length, resized, (resized - count) // 2, count)
+
+
 class Reading(nn.Module):
     """One uint8 RGB image (h, w, 3) of any size -> float32 (1, 3, H, W), as `Preprocess` does it.
 
@@ -29,6 +61,7 @@ class Reading(nn.Module):
 
     Args:
         size: (height, width) of the network input, or None to leave images as they are.
+        resize_shortest: Short side in pixels before `size` is cut out of the centre, or None.
         interpolation: linear or cubic.
         mean: Channel means, RGB on a scale of 0..1.
         std: Channel deviations; kept as `scale` for `fold_scale`.
@@ -44,6 +77,7 @@ class Reading(nn.Module):
         self,
         *,
         size: Sequence[int] | None,
+        resize_shortest: int | None = None,
         interpolation: str = "cubic",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -55,6 +89,7 @@ class Reading(nn.Module):
                 f"{', '.join(TAPS)}, or export without --with-preprocess"
             )
         self.size = None if size is None else (int(size[0]), int(size[1]))
+        self.resize_shortest = resize_shortest
         self.interpolation = interpolation
         self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, 3, 1, 1))
@@ -63,8 +98,18 @@ class Reading(nn.Module):
         if self.size is None:
             pixels = image.float().permute(2, 0, 1)[None]  # (1, 3, h, w)
         else:
-            pixels = resized(image, self.size, self.interpolation)
+            height, width = self._spans(image.shape[0], image.shape[1])
+            pixels = resized(image, height, width, self.interpolation)
         return pixels - self.mean
+
+    def _spans(self, height: int, width: int) -> tuple[Span, Span]:
+        """What of an image's rows and columns is seen."""
+        assert self.size is not None
+        if self.resize_shortest is None:
+            return Span.whole(height, self.size[0]), Span.whole(width, self.size[1])
+        short = torch.sym_min(height, width)
+        cut = (self.resize_shortest, short)
+        return Span.middle(height, self.size[0], *cut), Span.middle(width, self.size[1], *cut)
 
 
 class Graph(nn.Module):
@@ -97,35 +142,35 @@ class Graph(nn.Module):
         return self.ending(*outputs, size, given or size)
 
 
-def resized(image: Tensor, size: Size, interpolation: str) -> Tensor:
-    """Image (h, w, 3) uint8 as float32 (1, 3, *size) of whole values, as cv2.resize makes it.
+def resized(image: Tensor, height: Span, width: Span, interpolation: str) -> Tensor:
+    """Image (h, w, 3) uint8 as float32 (1, 3, *counts) of whole values, as cv2.resize makes it.
 
     Rows first, then columns, each a sum of few rows of a matrix: engines' own cubic resize takes
     up to eleven times as long.
     """
-    height, width = size
-    rows, row_weights = taps(image.shape[0], height, interpolation)
-    columns, column_weights = taps(image.shape[1], width, interpolation)
+    rows, row_weights = taps(height, interpolation)
+    columns, column_weights = taps(width, interpolation)
     count = len(TAPS[interpolation])
-    picked = image.index_select(0, rows).float().reshape(height, count, -1)
+    picked = image.index_select(0, rows).float().reshape(height.kept, count, -1)
     lines = torch.bmm(row_weights, picked)  # (H, 1, w * 3)
-    upright = lines.reshape(height, image.shape[1], 3).permute(1, 0, 2)  # (w, H, 3)
+    upright = lines.reshape(height.kept, image.shape[1], 3).permute(1, 0, 2)  # (w, H, 3)
     picked = upright.reshape(image.shape[1], -1).index_select(0, columns)
-    pixels = torch.bmm(column_weights, picked.reshape(width, count, -1))  # (W, 1, H * 3)
-    whole = pixels.reshape(width, height, 3).permute(2, 1, 0)[None].round()
+    pixels = torch.bmm(column_weights, picked.reshape(width.kept, count, -1))  # (W, 1, H * 3)
+    whole = pixels.reshape(width.kept, height.kept, 3).permute(2, 1, 0)[None].round()
     return whole.clamp(0, 255)
 
 
-def taps(length: int, count: int, interpolation: str) -> tuple[Tensor, Tensor]:
-    """Which of `length` pixels make each of `count`: (count * T,) indices, (count, 1, T) weights.
+def taps(span: Span, interpolation: str) -> tuple[Tensor, Tensor]:
+    """Pixels that make each of a span: (count * T,) indices and their (count, 1, T) weights.
 
     Pixels beyond the border are the border's.
     """
     offsets = torch.tensor(TAPS[interpolation])  # (T,)
-    places = (torch.arange(count, dtype=torch.float32) + 0.5) * (length / count) - 0.5
+    numbers = torch.arange(span.kept, dtype=torch.float32) + 0.5 + span.start
+    places = numbers * (span.length / span.resized) - 0.5  # (count,)
     first = places.floor()[:, None]  # (count, 1)
     distance = (places[:, None] - (first + offsets)).abs()  # (count, T)
-    indices = (first.long() + offsets).clamp(min=0).clamp(max=length - 1)
+    indices = (first.long() + offsets).clamp(min=0).clamp(max=span.length - 1) + span.first
     return indices.flatten(), _weights(distance, interpolation)[:, None, :]
 
 

@@ -42,6 +42,7 @@ class Model(Protocol):
     size_divisor: int  # input sides must be multiples of it
     epoch: int  # current training epoch, from 0
     outputs: tuple[str, ...]  # names of what mode="tensor" gives
+    last_layers: tuple[str, ...]  # name prefixes of the layers that make these
 
     def predict(self, images: Image | Sequence[Image]) -> list[dict[str, Any]]:
         """Results of images, one dict an image."""

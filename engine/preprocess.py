@@ -100,11 +100,9 @@ class Preprocess(BaseDataPreprocessor):
         """Batch of `images` (list of (h, w, 3) uint8) and `targets`, ready for the model."""
         images = data["images"]
         drawn = training and bool(self.train_sizes)
-        if not drawn:
-            images = self._cropped(images, training)
-        size, interpolation = self._draw() if drawn else self._fixed(images, training)
         pad = self.size is None and not drawn
-        inputs = self.normalise(_stack(images, size, None if pad else interpolation))
+        stacked = _stack(images, *self._draw()) if drawn else self.stacked(images, training)
+        inputs, size = self.normalise(stacked), (stacked.shape[2], stacked.shape[3])
         targets = [dict(target) for target in data.get("targets") or [{} for _ in images]]
         for target, image, slot in zip(targets, data["images"], inputs, strict=True):
             height, width = target["size"] = (image.shape[0], image.shape[1])
@@ -113,6 +111,12 @@ class Preprocess(BaseDataPreprocessor):
                 slot[:, height:], slot[:, :, width:] = 0, 0  # the mean colour
             self._fit_target(target, size, training)
         return {"images": inputs, "targets": targets}
+
+    def stacked(self, images: Sequence[Tensor], training: bool = False) -> Tensor:
+        """Images (h, w, 3) at the size of the network input: uint8 (B, 3, H, W)."""
+        cropped = self._cropped(images, training)
+        size, interpolation = self._fixed(cropped, training)
+        return _stack(cropped, size, None if self.size is None else interpolation)
 
     def normalise(self, batch: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> float32: the value over 255, minus the mean, over the deviation."""

@@ -29,11 +29,16 @@ class Drop:
     @property
     def points(self) -> float:
         """What was lost, in points of 0..100."""
-        scale = 1 if max(abs(self.before), abs(self.after)) > 1 else 100
-        return (self.before - self.after) * scale
+        return points(self.before, self.after)
 
     def __str__(self) -> str:
         return f"{self.name} {self.before:.4f} before, {self.after:.4f} after"
+
+
+def points(before: float, after: float) -> float:
+    """What a metric lost, in points of 0..100; it may be a fraction or in percent."""
+    scale = 1 if max(abs(before), abs(after)) > 1 else 100
+    return (before - after) * scale
 
 
 def data_of(cfg: Config, folder: Path, split: str | None = None) -> Config | None:

@@ -61,13 +61,20 @@ def write_onnx(
     assert program is not None
     model = program.model_proto
     _forget_sources(model)
-    for key, text in as_texts(content).items():
-        model.metadata_props.add(key=key, value=text)
+    _name_layers(model)
+    describe_onnx(model, content)
     onnx.save(model, path)
     try:
         onnx.checker.check_model(path, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ValueError(f"ONNX's checker refuses the export: {error}") from error
+
+
+def describe_onnx(model: Any, content: Mapping[str, Any]) -> None:
+    """Put a description in place of what metadata an ONNX model has."""
+    del model.metadata_props[:]
+    for key, text in as_texts(content).items():
+        model.metadata_props.add(key=key, value=text)
 
 
 def _forget_sources(model: Any) -> None:
@@ -79,6 +86,13 @@ def _forget_sources(model: Any) -> None:
     del model.graph.metadata_props[:]
 
 
+def _name_layers(model: Any) -> None:
+    """Call each node with weights what its layer is called in the model."""
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1].endswith(".weight"):
+            node.name = node.input[1].removeprefix("model.").removesuffix(".weight")
+
+
 def convert(path: Path) -> Any:
     """An ONNX file as an OpenVINO model.
 
@@ -87,7 +101,7 @@ def convert(path: Path) -> Any:
     """
     openvino = require("openvino")
     try:
-        return openvino.convert_model(str(path))
+        return openvino.Core().read_model(path)  # convert_model would report to its makers
     except RuntimeError as error:
         raise ValueError(f"OpenVINO does not take this graph: {error}") from error
 

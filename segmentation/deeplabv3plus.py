@@ -78,6 +78,7 @@ class DeepLabV3Plus(BaseModel):
     size_divisor = 1
     class_layers = ("decoder.classify.",)  # one output row a class
     outputs = ("logits",)
+    last_layers = ("decoder.classify",)
 
     def __init__(
         self,

@@ -7,7 +7,9 @@ import argparse
 from pathlib import Path
 
 from engine import command_line, config
-from engine.export import OPSETS, SUFFIXES, Plan, export
+from engine.export import SUFFIXES, Report, export
+from engine.prepared import OPSETS, Plan
+from engine.quantise import EightBit, Outcome
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -28,13 +30,45 @@ def main(arguments: argparse.Namespace) -> None:
         plan,
         options=arguments.cfg_options,
         verify=arguments.verify,
+        eight_bit=eight_bit(arguments),
     )
-    kind = "drawn pictures" if arguments.verify is None else "pictures"
+    show(report, arguments.verify)
+
+
+def eight_bit(arguments: argparse.Namespace) -> EightBit | None:
+    """What --int8 and its companions ask for."""
+    if not arguments.int8:
+        return None
+    if arguments.calib is None:
+        raise ValueError("--int8 needs --calib DIR, a folder of images or a data set of the task")
+    return EightBit(arguments.calib, arguments.budget)
+
+
+def show(report: Report, verify: Path | None) -> None:
+    """Print what was measured."""
+    kind = "drawn pictures" if verify is None else "pictures"
     print(f"outputs against PyTorch on {report.num_pictures} {kind}: {report.gap}")
     print(f"allowed: {report.allowed}")
+    if report.eight_bit is not None:
+        show_eight_bit(report.eight_bit)
     if report.drop is not None:
         print(report.drop)
     print(f"{report.path}: written, {report.path.stat().st_size / 1e6:.1f} MB")
+
+
+def show_eight_bit(outcome: Outcome) -> None:
+    """Print which layers stay in float and why, and what was tried."""
+    kept = outcome.attempts[-1].kept
+    print(f"8 bits: {len(kept)} of {len(outcome.ranked)} layers in float")
+    for layer in outcome.ranked:
+        if layer.name in kept:
+            reason = layer.reason or "sensitive"
+            print(f"  {layer.name}: {reason}, alone changes outputs by {100 * layer.error:.2g} %")
+    if outcome.before is None:
+        print("  no data set in --calib: the metric of this file was not measured")
+        return
+    for attempt in outcome.attempts:
+        print(f"  {len(attempt.kept)} in float: {outcome.before:.4f} before, {attempt.metric:.4f}")
 
 
 if __name__ == "__main__":
@@ -51,6 +85,11 @@ if __name__ == "__main__":
         "--with-preprocess", action="store_true", help="an RGB uint8 image of any size goes in"
     )
     options.add_argument("--opset", type=int, default=OPSETS[0], help="of ONNX")
+    options.add_argument("--int8", action="store_true", help="8 bits where the metric allows it")
+    options.add_argument("--calib", type=Path, help="images or data set to calibrate 8 bits on")
+    options.add_argument(
+        "--budget", type=float, default=1.0, help="points (0..100) the metric may lose in 8 bits"
+    )
     options.add_argument(
         "--verify", type=Path, help="image, folder or data set to check the file on"
     )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from engine import config, export, load_model
-from engine.export import Plan
 from engine.gaps import Gap
+from engine.prepared import Plan
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbone.layers import ConvBN
-from engine.graph import Reading, fold_scale, folded, resized, taps
+from engine.graph import Reading, Span, fold_scale, folded, resized, taps
 from engine.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 
@@ -41,23 +41,23 @@ def network() -> nn.Module:
 class TestTaps:
     def test_linear_by_hand(self) -> None:
         """4 pixels to 2: positions 0.5 and 2.5, each half of two neighbours."""
-        indices, weights = taps(4, 2, "linear")
+        indices, weights = taps(Span.whole(4, 2), "linear")
         assert indices.tolist() == [0, 1, 2, 3]
         assert weights.flatten().tolist() == [0.5, 0.5, 0.5, 0.5]
 
     def test_cubic_by_hand(self) -> None:
         """Half way, Keys's kernel with a = -0.75: -0.09375 and 0.59375 (1.5 and 0.5 away)."""
-        _, weights = taps(8, 4, "cubic")
+        _, weights = taps(Span.whole(8, 4), "cubic")
         assert weights[1, 0].tolist() == pytest.approx([-0.09375, 0.59375, 0.59375, -0.09375])
 
     @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
     def test_weights_sum_to_one(self, interpolation: str) -> None:
-        _, weights = taps(37, 101, interpolation)
+        _, weights = taps(Span.whole(37, 101), interpolation)
         assert weights.sum(-1).flatten().numpy() == pytest.approx(np.ones(101), abs=1e-6)
 
     def test_the_same_size_is_the_image(self) -> None:
         image = torch.from_numpy(noise(9, 7))
-        same = resized(image, (9, 7), "cubic")
+        same = resized(image, Span.whole(9, 9), Span.whole(7, 7), "cubic")
         assert torch.equal(same[0].permute(1, 2, 0), image.float())
 
 
@@ -77,7 +77,8 @@ class TestResized:
     ) -> None:
         image = noise(97, 130)
         wanted = cv2.resize(image, size[::-1], interpolation=flag).transpose(2, 0, 1)
-        found = resized(torch.from_numpy(image), size, interpolation)[0].numpy()
+        spans = Span.whole(97, size[0]), Span.whole(130, size[1])
+        found = resized(torch.from_numpy(image), *spans, interpolation)[0].numpy()
         gap = np.abs(found - wanted.astype(np.float32))
         assert gap.max() <= 1
         assert (gap > 0).mean() <= share
@@ -101,6 +102,24 @@ class TestReading:
     def test_what_no_graph_holds(self) -> None:
         with pytest.raises(ValueError, match="'area' cannot be put in the graph; use one of lin"):
             Reading(size=(32, 32), interpolation="area")
+
+    @pytest.mark.parametrize("size", [(50, 70), (70, 50), (40, 400), (33, 34), (64, 64)])
+    def test_the_middle_of_a_picture(self, size: tuple[int, int]) -> None:
+        """Short side to 40, then the middle 32; 400 is cut to eight short sides first."""
+        given = {"size": (32, 32), "resize_shortest": 40}
+        image = torch.from_numpy(noise(*size))
+        wanted = Preprocess(**given)({"images": [image]})["images"]
+        reading = Reading(**given)
+        gap = (reading(image) * reading.scale - wanted).abs()
+        assert gap.max() <= 1 / 255 / min(IMAGENET_STD) + 1e-5
+        assert (gap > 1e-4).float().mean() < 0.002
+
+    @pytest.mark.parametrize(("side", "short"), [(513, 512), (515, 512), (3, 2), (7, 7), (51, 17)])
+    def test_sizes_round_as_python_does(self, side: int, short: int) -> None:
+        """Ties at 256.5 and 257.5 go to the even number."""
+        span = Span.middle(side, 32, 256, short)
+        assert span.resized == round(side * (256 / short))
+        assert span.start == (span.resized - 32) // 2
 
 
 class TestFolding:

@@ -1,0 +1,136 @@
+"""What machine this is, how fast it can be at best, and how large a network is."""
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "nncf")
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+SIDE = 1024  # of the matrices that peak arithmetic is measured with
+BLOCK = 1 << 27  # bytes copied for the bandwidth: more than any cache
+REPEATS = 5
+FACTOR = 1e9
+
+
+class Cost(NamedTuple):
+    """Size of a network at one input."""
+
+    macs: int  # multiply-adds of convolutions and linear layers, whole batch
+    weight_bytes: int  # of all parameters
+
+
+class Peak(NamedTuple):
+    """What a number of threads reaches at best."""
+
+    gflops: float  # float32, a multiply-add counting two
+    gigabytes: float  # copied a second, read and written each counted
+
+
+def fingerprint() -> dict[str, Any]:
+    """Processor, system and versions as plain data; `id` is the same on machines of one kind."""
+    info = _cpu_info()
+    flags = info.get("flags", info.get("Features", "")).split()
+    found: dict[str, Any] = {
+        "processor": info.get("model name", platform.processor()),
+        "cores": os.cpu_count(),
+        "flags": [flag for flag in FLAGS if flag in flags],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: text for name in PACKAGES if (text := _version(name))},
+    }
+    found["id"] = hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:12]
+    return {**found, "load": os.getloadavg()[0]}
+
+
+def _cpu_info() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def cost(model: nn.Module, images: Tensor) -> Cost:
+    """Multiply-adds and weight bytes of `model(images, mode="tensor")`."""
+    macs = 0
+
+    def count(layer: Any, _: Any, output: Tensor) -> None:
+        nonlocal macs
+        macs += output.numel() * layer.weight[0].numel()
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    handles = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        with torch.inference_mode():
+            model(images, mode="tensor")
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Cost(macs, sum(p.numel() * p.element_size() for p in model.parameters()))
+
+
+def peak(threads: int) -> Peak:
+    """The best of a few large matrix products and copies; takes about a second."""
+    a = torch.randn(SIDE, SIDE)
+    source, target = (np.ones(BLOCK // 8) for _ in range(2))
+    with torch_threads(threads):
+        product = _best(lambda: a @ a)
+    copy = _best(lambda: np.copyto(target, source))
+    return Peak(2 * SIDE**3 / product / FACTOR, 2 * BLOCK / copy / FACTOR)
+
+
+def _best(task: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@contextmanager
+def torch_threads(count: int) -> Any:
+    """torch with so many threads, as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def pin(cores: Sequence[int]) -> None:
+    """Keep this thread, and those it starts from now on, on these cores, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
+def usable_cores() -> list[int]:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM, 0 where the system does not say."""
+    path = Path("/proc/self/statm")
+    if not path.is_file():
+        return 0
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,233 @@
+"""8-bit files after training: calibrated on images, sensitive layers left in float.
+
+NNCF writes OpenVINO's, ONNX Runtime's static quantiser writes ONNX's.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import writers
+from .calibrate import find_images
+from .config import plain
+from .exported import contiguous, require
+from .graph import folded
+from .images import read_image
+from .interface import Picture
+from .prepared import Prepared
+from .sensitivity import Layer, layers
+from .verify import data_of, metric, metric_name, points
+
+NUM_CALIBRATION = 64
+NUM_RANKED = 4  # of these, on which layers are ranked
+# Folders that tell which task a data set is laid out for, by its model's type.
+LAYOUTS = {"annotations": "PicoDet", "gtFine": "DeepLabV3Plus", "train_list.txt": "Classifier"}
+
+
+@dataclass(frozen=True)
+class EightBit:
+    """How to quantise.
+
+    Args:
+        calib: Folder of images, or a data set of the task: then its validation split decides.
+        budget: Points of 0..100 that the metric may lose.
+    """
+
+    calib: Path
+    budget: float = 1.0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An 8-bit file with these layers in float, and its metric."""
+
+    kept: tuple[str, ...]
+    metric: float | None  # None without a data set
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of quantising."""
+
+    ranked: list[Layer]  # the most sensitive first
+    before: float | None  # metric of the checkpoint
+    attempts: list[Attempt]  # the last one is what was written
+
+
+def calibration_images(cfg: Config, folder: Path) -> list[Picture]:
+    """Images of the training split where the folder is a data set, else of all of it.
+
+    Raises:
+        FileNotFoundError: there is no image.
+        ValueError: the folder is a data set of another task.
+    """
+    _check_layout(cfg, folder)
+    data = data_of(cfg, folder, "train") if folder.is_dir() else None
+    if data is not None:
+        dataset = DATASETS.build(data.test_dataloader.dataset)
+        return [dataset[index]["images"].numpy() for index in _spread(len(dataset))]
+    files = find_images(folder)
+    return [read_image(files[index]) for index in _spread(len(files))]
+
+
+def _spread(count: int) -> list[int]:
+    """At most NUM_CALIBRATION indices, evenly over all."""
+    return np.linspace(0, count - 1, min(count, NUM_CALIBRATION)).round().astype(int).tolist()
+
+
+def _check_layout(cfg: Config, folder: Path) -> None:
+    ours = plain(cfg.model)["type"]
+    for name, task in LAYOUTS.items():
+        if (folder / name).exists() and task != ours and data_of(cfg, folder) is None:
+            raise ValueError(
+                f"--calib {folder}: is laid out for {task}, the config is one of {ours}; give a "
+                "folder of images, or data of this task"
+            )
+
+
+def attempts(ranked: Sequence[Layer]) -> Iterator[tuple[str, ...]]:
+    """Which layers to keep in float: none, those with a reason, then twice as many each time."""
+    yield ()
+    kept = [layer.name for layer in ranked if layer.reason]
+    yield tuple(kept)
+    others = [layer.name for layer in ranked if not layer.reason]
+    count = 1
+    while count < len(others):
+        yield (*kept, *others[:count])
+        count *= 2
+
+
+def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequence[str]) -> Any:
+    """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours."""
+    os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
+    nncf = require("nncf")
+    return nncf.quantize(
+        model,
+        nncf.Dataset(list(samples)),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(samples),
+        ignored_scope=nncf.IgnoredScope(
+            patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
+            validate=False,
+        ),
+        # Half the range of weights, without which processors lacking VNNI overflow.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=nncf.OverflowFix.ENABLE
+        ),
+    )
+
+
+def quantise_onnx(
+    source: Path, target: Path, samples: Sequence[NDArray[Any]], kept: Sequence[str]
+) -> None:
+    """Write an ONNX file in 8 bits but for the layers kept, and what is not a layer of ours."""
+    onnx, quantization = require("onnx"), require("onnxruntime.quantization")
+    model = onnx.load(source)
+    name = model.graph.input[0].name
+    foreign = [node.name for node in model.graph.node if "bmm" in node.name]
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
+        """Hands out the samples, one a call."""
+
+        def __init__(self) -> None:
+            self.left = iter(samples)
+
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            """The next one, None at the end."""
+            sample = next(self.left, None)
+            return None if sample is None else {name: sample}
+
+    quantization.quantize_static(
+        source,
+        target,
+        Reader(),
+        quant_format=quantization.QuantFormat.QDQ,
+        op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+        per_channel=True,
+        reduce_range=True,  # 7 bits of weights: processors lacking VNNI overflow with 8
+        weight_type=quantization.QuantType.QInt8,
+        activation_type=quantization.QuantType.QUInt8,
+        nodes_to_exclude=[*kept, *foreign],
+    )
+
+
+def quantised(
+    cfg: Config,
+    prepared: Prepared,
+    source: Path,
+    target: Path,
+    choice: EightBit,
+    options: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Write a float32 export in 8 bits, with as few layers in float as the budget allows.
+
+    Args:
+        cfg: Loaded config of the checkpoint.
+        prepared: What was exported.
+        source: The float32 file.
+        target: File to write.
+        choice: Calibration images and budget.
+        options: Overrides that were applied to `cfg`.
+
+    Raises:
+        FileNotFoundError: there is no image to calibrate with.
+        ValueError: a quantiser is missing, or no choice of layers keeps the metric.
+    """
+    model = prepared.source.model
+    images = calibration_images(cfg, choice.calib)
+    inputs = [_network_input(model, image) for image in images]
+    whole = prepared.plan.with_preprocess
+    samples = images if whole else [contiguous(x) for x in inputs]
+    step = max(1, len(inputs) // NUM_RANKED)
+    ranked = layers(folded(model), inputs[::step][:NUM_RANKED], model.last_layers)
+    data = data_of(cfg, choice.calib)
+    before = None if data is None else metric(data, prepared.source.path, options)
+    outcome = Outcome(ranked, before, [])
+    for kept in attempts(ranked):
+        if data is None and not kept:
+            continue  # nothing would tell that it is good enough
+        _write(prepared, source, target, samples, kept)
+        after = None if data is None else metric(data, target)
+        outcome.attempts.append(Attempt(kept, after))
+        if before is None or after is None or points(before, after) <= choice.budget:
+            return outcome
+    tried = ", ".join(f"{len(a.kept)} in float: {a.metric:.4f}" for a in outcome.attempts)
+    raise ValueError(
+        f"--int8: no choice of layers keeps {metric_name(cfg)} {before:.4f} within "
+        f"{choice.budget} points ({tried}); raise --budget or export without --int8"
+    )
+
+
+def _network_input(model: Any, image: Picture) -> Tensor:
+    inputs: Tensor = model.data_preprocessor({"images": [torch.from_numpy(image)]})["images"]
+    return inputs
+
+
+def _write(
+    prepared: Prepared,
+    source: Path,
+    target: Path,
+    samples: Sequence[NDArray[Any]],
+    kept: Sequence[str],
+) -> None:
+    """Write `target` in 8 bits, with its description."""
+    content = {**prepared.content, "precision": "int8", "float_layers": list(kept)}
+    if prepared.plan.format == "openvino":
+        model = quantise_openvino(writers.convert(source), samples, kept)
+        writers.write_openvino(model, target, content)
+        return
+    quantise_onnx(source, target, samples, kept)
+    onnx = require("onnx")
+    written = onnx.load(target)
+    writers.describe_onnx(written, content)
+    onnx.save(written, target)

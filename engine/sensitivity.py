@@ -1,0 +1,119 @@
+"""Which layers lose most when computed in 8 bits.
+
+Shapes: B images.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 255  # of an activation, one scale and offset a tensor
+WEIGHT_LEVELS = 127  # of a weight on either side of zero, one scale an output channel
+
+
+class Layer(NamedTuple):
+    """A convolution or linear layer of the exported graph."""
+
+    name: str  # its path in the model, also the name of its node in the graph
+    error: float  # relative change of the network's outputs with this layer alone in 8 bits
+    reason: str  # why it may be kept in float at once; empty for most
+
+
+def layers(model: nn.Module, inputs: Sequence[Tensor], last: Sequence[str]) -> list[Layer]:
+    """All layers with weights, the most sensitive first.
+
+    Args:
+        model: In eval mode, its batch-norms folded.
+        inputs: Network inputs (B, 3, H, W) to measure on.
+        last: Name prefixes of the layers that make the outputs.
+    """
+    with torch.inference_mode():
+        wanted = [_outputs(model, x) for x in inputs]
+        found = [
+            Layer(name, _error(model, layer, inputs, wanted), "")
+            for name, layer in _weighted(model).items()
+        ]
+        reasons = _reasons(model, inputs[0], last)
+    named = [layer._replace(reason=reasons.get(layer.name, "")) for layer in found]
+    return sorted(named, key=lambda layer: -layer.error)
+
+
+def _weighted(model: nn.Module) -> dict[str, Any]:
+    kinds = nn.Conv2d | nn.Linear
+    return {name: part for name, part in model.named_modules() if isinstance(part, kinds)}
+
+
+def _outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+    outputs = model(images, mode="tensor")
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _error(
+    model: nn.Module,
+    layer: Any,
+    inputs: Sequence[Tensor],
+    wanted: Sequence[tuple[Tensor, ...]],
+) -> float:
+    """Mean over the outputs of the norm of their change over their norm."""
+    errors = []
+    with _in_eight_bits(layer):
+        for images, outputs in zip(inputs, wanted, strict=True):
+            for one, other in zip(outputs, _outputs(model, images), strict=True):
+                errors.append(float((one - other).norm() / one.norm().clamp(min=1e-12)))
+    return sum(errors) / len(errors)
+
+
+@contextmanager
+def _in_eight_bits(layer: Any) -> Iterator[None]:
+    """The layer with weights and inputs rounded as 8-bit engines do."""
+    weight = layer.weight.data
+    handle = layer.register_forward_pre_hook(lambda _, given: (rounded_activations(given[0]),))
+    layer.weight.data = rounded_weights(weight)
+    try:
+        yield
+    finally:
+        handle.remove()
+        layer.weight.data = weight
+
+
+def rounded_weights(weight: Tensor) -> Tensor:
+    """Weights (out, ...) on 255 levels around zero, a scale an output channel."""
+    flat = weight.flatten(1)
+    scale = (flat.abs().amax(1, keepdim=True) / WEIGHT_LEVELS).clamp(min=1e-12)
+    return ((flat / scale).round() * scale).view_as(weight)
+
+
+def rounded_activations(x: Tensor) -> Tensor:
+    """A tensor on 256 levels between its extremes and zero."""
+    low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+    scale = ((high - low) / LEVELS).clamp(min=1e-12)
+    offset = (-low / scale).round()
+    return ((x / scale + offset).round().clamp(0, LEVELS) - offset) * scale
+
+
+def _reasons(model: nn.Module, images: Tensor, last: Sequence[str]) -> dict[str, str]:
+    """Layers that 8 bits serve badly and gain little on, and why."""
+    reasons: dict[str, str] = {}
+    called: list[str] = []
+
+    def note(name: str, output: Tensor) -> None:
+        called.append(name)
+        if output.dim() == 4 and output.shape[2:] == (1, 1):
+            reasons[name] = "after a global mean"
+
+    parts = _weighted(model)
+    handles = [
+        part.register_forward_hook(lambda _, __, out, name=name: note(name, out))
+        for name, part in parts.items()
+    ]
+    try:
+        model(images, mode="tensor")
+    finally:
+        for handle in handles:
+            handle.remove()
+    reasons[called[0]] = "first layer"
+    reasons |= {name: "makes an output" for name in parts if name.startswith(tuple(last))}
+    return reasons

@@ -1,0 +1,63 @@
+"""Layers in simulated 8 bits: the rounding by hand, and which layers are named."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.quantise import attempts
+from engine.sensitivity import Layer, layers, rounded_activations, rounded_weights
+
+
+class Network(nn.Module):
+    """A stem, a gate on the global mean, and an output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.gate = nn.Conv2d(8, 8, 1)
+        self.body = nn.Conv2d(8, 8, 3, padding=1)
+        self.out = nn.Conv2d(8, 2, 1)
+
+    def forward(self, images: Tensor, mode: str) -> Tensor:  # noqa: ARG002
+        x = self.stem(images)
+        x = self.body(x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid())
+        return self.out(x)
+
+
+def test_weights_by_hand() -> None:
+    """A scale a row: 127 levels of 1 / 127 and of 2 / 127; 0.5 rounds to 64 of them, 0.01 to 1."""
+    rounded = rounded_weights(torch.tensor([[1.0, 0.5], [-2.0, 0.01]]))
+    wanted = torch.tensor([[1.0, 64 / 127], [-2.0, 2 / 127]])
+    assert torch.allclose(rounded, wanted, atol=1e-6)
+
+
+def test_activations_by_hand() -> None:
+    """-1..4 in 255 steps of 1/51: zero stays zero, 0.5 becomes 26 / 51 (25.5 goes to even)."""
+    rounded = rounded_activations(torch.tensor([-1.0, 0.0, 0.5, 4.0]))
+    assert rounded.tolist() == pytest.approx([-1.0, 0.0, 25.5 / 51, 4.0], abs=0.51 / 51)
+    assert rounded[1] == 0
+    assert (51 * rounded).tolist() == pytest.approx([round(v) for v in (51 * rounded).tolist()])
+
+
+def test_layers_are_ranked_and_reasons_given() -> None:
+    torch.manual_seed(0)
+    network = Network().eval()
+    before = network.body.weight.clone()
+    network.body.weight.data[0, 0, 0, 0] = before.abs().max() * 300  # one weight eats all levels
+    spoilt = network.body.weight.clone()
+    ranked = layers(network, [torch.randn(1, 3, 16, 16)], ("out",))
+    assert ranked[0].name == "body"
+    assert ranked[0].error > 0.001
+    assert {layer.name: layer.reason for layer in ranked} == {
+        "stem": "first layer",
+        "gate": "after a global mean",
+        "body": "",
+        "out": "makes an output",
+    }
+    assert torch.equal(network.body.weight, spoilt)  # nothing was left rounded
+
+
+def test_what_is_kept_doubles() -> None:
+    ranked = [Layer(name, 0.1, "first layer" if name == "c" else "") for name in "abcdefgh"]
+    kept = ["".join(names) for names in attempts(ranked)]
+    assert kept == ["", "c", "ca", "cab", "cabde"]
