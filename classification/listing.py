@@ -9,6 +9,7 @@ Shapes: N images, K classes.
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -180,13 +181,18 @@ def _parent(path: str) -> str:
 
 
 def _check_folders(listed: ListFile, classes: ClassList, source: Path) -> None:
-    """Raise ValueError where folders called as classes hold another class than is theirs."""
+    """Raise ValueError where most images of a folder called as a class have another class."""
     known = {folder: label for label, folder in enumerate(classes.folders)}
-    for folder, label in _folder_labels(listed).items():
-        if known.get(folder, label) != label:
+    counts = Counter((_parent(path), label) for path, label in _with_labels(listed))
+    usual: dict[str, int] = {}
+    for (folder, label), _ in counts.most_common():
+        usual.setdefault(folder, label)
+    for folder, label in usual.items():
+        own = known.get(folder, label)
+        if label != own and counts[folder, label] > counts[folder, own]:
             raise ValueError(
                 f"{listed.source}: images in {folder}/ have class {label}, but {folder} is class "
-                f"{known[folder]} by {source}; both need the same order of classes"
+                f"{own} by {source}; both need the same order of classes"
             )
 
 
@@ -199,8 +205,7 @@ def _check_files(data_root: Path, listed: ListFile) -> None:
         if path.startswith("/") and not folder:
             folder = "/"
         if folder not in present:
-            place = data_root / folder
-            present[folder] = set(os.listdir(place)) if place.is_dir() else set()  # noqa: PTH208
+            present[folder] = _file_names(data_root / folder)
         if name not in present[folder]:
             missing.append(number)
     if missing:
@@ -209,6 +214,14 @@ def _check_files(data_root: Path, listed: ListFile) -> None:
             f"{listed.source}, line {listed.lines[first]}: no file {listed.paths[first]} in "
             f"{data_root} ({len(missing)} of {len(listed.paths)} are missing)"
         )
+
+
+def _file_names(folder: Path) -> set[str]:
+    """Names of the files in a folder, and of links to files; none where there is no folder."""
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file()}
 
 
 def find_unsplit(root: Path) -> tuple[Listing, Path | None]:
@@ -302,11 +315,15 @@ def class_folders(root: Path) -> list[str]:
 def _files_below(folder: Path, prefix: str) -> tuple[list[str], list[str]]:
     """Images of a class folder and of those in it, sorted, and its other files: prefix + path.
 
+    Links are followed, each folder once; those that lead up are not, nor folders called `.name`.
+
     Raises ValueError where there is no image.
     """
     images: list[str] = []
     others: list[str] = []
-    for place, _, names in os.walk(folder, followlinks=True):
+    visited = {folder.resolve(), *folder.resolve().parents}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if _is_new(Path(place, name), visited)]
         below = Path(place).relative_to(folder).as_posix()
         start = prefix if below == "." else f"{prefix}/{below}"
         for name in names:
@@ -318,6 +335,15 @@ def _files_below(folder: Path, prefix: str) -> tuple[list[str], list[str]]:
             "remove the folder"
         )
     return sorted(images), sorted(others)
+
+
+def _is_new(folder: Path, visited: set[Path]) -> bool:
+    """Whether a folder is to be looked into, and was not yet; it is `visited` then."""
+    real = folder.resolve()
+    if folder.name.startswith(".") or real in visited:
+        return False
+    visited.add(real)
+    return True
 
 
 def _report(

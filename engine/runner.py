@@ -1,13 +1,14 @@
 """From a checked config to a run: mmengine's Runner with our defaults filled in."""
 
 import logging
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
@@ -51,7 +52,26 @@ def prepare_training(
     if data is not None:
         cfg.model.num_classes = len(classes)
     config.check(cfg, classes)
+    _check_ends(cfg)
     _fit_to_data(cfg, max(1, len(dataset) // int(os.environ.get("WORLD_SIZE", "1"))))
+
+
+def _check_ends(cfg: Config) -> None:
+    """Warn where a schedule does not end with the training."""
+    last = cfg.train_cfg.get("max_epochs")
+    for number, schedule in enumerate(cfg.param_scheduler):
+        end = schedule.get("epochs", last)
+        if last is None or end == last:
+            continue
+        share = 50 * (1 + math.cos(math.pi * min(1, last / end)))
+        print_log(
+            f"train_cfg.max_epochs is {last}, param_scheduler.{number}.epochs {end}: the learning "
+            f"rate ends at about {share:.0f} %"
+            + ("" if last < end else f" and is 0 for the last {last - end} epochs")
+            + "; give both one number unless that is meant",
+            "current",
+            logging.WARNING,
+        )
 
 
 def _fit_to_data(cfg: Config, num_images: int) -> None:
@@ -66,15 +86,31 @@ def _fit_to_data(cfg: Config, num_images: int) -> None:
         )
         loader.batch_size = num_images
     for number, schedule in enumerate(cfg.param_scheduler):
-        total = schedule.get("epochs", 0) * (num_images // loader.batch_size)
-        if total and schedule.get("warmup_iters", 0) >= total:
-            print_log(
-                f"param_scheduler.{number}.warmup_iters {schedule.warmup_iters} is not below the "
-                f"{total} iterations of the schedule; taking {total // 10}",
-                "current",
-                logging.WARNING,
-            )
-            schedule.warmup_iters = total // 10
+        if total := schedule.get("epochs", 0) * (num_images // loader.batch_size):
+            _fit_warmup(schedule, f"param_scheduler.{number}", total)
+
+
+def _fit_warmup(schedule: ConfigDict, where: str, total: int) -> None:
+    """Shorten a warm-up that is no shorter than its schedule of `total` iterations; says so."""
+    iterations, epochs = schedule.get("warmup_iters", 0), schedule.get("warmup_epochs", 0)
+    if iterations + round(epochs * total / schedule.epochs) < total:
+        return
+    if epochs:
+        schedule.warmup_epochs = schedule.epochs / 10
+        print_log(
+            f"{where}.warmup_epochs {epochs} is too long for the {schedule.epochs} epochs of the "
+            f"schedule; taking {schedule.warmup_epochs:g}",
+            "current",
+            logging.WARNING,
+        )
+    if iterations and (not epochs or iterations + total // 10 >= total):
+        schedule.warmup_iters = total // 10
+        print_log(
+            f"{where}.warmup_iters {iterations} is not below the {total} iterations of the "
+            f"schedule; taking {schedule.warmup_iters}",
+            "current",
+            logging.WARNING,
+        )
 
 
 def use_amp(cfg: Config) -> None:
