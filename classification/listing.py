@@ -21,6 +21,7 @@ from classification.classes import CLASSES_FILE, ClassList, find_label_file, rea
 from engine.sources import IMAGE_SUFFIXES
 
 REFERENCE = "train"  # the split that decides the classes where no file names them
+MAX_LABEL = 2**31 - 1  # labels are int32
 
 
 class Listing(NamedTuple):
@@ -71,7 +72,7 @@ def read_list(path: Path) -> ListFile:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a line is something else, or there is none.
+        ValueError: a line is something else, a class number is too large, or there is no line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
@@ -87,8 +88,14 @@ def read_list(path: Path) -> ListFile:
                 f"{path}, line {number}: {line.strip()[:80]!r} is no `path index`; the index is "
                 "the class number, from 0"
             )
+        digits = fields[1].lstrip("0") or "0"
+        if len(digits) > 10 or int(digits) > MAX_LABEL:
+            raise ValueError(
+                f"{path}, line {number}: class number {digits[:30]} is too large; count from 0 to "
+                "K - 1"
+            )
         paths.append(fields[0].strip())
-        labels.append(int(fields[1]))
+        labels.append(int(digits))
         lines.append(number)
     if not paths:
         raise ValueError(f"{path}: names no image; write a line `path index` for each")
@@ -111,6 +118,12 @@ def _from_list(data_root: Path, split: str) -> Listing:
     check_range(listed, len(classes.names), source)
     _check_folders(listed, classes, source)
     _check_files(data_root, listed)
+    present = np.unique(listed.labels)
+    if split == REFERENCE and len(present) < 2:
+        raise ValueError(
+            f"{listed.source}: all images have class {present[0]} "
+            f"({classes.names[present[0]]}); training needs images of two classes or more"
+        )
     if (data_root / split).is_dir():
         _log(f"{listed.source} decides the images of split {split!r}, not the folder {split}/")
     _report(listed.source, listed.labels, classes.names, must_have_all=False)
@@ -133,11 +146,12 @@ def _classes_of_list(data_root: Path, split: str, listed: ListFile) -> tuple[Cla
 def _numbered(listed: ListFile) -> ClassList:
     """Classes of a list alone: its folders where each has one class and no other has it, or else
     the numbers."""
-    count = int(listed.labels.max()) + 1
-    unused = np.flatnonzero(np.bincount(listed.labels, minlength=count) == 0)
-    if len(unused):
+    present = np.unique(listed.labels)
+    count = int(present[-1]) + 1
+    if len(present) < count:
+        unused = np.flatnonzero(present != np.arange(len(present)))[0]
         raise ValueError(
-            f"{listed.source}: no image has class {unused[0]}, but some have {count - 1}; name all "
+            f"{listed.source}: no image has class {unused}, but some have {count - 1}; name all "
             f"classes in {CLASSES_FILE}, or count without gaps"
         )
     if count < 2:
@@ -221,6 +235,11 @@ def _below(
     labels_of = {name: label for label, name in enumerate(classes.names)}
     labels_of |= {folder: label for label, folder in enumerate(classes.folders)}
     found = class_folders(root)
+    if not found:
+        raise ValueError(
+            f"{root}: no class folder; put its images into a folder for each class, called as in "
+            f"{source}: {_some(classes.folders)}"
+        )
     unknown = [name for name in found if name not in labels_of]
     if unknown:
         raise ValueError(

@@ -73,7 +73,8 @@ class Teacher:
             ValueError: it is no classifier, or its classes do not fit.
         """
         if self.network is None:
-            self._load(classes, student)
+            with torch.random.fork_rng(devices=[]):  # else the step's dropout hangs on this
+                self._load(classes, student)
             assert self.network is not None
         if self._factor.device != images.device:
             self.network.to(images.device)

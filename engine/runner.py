@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
@@ -188,15 +188,22 @@ def _check_classes(runner: Runner) -> None:
 
 
 def _check_batch(runner: Runner) -> None:
-    """Warn where the learning rate was chosen for another number of images a step."""
+    """Warn where the learning rate was chosen for another number of images a step.
+
+    Where it is to be scaled, mmengine counts the images of a batch; with batches gathered into one
+    step the base is divided, so that the ratio is that of a step.
+    """
     scaling = runner.auto_scale_lr or {}
-    batch = runner.train_dataloader.batch_size * get_world_size()
-    base = scaling.get("base_batch_size", batch)
-    if base != batch and not scaling.get("enable"):
+    gathered = runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+    images = runner.train_dataloader.batch_size * get_world_size() * gathered
+    base = scaling.get("base_batch_size", images)
+    if scaling.get("enable"):
+        runner.auto_scale_lr = {**scaling, "base_batch_size": base / gathered}
+    elif base != images:
         rate = runner.cfg.optim_wrapper.optimizer.lr
         print_log(
-            f"learning rate {rate} is meant for {base} images a step, this run takes {batch}; "
-            f"--auto-scale-lr makes it {rate * batch / base:.4g}",
+            f"learning rate {rate} is meant for {base} images a step, this run takes {images}; "
+            f"--auto-scale-lr makes it {rate * images / base:.4g}",
             "current",
             logging.WARNING,
         )
@@ -250,7 +257,7 @@ def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
     content = _read_trainable(path)
     theirs = content["model"].get("backbone") or {}
     ours = config.plain(runner.cfg.model.backbone)
-    for key in ("type", "arch", "scale"):
+    for key in ("type", "arch", "scale", "act"):
         if theirs.get(key) != ours.get(key):
             raise ValueError(
                 f"{path}: its backbone is {_trunk(theirs)}, the config's is {_trunk(ours)}; give "
@@ -273,7 +280,8 @@ def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
 def _trunk(described: dict[str, Any]) -> str:
     """A plain backbone config in words: `PPLCNet of scale 0.5`."""
     name = f"{described.get('type', 'missing')} {described.get('arch', '')}".strip()
-    return f"{name} of scale {described.get('scale')}"
+    act = f" with {described['act']}" if "act" in described else ""
+    return f"{name} of scale {described.get('scale')}{act}"
 
 
 def resume_path(choice: str | None, work_dir: Path) -> Path | None:
@@ -324,7 +332,9 @@ def dry_run(
     evaluator = evaluator if hasattr(evaluator, "process") else runner.build_evaluator(evaluator)
     evaluator.dataset_meta = runner.val_dataloader.dataset.metainfo
     evaluator.process(data_samples=results[:count], data_batch=batch)
-    metrics = evaluator.evaluate(count)
+    total = torch.tensor([count])
+    all_reduce(total)
+    metrics = evaluator.evaluate(int(total))
     path = Path(runner.work_dir) / ".dry_run.pth"
     content = checkpoint.describe(
         bare(model), config.plain(runner.cfg.model), evaluator.dataset_meta["classes"], {}

@@ -160,10 +160,17 @@ def _written_name(out_dir: Path, source: Path) -> Path:
 
 
 def _free_name(path: Path, taken: dict[str, Any]) -> Path:
+    """`path`, numbered where its name or that of its mask is another source's already."""
+    used = {*taken, *(_mask_path(Path(name)).name for name in taken)}
     number, free = 1, path
-    while free.name in taken:
+    while free.name in used or _mask_path(free).name in used:
         number, free = number + 1, path.with_stem(f"{path.stem}_{number + 1}")
     return free
+
+
+def _mask_path(picture: Path) -> Path:
+    """Where the mask goes whose overlay is `picture`."""
+    return picture.with_name(f"{picture.stem}_mask.png")
 
 
 def _predict_image(
@@ -177,8 +184,7 @@ def _predict_image(
         with watch.stage("write"):
             save_picture(target, model.draw(image, found, threshold))
             if "mask" in found:
-                mask = found["mask"].cpu().numpy()  # (H, W)
-                save_mask(target.with_name(f"{target.stem}_mask.png"), mask)
+                save_mask(_mask_path(target), found["mask"].cpu().numpy())
     return model.describe(found, threshold)
 
 

@@ -145,6 +145,14 @@ def test_images_without_class_folders(write_images, fails: Check) -> None:
     fails("train: no class folder; it needs a folder")
 
 
+def test_a_val_folder_without_class_folders(write_images, fails: Check) -> None:
+    root = write_images(*FOLDERS[:3], "val/4.png")
+    words = "val: no class folder; put its images into a folder for each class, .*train: cat, dog"
+    fails(words, "val")
+    (root / "val/4.png").unlink()
+    fails(words, "val")
+
+
 def test_another_order_of_classes_in_val(write_images, fails: Check) -> None:
     """Sorted alone, val's ant would be class 0 and its cat class 1, which train calls dog."""
     write_images(*FOLDERS, "val/ant/6.png")
@@ -226,6 +234,26 @@ def test_a_list_without_images_of_one_class_or_with_gaps(write_images, write_lin
     fails("train_list.txt: one class only")
     write_lines("train_list.txt", "train/cat/1.png 0", "train/dog/3.png 2")
     fails("no image has class 1, but some have 2")
+
+
+def test_a_list_for_training_with_images_of_one_class(write_images, write_lines, fails) -> None:
+    root = write_images(*FOLDERS)
+    write_lines("classes.txt", "cat", "dog")
+    for split in ("train", "val"):
+        write_lines(f"{split}_list.txt", "train/dog/3.png 1")
+    fails(r"train_list.txt: all images have class 1 \(dog\); training needs images of two")
+    assert len(find_images(root, "val").paths) == 1
+
+
+@pytest.mark.parametrize("number", ["2147483648", "99999999999999999999", "9" * 5000])
+def test_class_numbers_that_no_label_can_be(write_lines, fails: Check, number: str) -> None:
+    write_lines("train_list.txt", "a.png 0", f"b.png {number}")
+    fails("train_list.txt, line 2: class number [0-9]{10,30} is too large; count from 0 to K - 1")
+
+
+def test_a_gap_of_two_milliards_is_found(write_lines, fails: Check) -> None:
+    write_lines("train_list.txt", "a.png 00", "b.png 1", "c.png 2147483647")
+    fails("no image has class 2, but some have 2147483647; name all classes in classes.txt")
 
 
 def test_another_order_of_classes_in_the_list_of_val(write_images, write_lines, fails) -> None:

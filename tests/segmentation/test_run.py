@@ -1,6 +1,7 @@
 """The commands on a drawn data set: train, resume, test, predict, and the trunk of another run."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,37 @@ def test_a_checkpoint_of_other_classes_is_refused(trained, data, run_tool, tmp_p
     )  # fmt: skip
     assert ran.code == 1
     assert "was trained on the classes" in ran.err.splitlines()[-1]
+
+
+def test_validations_are_logged_at_their_iteration(trained) -> None:
+    scalars = next(trained.glob("*/vis_data/scalars.json"))
+    rows = map(json.loads, scalars.read_text().splitlines())
+    assert [row["step"] for row in rows if "mIoU" in row] == [2, 4]
+
+
+def test_resuming_on_other_classes_is_refused(trained, data, run_tool, tmp_path: Path) -> None:
+    other = shutil.copytree(data, tmp_path / "other")
+    names = (other / "classes.txt").read_text().split()
+    (other / "classes.txt").write_text("\n".join(reversed(names)))
+    ran = run_tool(
+        "train", CONFIG, "--data", other, "--work-dir", tmp_path / "w",
+        "--resume", trained / "iter_2.pth", *options(),
+    )  # fmt: skip
+    assert ran.code == 1
+    assert "resume on the same data" in ran.err
+
+
+def test_masks_of_pictures_that_share_a_stem_do_not_replace_each_other(
+    trained, data, run_tool, tmp_path: Path
+) -> None:
+    picture = cv2.imread(str(next(data.rglob("*_leftImg8bit.jpg"))))
+    for name in ("a.jpg", "a.png"):
+        assert cv2.imwrite(str(tmp_path / name), picture)
+    out = tmp_path / "out"
+    ran = run_tool(
+        "predict", CONFIG, trained / "iter_4.pth", tmp_path / "a.jpg", tmp_path / "a.png",
+        "--out-dir", out,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["a.jpg", "a_2.png", "a_2_mask.png", "a_mask.png", "predictions.json"]
