@@ -86,14 +86,15 @@ def _fit_to_data(cfg: Config, num_images: int) -> None:
         )
         loader.batch_size = num_images
     for number, schedule in enumerate(cfg.param_scheduler):
-        if total := schedule.get("epochs", 0) * (num_images // loader.batch_size):
+        steps = schedule.get("epochs", 0) * (num_images // loader.batch_size)
+        if total := steps or cfg.train_cfg.get("max_iters", 0):
             _fit_warmup(schedule, f"param_scheduler.{number}", total)
 
 
 def _fit_warmup(schedule: ConfigDict, where: str, total: int) -> None:
     """Shorten a warm-up that is no shorter than its schedule of `total` iterations; says so."""
     iterations, epochs = schedule.get("warmup_iters", 0), schedule.get("warmup_epochs", 0)
-    if iterations + round(epochs * total / schedule.epochs) < total:
+    if iterations + (round(epochs * total / schedule.epochs) if epochs else 0) < total:
         return
     if epochs:
         schedule.warmup_epochs = schedule.epochs / 10

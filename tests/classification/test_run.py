@@ -137,6 +137,7 @@ def test_a_student_is_taught_by_a_checkpoint(trained, data, run_tool, tmp_path: 
     assert refused.err.splitlines()[-1].endswith("teacher.pth: no such checkpoint")
 
 
+@pytest.mark.slow
 def test_a_resumed_student_ends_as_the_uninterrupted_one(
     trained, data, run_tool, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def test_files_are_named_by_iteration_and_hold_the_classes_of_the_data(trained, 
     assert content["state_dict"]["decoder.classify.weight"].shape[0] == 9
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_the_uninterrupted_one(trained, data, run_tool, tmp_path) -> None:
     ran = run_tool(
         "train", CONFIG, "--data", data, "--work-dir", tmp_path, "--resume", trained / "iter_2.pth",
@@ -111,6 +112,7 @@ def test_predict_writes_masks_and_areas(trained, data, run_tool, tmp_path: Path)
     assert "share" in mirrored.out
 
 
+@pytest.mark.slow
 def test_the_trunk_of_another_checkpoint_is_taken_whole_or_refused(
     trained, data, run_tool, tmp_path: Path
 ) -> None:
