@@ -17,6 +17,14 @@ SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}
 ENGINES = {"onnx": "onnxruntime", "openvino": "openvino", "torchscript": "torch"}
 
 
+OPEN = pytest.mark.xfail(
+    reason="open: of random weights up to 15 % of an end-to-end file's boxes lack a counterpart"
+    "; the cause is not known",
+    raises=ValueError,
+    strict=False,
+)
+
+
 def picture(height: int, width: int) -> np.ndarray:
     """Smooth blobs of colour."""
     coarse = np.random.default_rng(1).integers(0, 256, (4, 4, 3)).astype(np.uint8)
@@ -34,14 +42,9 @@ def written(config_file: Path, checkpoint: Path, folder: Path, **options: Any) -
     return out
 
 
-@pytest.mark.xfail(
-    reason="random weights give hundreds of boxes of near-equal scores, and which of them pass the "
-    "limit of an image differs; with trained weights none does (docs/deployment.md)",
-    strict=False,
-)
 @pytest.mark.slow
 @pytest.mark.parametrize("format_", ["onnx", "openvino", "torchscript"])
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=OPEN)])
 def test_detector_finds_what_its_checkpoint_finds(
     small_detector: Path, tmp_path: Path, format_: str, whole: bool
 ) -> None:
@@ -58,11 +61,7 @@ def test_detector_finds_what_its_checkpoint_finds(
     assert agree.float().mean() > 0.9  # but where neighbours score alike
 
 
-@pytest.mark.xfail(
-    reason="random weights give hundreds of boxes of near-equal scores, and which of them pass the "
-    "limit of an image differs; with trained weights none does (docs/deployment.md)",
-    strict=False,
-)
+@OPEN
 @pytest.mark.slow
 def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path: Path) -> None:
     images = [picture(64, 96), picture(128, 64)]
