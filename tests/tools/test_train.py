@@ -174,7 +174,8 @@ def test_nan_stops_and_keeps_the_last_good(
     tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(trained / "epoch_1.pth", tmp_path)
-    ran = tiny_train(tmp_path, "--resume", optim_wrapper__optimizer__lr=1e20)
+    options = {"optim_wrapper__optimizer__lr": 1e20, "+custom_hooks__1__limit": 0}
+    ran = tiny_train(tmp_path, "--resume", **options)
     line = last_line(ran)
     assert "iteration 5 (epoch 2), learning rate" in line or "iteration 6 (epoch 2)" in line
     assert str(tmp_path / "epoch_1.pth") in line
@@ -197,22 +198,30 @@ def test_infinite_weights_are_not_saved(
 
 
 @pytest.mark.slow
-def test_ctrl_c(
-    tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_saves_and_stops(
+    tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    """In the second step of the second epoch; the rest equals the run that nobody disturbed."""
     shutil.copy(trained / "epoch_1.pth", tmp_path)
-    before = (tmp_path / "epoch_1.pth").read_bytes()
 
-    def interrupt(*_: Any, **__: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-        os.kill(os.getpid(), signal.SIGINT)
+    def send(_hook: Any, runner: Any, *_: Any, **__: Any) -> None:
+        if runner.iter == 4:
+            os.kill(os.getpid(), getattr(signal, name))
 
-    monkeypatch.setattr(StopOnNaN, "after_train_iter", interrupt)
-    assert "interrupted in epoch 2; checkpoints in" in last_line(tiny_train(tmp_path, "--resume"))
-    assert (tmp_path / "epoch_1.pth").read_bytes() == before
-    monkeypatch.undo()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    with monkeypatch.context() as changed:
+        changed.setattr(StopOnNaN, "after_train_iter", send)
+        ran = tiny_train(tmp_path, "--resume")
+    signal.signal(signal.SIGINT, before)
+    saved = tmp_path / "epoch_1_step_2.pth"
+    assert ran.code == 75
+    assert ran.err.splitlines()[-1] == (
+        f"{name}: saved {saved} and stopped; continue with --resume"
+    )
+    assert newest(tmp_path) == saved
     assert tiny_train(tmp_path, "--resume").code == 0
-    assert_equal_bits(tmp_path / "epoch_2.pth", trained / "epoch_2.pth")
+    assert (tmp_path / "epoch_2.pth").read_bytes() == (trained / "epoch_2.pth").read_bytes()
 
 
 def test_full_disk(tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,113 @@
+"""Signals that ask a run to stop: it finishes its step, saves, and exits with a code of its own."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+
+from .saving import SaveCheckpoint, find_hook, unit_of
+
+# SIGTERM and SIGUSR1 are how schedulers announce the end of a job; Windows has no SIGUSR1.
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+]
+EXIT_SAVED = 75  # EX_TEMPFAIL of sysexits.h: try again, here with --resume
+
+
+class Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """The run was asked to stop; all it did is in `path`.
+
+    Args:
+        name: Of the signal.
+        path: State file to resume from.
+    """
+
+    def __init__(self, name: str, path: Path) -> None:
+        super().__init__(f"{name}: saved {path} and stopped; continue with --resume")
+        self.path = path
+
+
+class StopOnSignal(Hook):
+    """Between two steps, raises `Stopped` once a signal has come, after saving the state.
+
+    With several processes it is enough that one of them gets the signal. A second Ctrl-C stops at
+    once and saves nothing. Loader workers, who get the signals of their group too, go on.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.received = 0  # number of the signal
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals, but those that this process was started to ignore (nohup, `&`)."""
+        if current_thread() is not main_thread():
+            yield
+            return
+        taken = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._note) for number in taken}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT == self.received:
+            raise KeyboardInterrupt
+        self.received = number
+        name = signal.Signals(number).name
+        with suppress(OSError):  # a logger might be in use just now
+            os.write(2, f"\n{name}: saving after this step\n".encode())
+
+    def before_run(self, runner: Any) -> None:
+        """Let loader workers, which are not running yet, go on when the signals reach them."""
+        for loader in (runner.train_dataloader, runner.val_dataloader):
+            if loader is not None:
+                loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+
+    def after_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
+        """Stop here, unless an epoch is just about to be counted."""
+        if not find_hook(runner, SaveCheckpoint).ends_epoch(runner):
+            self._obey(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Stop before the validation, which is made up for on resuming."""
+        if unit_of(runner) == "epoch":
+            self._obey(runner)
+
+    def after_val_iter(self, runner: Any, *args: Any, **options: Any) -> None:
+        """Stop within a validation; processes of several may have different numbers of steps."""
+        if get_world_size() == 1:
+            self._obey(runner)
+
+    def _obey(self, runner: Any) -> None:
+        number = torch.tensor([self.received])
+        all_reduce(number, op="max")
+        if int(number):
+            path = find_hook(runner, SaveCheckpoint).save_now(runner)
+            raise Stopped(signal.Signals(int(number)).name, path)
+
+
+def _start_worker(then: Callable[[int], None] | None, worker: int) -> None:
+    """Begin a loader worker: the main process alone decides what a signal means."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _obey_the_second)
+    if then is not None:
+        then(worker)
+
+
+def _obey_the_second(number: int, _frame: FrameType | None) -> None:
+    """One SIGTERM may be for the whole group; the main process can send another."""
+    signal.signal(number, signal.SIG_DFL)
