@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
         ),
         (
             "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback\n"
-            "RuntimeError: unable to allocate shared memory(shm) for file </torch_11_2_9>: No space left",
+            "RuntimeError: unable to allocate shared memory(shm) for file </torch_1_2>: No space",
             "/dev/shm, through which",
         ),
     ],
