@@ -33,7 +33,8 @@ def saved_seed(path: Path) -> int | None:
     Raises:
         ValueError: the file is no checkpoint of ours.
     """
-    return checkpoint.read(path).get("training", {}).get("order", {}).get("seed")
+    training = checkpoint.read(path).get("training")
+    return training.get("order", {}).get("seed") if isinstance(training, dict) else None
 
 
 class Resume(Hook):

@@ -204,7 +204,7 @@ def train(
     runner.register_hook(stop := StopOnSignal())
     try:
         with stop.listening():
-            runner.train()
+            _train_or_save(runner, stop)
     except RuntimeError as error:
         if (line := explain_loader(error)) is None:
             raise
@@ -212,6 +212,14 @@ def train(
     finally:
         if (progress := find_hook(runner, LiveProgress)) is not None:
             progress.bar.stop()
+
+
+def _train_or_save(runner: Runner, stop: StopOnSignal) -> None:
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        stop.stop_waiting(runner)
+        raise
 
 
 def _check_unused(work_dir: Path) -> None:

@@ -39,14 +39,17 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 class StopOnSignal(Hook):
     """Between two steps, raises `Stopped` once a signal has come, after saving the state.
 
-    With several processes it is enough that one of them gets the signal. A second Ctrl-C stops at
-    once and saves nothing. Loader workers, who get the signals of their group too, go on.
+    A run that waits for data does not wait any longer: disks that do not answer would keep it. With
+    several processes it is enough that one of them gets the signal, and each finishes its step.
+    A second Ctrl-C stops at once and saves nothing. Loader workers, who get the signals of their
+    group too, go on.
     """
 
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self.received = 0  # number of the signal
+        self.waiting = False  # between steps, where nothing is half done
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -63,12 +66,13 @@ class StopOnSignal(Hook):
                 signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT == self.received:
-            raise KeyboardInterrupt
+        second = number == signal.SIGINT == self.received
         self.received = number
         name = signal.Signals(number).name
         with suppress(OSError):  # a logger might be in use just now
-            os.write(2, f"\n{name}: saving after this step\n".encode())
+            os.write(2, f"\n{name}: saving, then stopping\n".encode())
+        if second or (self.waiting and get_world_size() == 1):
+            raise KeyboardInterrupt
 
     def before_run(self, runner: Any) -> None:
         """Let loader workers, which are not running yet, go on when the signals reach them."""
@@ -76,19 +80,47 @@ class StopOnSignal(Hook):
             if loader is not None:
                 loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
 
+    def before_train_epoch(self, runner: Any) -> None:
+        """The first batch is about to be fetched."""
+        self.waiting = True
+
+    def before_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
+        """A step begins."""
+        self.waiting = False
+
     def after_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
         """Stop here, unless an epoch is just about to be counted."""
         if not find_hook(runner, SaveCheckpoint).ends_epoch(runner):
             self._obey(runner)
+            self.waiting = True
 
     def after_train_epoch(self, runner: Any) -> None:
         """Stop before the validation, which is made up for on resuming."""
         if unit_of(runner) == "epoch":
             self._obey(runner)
 
-    def after_val_iter(self, runner: Any, *args: Any, **options: Any) -> None:
+    def before_val(self, runner: Any) -> None:
+        """The average is about to take the weights' place."""
+        self.waiting = False
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """A validation changes nothing, so it can be left."""
+        self.waiting = True
+
+    def after_val_iter(self, runner: Any, batch_idx: int, *args: Any, **options: Any) -> None:
         """Stop within a validation; processes of several may have different numbers of steps."""
+        self.waiting = batch_idx + 1 < len(runner.val_dataloader)
         if get_world_size() == 1:
+            self._obey(runner)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Where steps are counted in iterations, the next batch is about to be fetched."""
+        self.waiting = True
+
+    def stop_waiting(self, runner: Any) -> None:
+        """After a KeyboardInterrupt: save what there is and raise `Stopped`, if that is safe."""
+        if self.waiting and find_hook(runner, SaveCheckpoint).place.iteration:
+            self.waiting = False
             self._obey(runner)
 
     def _obey(self, runner: Any) -> None:

@@ -67,7 +67,7 @@ if __name__ == "__main__":
         "--save-every-steps",
         type=command_line.positive,
         metavar="N",
-        help="save within epochs too, every N iterations",
+        help="save every N iterations, within epochs too (default: the config's)",
     )
     options.add_argument("--load-from", type=Path, help="checkpoint whose weights to start from")
     options.add_argument(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from detection.dataset import CocoDetection
 from engine import checkpoint, config
 from engine.guard import StopOnNaN
 from engine.saving import newest
@@ -220,6 +222,34 @@ def test_a_signal_saves_and_stops(
         f"{name}: saved {saved} and stopped; continue with --resume"
     )
     assert newest(tmp_path) == saved
+    assert tiny_train(tmp_path, "--resume").code == 0
+    assert (tmp_path / "epoch_2.pth").read_bytes() == (trained / "epoch_2.pth").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_signal_ends_the_wait_for_data(
+    tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """A disk that does not answer after the fourth step: nobody waits for it."""
+    shutil.copy(trained / "epoch_1.pth", tmp_path)
+    original, run, read = CocoDetection._read, os.getpid(), []
+
+    def hangs(dataset: CocoDetection, index: int) -> Any:
+        read.append(index)
+        if len(read) == 6:  # of the second batch
+            time.sleep(2)  # for the first one's step, where it is read ahead
+            os.kill(run, signal.SIGTERM)
+            time.sleep(100)
+        return original(dataset, index)
+
+    started = time.monotonic()
+    with monkeypatch.context() as changed:
+        changed.setattr(CocoDetection, "_read", hangs)
+        ran = tiny_train(tmp_path, "--resume", train_dataloader__num_workers=workers)
+    assert time.monotonic() - started < 60
+    assert ran.code == 75, ran.err
+    assert newest(tmp_path) == tmp_path / "epoch_1_step_1.pth"
     assert tiny_train(tmp_path, "--resume").code == 0
     assert (tmp_path / "epoch_2.pth").read_bytes() == (trained / "epoch_2.pth").read_bytes()
 
