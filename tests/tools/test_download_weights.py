@@ -1,4 +1,4 @@
-"""tools/download_weights.py and zoo:NAME, on a file that was put into the cache by hand."""
+"""tools/download_weights.py and zoo:NAME, on a file that is put into the cache by hand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +17,21 @@ FILE = "PPLCNet_x0_25_pretrained.pdparams"
 
 
 @pytest.fixture
-def cache(
-    paddle_file: Callable[..., dict[str, np.ndarray]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:
-    """A cache with the file of pplcnet_x0_25, random weights of 1000 classes; no network."""
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no network."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LCNET_OFFLINE", "1")
-    folder = tmp_path / "lcnet-vision"
-    paddle_file(folder / FILE, num_classes=1000)
-    return folder
+    return tmp_path / "lcnet-vision"
 
 
-def test_a_name_is_accepted_listed_and_used(run_tool, cache: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_name_is_accepted_listed_and_used(
+    run_tool,
+    cache: Path,
+    tmp_path: Path,
+    paddle_file: Callable[..., dict[str, np.ndarray]],
+) -> None:
+    paddle_file(cache / FILE, num_classes=1000)
     refused = run_tool("download_weights", "pplcnet_x0_25")
     assert refused.code == 1
     assert refused.err.count("\n") == 1
