@@ -69,6 +69,10 @@ class _InterruptionError(ConnectionError):
     """Another attempt may succeed."""
 
 
+def _silent(*_: int | None) -> None:
+    """Tell nobody of the progress."""
+
+
 def stamp(path: Path) -> Stamp:
     """Hash and size of a file."""
     with path.open("rb") as stream:
@@ -83,7 +87,7 @@ def download(
     path: Path,
     wanted: Stamp = UNKNOWN,
     manners: Manners = Manners(),
-    report: Report | None = None,
+    report: Report = _silent,
 ) -> Stamp:
     """Fetch `url` to `path`, through the proxies that the environment names.
 
@@ -102,6 +106,7 @@ def download(
 
     Raises:
         ConnectionError: the server refuses, or every attempt was interrupted.
+        OSError: it cannot be written.
         ValueError: no https: address, a file too large, or another one than wanted.
     """
     _check_address(url, manners)
@@ -116,6 +121,11 @@ def download(
                 why = f"{url}: {error} (attempts: {attempt}); try again later"
                 raise ConnectionError(why) from error
             time.sleep(manners.pause * 2 ** (attempt - 1))
+        except ConnectionError:
+            raise
+        except OSError as error:
+            error.filename = error.filename or str(part)  # a full disk does not say which file
+            raise
     found = stamp(part)
     if fault := wanted.fault(found):
         _forget(part)
@@ -143,7 +153,7 @@ def _check_address(url: str, manners: Manners) -> None:
         raise ValueError(f"{url}: refused, not an https: address")
 
 
-def _transfer(url: str, part: Path, wanted: Stamp, manners: Manners, report: Report | None) -> None:
+def _transfer(url: str, part: Path, wanted: Stamp, manners: Manners, report: Report) -> None:
     """One attempt: append to `part` what it lacks, or begin anew.
 
     Raises:
@@ -161,8 +171,7 @@ def _transfer(url: str, part: Path, wanted: Stamp, manners: Manners, report: Rep
             for chunk in _chunks(response, manners):
                 done += stream.write(chunk)
                 _check_size(url, done, UNKNOWN, manners, part)
-                if report is not None:
-                    report(done, total)
+                report(done, total)
     if total is not None and done < total:
         raise _InterruptionError(f"the connection ended after {done} of {total} bytes")
 

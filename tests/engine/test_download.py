@@ -1,6 +1,7 @@
 """Downloads from a server that does everything wrong, one thing at a time."""
 
 import hashlib
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -241,6 +242,18 @@ def test_a_file_of_before_stays_until_the_new_one_is_whole(server: Server, tmp_p
         download(server.url, path, WANTED, QUICK)
     assert path.read_bytes() == b"old"
     assert_then_succeeds(server, path)
+
+
+def test_a_full_disk_is_named(server: Server, tmp_path: Path) -> None:
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, old[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/\.a\.bin\.part'"):
+            download(server.url, tmp_path / "a.bin", WANTED, QUICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert_then_succeeds(server, tmp_path / "a.bin")
+    assert server.requests[1]["Range"].startswith("bytes=")
 
 
 def test_it_goes_on_where_it_ended(server: Server, tmp_path: Path) -> None:
