@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS
 
@@ -53,7 +53,7 @@ class Entry:
     @property
     def name(self) -> str:
         """The label as a file name."""
-        return re.sub(r"[^a-z0-9.]+", "_", self.row.label.lower()).strip("_")
+        return re.sub(r"[^a-z0-9]+", "_", self.row.label.lower()).strip("_")
 
 
 Measure = Callable[[Entry, str, Path], float]
@@ -101,11 +101,11 @@ def _config(row: Row, recipe: Path | None, options: Mapping[str, Any]) -> Config
         config.apply_overrides(own, options)
         return own
     result = config.load(recipe)
-    replaced = {key: own.model[key] for key in own.model if key not in RECIPE_KEYS}
-    for key in set(result.model) - RECIPE_KEYS - set(replaced):
-        result.model.pop(key)
-    for key, value in replaced.items():
-        result.model[key] = copy.deepcopy(value)
+    theirs, ours = result.to_dict()["model"], own.to_dict()["model"]  # with types as texts
+    result.model = ConfigDict(
+        {key: value for key, value in ours.items() if key not in RECIPE_KEYS}
+        | {key: value for key, value in theirs.items() if key in RECIPE_KEYS}
+    )
     config.apply_overrides(result, options)
     return result
 
