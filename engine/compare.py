@@ -96,7 +96,7 @@ def entries(
 
 def _config(row: Row, recipe: Path | None, options: Mapping[str, Any]) -> Config:
     """The row's config, or the recipe's with the row's network in it."""
-    own = config.load(row.config, row.options)
+    own = config.load(row.config)
     if recipe is None:
         config.apply_overrides(own, options)
         return own
@@ -153,7 +153,6 @@ def add_costs(state: State, items: Sequence[Entry], shape: Size | None) -> None:
         state["rows"][entry.row.label] = {
             **row,
             "config": entry.row.config,
-            "options": dict(entry.row.options),
             "model": plain,
             "published": published and {"accuracy": published.accuracy, "ms": published.ms},
             **_costs(plain, shape),

@@ -1,8 +1,6 @@
 """The tables of the PP-LCNet paper (arXiv 2109.15099) as lists of rows to compare."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from .interface import Size
 
@@ -23,7 +21,6 @@ class Row:
 
     label: str
     config: str  # file
-    options: Mapping[str, Any] = field(default_factory=dict)  # overrides of its keys
     published: Published | None = None
 
 
@@ -41,10 +38,9 @@ class Preset:
     shape: Size | None = None
 
 
-def _row(label: str, name: str, accuracy: float, ms: float | None, scale: float = 0.0) -> Row:
-    """A row of configs/<name>.py, with another scale where one is given."""
-    options = {"model.backbone.scale": scale} if scale else {}
-    return Row(label, f"configs/{name}.py", options, Published(accuracy, ms))
+def _row(label: str, name: str, accuracy: float, ms: float | None) -> Row:
+    """A row of configs/<name>.py."""
+    return Row(label, f"configs/{name}.py", Published(accuracy, ms))
 
 
 # By label: top-1 and milliseconds of PP-LCNet x0.5 with one part changed.
@@ -65,9 +61,9 @@ PRESETS = {
         rows=(
             _row("PP-LCNet x0.5", "classifier_lcnet_x0_5", 63.14, 2.05),
             _row("PP-LCNet x1.0", "classifier_lcnet", 71.32, 2.46),
-            _row("MobileNetV3-large x0.35", "classifier_mobilenetv3", 64.32, 3.68, 0.35),
-            _row("MobileNetV3-large x0.5", "classifier_mobilenetv3", 69.24, None, 0.5),
-            _row("MobileNetV3-large x0.75", "classifier_mobilenetv3", 73.14, None, 0.75),
+            _row("MobileNetV3-large x0.35", "classifier_mobilenetv3_x0_35", 64.32, 3.68),
+            _row("MobileNetV3-large x0.5", "classifier_mobilenetv3_x0_5", 69.24, None),
+            _row("MobileNetV3-large x0.75", "classifier_mobilenetv3_x0_75", 73.14, None),
         ),
         pairs=(
             ("PP-LCNet x0.5", "MobileNetV3-large x0.35"),

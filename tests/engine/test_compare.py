@@ -13,11 +13,9 @@ from engine.machine import cost
 from engine.presets import PRESETS, Published, Row
 
 ROOT = Path(__file__).parents[2]
-CLASSIFIER = str(ROOT / "configs/classifier_lcnet_mini.py")
-SMALL = {"model.backbone.scale": 0.25, "model.data_preprocessor.size": [32, 32]}
-ROWS = tuple(
-    Row(label, CLASSIFIER, {"model.backbone.scale": scale})
-    for label, scale in (("quarter", 0.25), ("half", 0.5))
+ROWS = (
+    Row("quarter", str(ROOT / "configs/classifier_lcnet_x0_25.py")),
+    Row("half", str(ROOT / "configs/classifier_lcnet_x0_5.py")),
 )
 
 
@@ -65,11 +63,11 @@ def test_presets_load_with_their_recipe(name: str) -> None:
     """The network is the row's, everything of the training the recipe's."""
     preset = PRESETS[name]
     recipe = config.load(ROOT / preset.recipe)
-    rows = [Row(row.label, str(ROOT / row.config), row.options, row.published) for row in preset.rows]
+    rows = [Row(row.label, str(ROOT / row.config), row.published) for row in preset.rows]
     items = compare.entries(rows, recipe=ROOT / preset.recipe, data=None, options={})
     assert {label for pair in preset.pairs for label in pair} <= {row.label for row in rows}
     for item in items:
-        own = config.load(item.row.config, item.row.options)
+        own = config.load(item.row.config, {})
         assert config.plain(item.cfg.model.backbone) == config.plain(own.model.backbone)
         for key in ("optim_wrapper", "param_scheduler", "train_cfg", "train_dataloader"):
             assert str(item.cfg[key]) == str(recipe[key]), key
@@ -194,7 +192,7 @@ def test_a_changed_row_is_done_again(tmp_path: Path) -> None:
     state = {"rows": {}}
     compare.add_costs(state, loaded(*ROWS), (32, 32))
     state["rows"]["half"]["runs"] = {"0": {"metric": 1.0}}
-    wider = Row("half", CLASSIFIER, {"model.backbone.scale": 0.75})
+    wider = Row("half", str(ROOT / "configs/classifier_lcnet_x0_75.py"))
     compare.add_costs(state, loaded(ROWS[0], wider), (32, 32))
     assert state["rows"]["half"]["runs"] == {}
 
@@ -202,7 +200,7 @@ def test_a_changed_row_is_done_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[", "[]", '{"rows": []}', "{}"])
 def test_a_foreign_report_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / compare.STATE).write_text(text)
-    with pytest.raises(ValueError, match="not a report of compare.py; remove it or give --out"):
+    with pytest.raises(ValueError, match=r"not a report of compare\.py; remove it or give --out"):
         compare.load_state(tmp_path)
 
 
@@ -222,7 +220,7 @@ def test_rows_of_a_preset_are_dumped_as_configs_that_load(name: str, tmp_path: P
     preset = PRESETS[name]
     row = preset.rows[-1]
     (item,) = compare.entries(
-        [Row(row.label, str(ROOT / row.config), row.options)],
+        [Row(row.label, str(ROOT / row.config))],
         recipe=ROOT / preset.recipe,
         data=None,
         options={},
