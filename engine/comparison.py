@@ -170,10 +170,14 @@ def pareto(rows: Rows, state: Mapping[str, Any]) -> bytes:
 def _draw_rows(axes: Any, rows: Rows, engine: str) -> None:
     points = {label: verdict.place(row, engine) for label, row in rows.items()}
     known = {label: point for label, point in points.items() if point}
+    middle = median(ms for ms, _ in known.values()) if known else 0.0
     for label, (ms, value) in known.items():
+        side, offset = ("right", -6) if ms > middle else ("left", 6)
         found = verdict.accuracy(rows[label])
         axes.errorbar(ms, value, yerr=found.deviation if found else None, fmt="o", capsize=3)
-        axes.annotate(label, (ms, value), xytext=(6, 5), textcoords="offset points", fontsize=9)
+        axes.annotate(
+            label, (ms, value), (offset, 5), textcoords="offset points", ha=side, fontsize=9
+        )
     front = [known[label] for label in verdict.front(rows, engine)]
     if front:
         axes.plot(*zip(*front, strict=True), "-", color="#444444", lw=1, zorder=0)
