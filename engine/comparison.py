@@ -168,8 +168,7 @@ def pareto(rows: Rows, state: Mapping[str, Any]) -> bytes:
 
 
 def _draw_rows(axes: Any, rows: Rows, engine: str) -> None:
-    points = {label: verdict.place(row, engine) for label, row in rows.items()}
-    known = {label: point for label, point in points.items() if point}
+    known = verdict.places(rows, engine)
     middle = median(ms for ms, _ in known.values()) if known else 0.0
     for label, (ms, value) in known.items():
         side, offset = ("right", -6) if ms > middle else ("left", 6)

@@ -90,12 +90,26 @@ def _published_line(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     return text
 
 
-def front(rows: Mapping[str, Row], engine: str) -> list[str]:
-    """Labels of the rows than which none is both faster and more accurate, fastest first.
+def places(rows: Mapping[str, Row], engine: str) -> dict[str, tuple[float, float]]:
+    """(milliseconds, percent) of the rows where both are known, by label.
 
-    Accuracy is the mean here, or the published one where nothing was trained.
+    Accuracy is the mean here, or the published one where no row at all was trained.
     """
-    points = {label: point for label, row in rows.items() if (point := place(row, engine))}
+    found = {label: accuracy(row) for label, row in rows.items()}
+    trained = any(found.values())
+    result = {}
+    for label, row in rows.items():
+        mine, published = found[label], row["published"]
+        value = mine.mean if mine else published and not trained and published["accuracy"]
+        times = row.get("latency", {}).get(engine)
+        if times and value:
+            result[label] = (median(times), float(value))
+    return result
+
+
+def front(rows: Mapping[str, Row], engine: str) -> list[str]:
+    """Labels of the rows than which none is both faster and more accurate, fastest first."""
+    points = places(rows, engine)
     return [
         label
         for label, (ms, value) in sorted(points.items(), key=lambda item: item[1])
@@ -104,11 +118,3 @@ def front(rows: Mapping[str, Row], engine: str) -> list[str]:
             for other_ms, other in points.values()
         )
     ]
-
-
-def place(row: Row, engine: str) -> tuple[float, float] | None:
-    """(milliseconds, percent) of a row in the picture, where both are known."""
-    found = accuracy(row)
-    value = found.mean if found else (row["published"] or {}).get("accuracy")
-    times = row.get("latency", {}).get(engine)
-    return (median(times), value) if times and value is not None else None

@@ -11,7 +11,7 @@ from engine.verdict import (
     compare_times,
     front,
     pair_lines,
-    place,
+    places,
     ratio,
 )
 
@@ -94,9 +94,9 @@ def test_front_against_every_pair() -> None:
     assert front(rows, ENGINE) == ["fast and bad", "middle", "middle's twin", "slow and good"]
 
 
-def test_place_takes_the_published_number_where_nothing_was_trained() -> None:
+def test_places_are_published_numbers_only_where_nothing_was_trained() -> None:
+    """A row that is still to be trained does not stand beside trained ones."""
     published = {"accuracy": 63.1, "ms": 2.05}
-    assert place(row(times=[1, 3, 5], published=published), ENGINE) == (3, 63.1)
-    assert place(row(50, times=[1], published=published), ENGINE) == (1, 50)
-    assert place(row(50), ENGINE) is None
-    assert place(row(times=[1]), ENGINE) is None
+    waiting = row(times=[1, 3, 5], published=published)
+    assert places({"a": waiting, "b": row(times=[1])}, ENGINE) == {"a": (3, 63.1)}
+    assert places({"a": waiting, "b": row(50, times=[1]), "c": row(50)}, ENGINE) == {"b": (1, 50)}
