@@ -203,8 +203,7 @@ def train(
         runner.register_hook(Resume(resume))
     runner.register_hook(stop := StopOnSignal())
     try:
-        with stop.listening():
-            _train_or_save(runner, stop)
+        stop.train(runner)
     except RuntimeError as error:
         if (line := explain_loader(error)) is None:
             raise
@@ -212,14 +211,6 @@ def train(
     finally:
         if (progress := find_hook(runner, LiveProgress)) is not None:
             progress.bar.stop()
-
-
-def _train_or_save(runner: Runner, stop: StopOnSignal) -> None:
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        stop.stop_waiting(runner)
-        raise
 
 
 def _check_unused(work_dir: Path) -> None:

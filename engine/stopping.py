@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Thread, current_thread, main_thread
 from types import FrameType
 from typing import Any
 
@@ -51,8 +51,19 @@ class StopOnSignal(Hook):
         self.received = 0  # number of the signal
         self.waiting = False  # between steps, where nothing is half done
 
+    def train(self, runner: Any) -> None:
+        """Train under these signals; `runner` has this hook."""
+        with self._listening():
+            try:
+                runner.train()
+            except KeyboardInterrupt:
+                if self.waiting and find_hook(runner, SaveCheckpoint).place.iteration:
+                    self.waiting = False
+                    self._obey(runner)
+                raise
+
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def _listening(self) -> Iterator[None]:
         """Take the signals, but those that this process was started to ignore (nohup, `&`)."""
         if current_thread() is not main_thread():
             yield
@@ -117,12 +128,6 @@ class StopOnSignal(Hook):
         """Where steps are counted in iterations, the next batch is about to be fetched."""
         self.waiting = True
 
-    def stop_waiting(self, runner: Any) -> None:
-        """After a KeyboardInterrupt: save what there is and raise `Stopped`, if that is safe."""
-        if self.waiting and find_hook(runner, SaveCheckpoint).place.iteration:
-            self.waiting = False
-            self._obey(runner)
-
     def _obey(self, runner: Any) -> None:
         number = torch.tensor([self.received])
         all_reduce(number, op="max")
@@ -134,12 +139,17 @@ class StopOnSignal(Hook):
 def _start_worker(then: Callable[[int], None] | None, worker: int) -> None:
     """Begin a loader worker: the main process alone decides what a signal means."""
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _obey_the_second)
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where SIGTERM ends the worker
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_obey_the_parent, args=(os.getppid(),), daemon=True).start()
     if then is not None:
         then(worker)
 
 
-def _obey_the_second(number: int, _frame: FrameType | None) -> None:
-    """One SIGTERM may be for the whole group; the main process can send another."""
-    signal.signal(number, signal.SIG_DFL)
+def _obey_the_parent(parent: int) -> None:
+    """End this process when `parent` sends SIGTERM, as it does at its own end; not for others."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

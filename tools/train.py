@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from engine import command_line, config, runner
+from engine import command_line, config, runner, zoo
 from engine.resuming import saved_seed
 from engine.stopping import EXIT_SAVED, Stopped
 
@@ -15,6 +15,8 @@ def main(arguments: argparse.Namespace) -> int:
     cfg = config.load(arguments.config, arguments.cfg_options)
     if arguments.save_every_steps is not None:
         cfg.default_hooks.checkpoint.every_steps = arguments.save_every_steps
+    load_from = arguments.load_from and zoo.local(arguments.load_from)
+    backbone_from = arguments.backbone_from and zoo.local(arguments.backbone_from)
     work_dir = arguments.work_dir or Path("work_dirs") / arguments.config.stem
     resume = runner.resume_path(arguments.resume, work_dir)
     seed = arguments.seed
@@ -30,20 +32,13 @@ def main(arguments: argparse.Namespace) -> int:
     )
     run = runner.start(cfg, arguments.launcher)
     if arguments.dry_run:
-        values = runner.dry_run(
-            run, load_from=arguments.load_from, backbone_from=arguments.backbone_from
-        )
+        values = runner.dry_run(run, load_from=load_from, backbone_from=backbone_from)
         for name, value in values.items():
             print(f"{name:24} {value:.4f}")
         print("dry run done: data, model, loss, validation and checkpoint work")
         return 0
     try:
-        runner.train(
-            run,
-            resume=resume,
-            load_from=arguments.load_from,
-            backbone_from=arguments.backbone_from,
-        )
+        runner.train(run, resume=resume, load_from=load_from, backbone_from=backbone_from)
     except Stopped as stopped:
         sys.stderr.write(f"{stopped}\n")
         return EXIT_SAVED
@@ -69,9 +64,9 @@ if __name__ == "__main__":
         metavar="N",
         help="save every N iterations, within epochs too (default: the config's)",
     )
-    options.add_argument("--load-from", type=Path, help="checkpoint whose weights to start from")
+    options.add_argument("--load-from", type=Path, help="checkpoint or zoo:NAME to start from")
     options.add_argument(
-        "--backbone-from", type=Path, help="checkpoint of any task: its trunk only"
+        "--backbone-from", type=Path, help="checkpoint of any task or zoo:NAME: its trunk only"
     )
     options.add_argument("--amp", action="store_true", help="mixed precision (bf16 on a CPU)")
     options.add_argument("--auto-scale-lr", action="store_true", help="scale lr to the batch size")
