@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.images import decode
+from engine.images import PNG_SIGNATURE, decode
 from engine.interface import IGNORE, Mask
 from segmentation.classes import CLASSES, MAX_LABEL_ID, label_id_table, train_id_table
 
@@ -22,7 +22,6 @@ LABEL_IDS_END = "_gtFine_labelIds.png"
 POLYGONS_END = "_gtFine_polygons.json"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 CLASSES_FILE = "classes.txt"
-PNG = b"\x89PNG\r\n\x1a\n"  # such a file goes on: size, bits a value (byte 24), kind of colour
 
 
 class Pair(NamedTuple):
@@ -145,7 +144,7 @@ def read_grey(path: Path) -> Mask:
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such mask") from None
-    if data.startswith(PNG) and len(data) > 24 and data[24] < 8:  # OpenCV would scale the values up
+    if data.startswith(PNG_SIGNATURE) and len(data) > 24 and data[24] < 8:  # OpenCV scales those
         raise ValueError(f"{path}: {data[24]} bits a value; masks have 8, one class each")
     array = decode(path, data, cv2.IMREAD_UNCHANGED)
     if array is None:
@@ -160,7 +159,7 @@ def read_grey(path: Path) -> Mask:
 
 def _why_colour(data: bytes, array: NDArray[np.uint8]) -> str:
     kind = f"{array.shape[2]} channels instead of one"
-    if data.startswith(PNG) and data[25] == 3:
+    if data.startswith(PNG_SIGNATURE) and data[25] == 3:
         return "a palette PNG, whose colours hide the values; save the indices as 8-bit grey"
     if (array[..., 0] == array[..., 1]).all() and (array[..., 1] == array[..., 2]).all():
         return f"{kind}, all the same: an RGB PNG of a grey mask; save one channel as 8-bit grey"
