@@ -6,7 +6,7 @@ the rules here explains why it refuses a json, its own message becomes a finding
 Shapes: M annotations that have all their keys.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,15 +25,21 @@ from detection.coco_json import (
     missing_files,
     read_coco,
 )
-from engine.check_images import IMAGE_MISSING, LEFT_OUT, NOT_LISTED, ImageFacts, image_findings
+from engine.check_images import (
+    IMAGE_MISSING,
+    LEFT_OUT,
+    NOT_LISTED,
+    ImageFacts,
+    image_findings,
+    inspect,
+)
 from engine.class_balance import balance
 from engine.duplicates import duplicates
 from engine.findings import Finding, Rule, errors
 from engine.interface import Size
+from engine.processes import Spread
 from engine.sources import IMAGE_SUFFIXES
 from engine.split import SPLITS
-
-Look = Callable[[Iterable[Path]], Iterator[ImageFacts]]
 
 TINY = 4.0  # pixels at the training size, half of the detector's finest stride
 
@@ -243,19 +249,20 @@ def _differing(contents: dict[str, Annotations]) -> Iterator[Finding]:
             yield Finding(SPLITS_DIFFER, contents[split].ann_file, text, "categories")
 
 
-def check(data_root: Path, look: Look, size: Size) -> Checked:
+def check(data_root: Path, spread: Spread, size: Size) -> Checked:
     """All findings, of the jsons and of the images.
 
     Args:
         data_root: Folder in COCO's layout.
-        look: Gives the facts of image files, as `engine.check_images.inspect_all`.
+        spread: Looks at many files, as `engine.processes.spread` does.
         size: Height and width that training resizes to.
 
     Raises FileNotFoundError where there is no json.
     """
     checked = check_entries(data_root, splits_of(data_root))
     wanted = {split: _paths(data) for split, data in checked.splits.items()}
-    facts = {one.path: one for one in look(dict.fromkeys(p for ps in wanted.values() for p in ps))}
+    paths = dict.fromkeys(path for paths in wanted.values() for path in paths)
+    facts = {one.path: one for one in spread(inspect, paths)}
     findings = [*checked.findings, *_unlisted(checked.splits)]
     for one in facts.values():
         findings += image_findings(one)

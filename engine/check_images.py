@@ -6,10 +6,7 @@ Shapes: (H, W) the size of an image.
 import hashlib
 import io
 import struct
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +21,6 @@ LARGE_PIXELS = 2**25  # 33 million: decoding takes longer than a training step o
 SMALL_SIDE = 16  # pixels of the copies that are compared
 ORIENTATION = 0x0112  # tag of EXIF and TIFF
 BITS_PER_SAMPLE = 258  # tag of TIFF
-_POOL_FROM = 200  # images; starting processes takes as long as reading some hundred files
 _READER_KNOWS = ("JPEG", "MPO", "PNG", "BMP")  # of others OpenCV may lack the decoder
 # What Pillow raises on damaged files.
 _DAMAGED = (
@@ -132,17 +128,6 @@ def _as_the_reader_says(facts: ImageFacts, detail: str) -> ImageFacts:
 
 def _words(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
-
-
-def inspect_all(paths: Iterable[Path], processes: int = 2) -> Iterator[ImageFacts]:
-    """Facts of every file, in order; in `processes` processes where there are many."""
-    files = list(paths)
-    if len(files) < _POOL_FROM or processes < 2:
-        yield from map(inspect, files)
-        return
-    context = get_context("fork") if sys.platform == "linux" else None
-    with ProcessPoolExecutor(processes, context) as pool:
-        yield from pool.map(inspect, files, chunksize=16)
 
 
 def _problem(name: str) -> Callable[[ImageFacts], str | None]:
