@@ -55,8 +55,9 @@ def _tile(finding: Finding) -> Picture:
         left, top, right, bottom = np.clip(corners, limits[[0, 1, 0, 1]], limits[[2, 3, 2, 3]])
         start, end = (int(left) + 4, int(top)), (int(right) + 4, int(bottom))
         cv2.rectangle(tile, start, end, RED, 2)
+    assert finding.picture is not None
     tile[height - CAPTION :] = PAPER
-    for line, text in enumerate((finding.rule.name, f"{finding.file.name} {finding.id}")):
+    for line, text in enumerate((finding.rule.name, f"{finding.picture.name} {finding.id}")):
         where = (4, height - CAPTION + 18 + 18 * line)
         cv2.putText(tile, text[-40:], where, cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)
     return tile
