@@ -77,10 +77,16 @@ def read_annotations(ann_file: Path, folder: Path) -> Annotations:
         annotations=annotations,
         xywh=np.array(list(rows), np.float64).reshape(-1, 4),
         is_box=is_box,
-        sizes=np.array([[o["width"], o["height"]] for o in owners], float).reshape(-1, 2),
+        sizes=np.array([_size(owner) for owner in owners], float).reshape(-1, 2),
         has_image=np.array([owner is not unknown for owner in owners], bool),
         crowd=np.array([bool(record.get("iscrowd", 0)) for record in annotations], bool),
     )
+
+
+def _size(image: Record) -> tuple[float, float]:
+    """(width, height); infinite where the entry's are none."""
+    width, height = image["width"], image["height"]
+    return (width, height) if min(width, height) > 0 else (np.inf, np.inf)
 
 
 def _by_id(records: dict[str, list[Record]], section: str) -> dict[int, Record]:

@@ -77,12 +77,10 @@ def inspect(path: Path) -> ImageFacts:
 
 def _with_header(facts: ImageFacts, data: bytes) -> ImageFacts:
     with Image.open(io.BytesIO(data)) as picture:
-        orientation = picture.getexif().get(ORIENTATION, 1)
         return facts._replace(
             format=picture.format or "",
             mode=picture.mode,
             size=(picture.height, picture.width),
-            orientation=orientation if orientation in range(1, 9) else 1,
             bits=_bits(picture, data),
         )
 
@@ -99,12 +97,17 @@ def _bits(picture: Image.Image, data: bytes) -> int:
 def _with_copy(facts: ImageFacts, data: bytes) -> ImageFacts:
     with Image.open(io.BytesIO(data)) as picture:
         picture.draft("L", (4 * SMALL_SIDE, 4 * SMALL_SIDE))
+        orientation = picture.getexif().get(ORIENTATION, 1)  # of a PNG, this decodes it
         picture.load()
         grey = _grey(picture, facts.bits)
     rows = np.asarray(grey.resize((9, 8), Image.Resampling.BOX))  # (8, 9)
     bits = np.packbits(rows[:, 1:] > rows[:, :-1])  # (8,)
     small = grey.resize((SMALL_SIDE, SMALL_SIDE), Image.Resampling.BOX)
-    found = facts._replace(gradients=int.from_bytes(bits.tobytes(), "big"), small=small.tobytes())
+    found = facts._replace(
+        orientation=orientation if orientation in range(1, 9) else 1,
+        gradients=int.from_bytes(bits.tobytes(), "big"),
+        small=small.tobytes(),
+    )
     return found if facts.format in _READER_KNOWS else _as_the_reader_says(found, "")
 
 
