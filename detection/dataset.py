@@ -16,11 +16,13 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
+from detection.check import check_entries
 from detection.coco_json import CocoBoxes, locate, missing_files, read_coco
 from detection.transforms import Augment
 from engine.augment import Transform
 from engine.bad_images import Policy
 from engine.data import SeededData
+from engine.findings import Finding
 from engine.images import read_image
 
 
@@ -49,6 +51,13 @@ class CocoDetection(SeededData):
         FileNotFoundError: the json, the image folder or an image listed is missing.
         ValueError: the json is not COCO's format or contradicts itself.
     """
+
+    task = "det"
+
+    @classmethod
+    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
+        """What is wrong as far as it shows without opening an image."""
+        return check_entries(data_root, splits).findings
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ def _tile(finding: Finding) -> Picture:
     size = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))  # W, H
     tile[: size[1], 4 : 4 + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     if finding.box is not None and np.isfinite(finding.box).all():
-        limits = np.array([-2, -2, size[0] + 1, size[1] + 1])
+        limits = np.array([0, 0, size[0] - 1, size[1] - 1])  # one outside shows at the edge
         corners = np.array(finding.box) * scale
         left, top, right, bottom = np.clip(corners, limits[[0, 1, 0, 1]], limits[[2, 3, 2, 3]])
         start, end = (int(left) + 4, int(top)), (int(right) + 4, int(bottom))

@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
         console.print(summary(findings))
         for line in examples(findings, arguments.show):
             print(line)
-    counts = ", ".join(f"{number} {name}s" for name, number in count(findings).items())
+    counts = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in count(findings).items())
     print(f"{folder}: {counts}")
     if arguments.json is not None:
         write_findings(arguments.json, findings, folder=str(folder), task=arguments.task)
