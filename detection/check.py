@@ -16,14 +16,13 @@ from detection.check_boxes import (
     Annotations,
     Record,
     check_boxes,
-    incomplete,
     read_annotations,
 )
 from detection.coco_json import (
+    boxes_of,
     is_inside,
     locate,
     missing_files,
-    read_coco,
 )
 from engine.check_images import (
     IMAGE_MISSING,
@@ -77,10 +76,9 @@ def splits_of(data_root: Path) -> list[str]:
 
 def incomplete_records(data: Annotations) -> Iterator[Finding]:
     """Entries that lack a key, or an integer."""
-    for section, records in data.records.items():
-        for place, record in enumerate(records):
-            if (text := incomplete(section, record)) is not None:
-                yield Finding(RECORD, data.ann_file, text, f"{section}[{place}]", record=place)
+    for section, lacking in data.lacking.items():
+        for place, text in lacking.items():
+            yield Finding(RECORD, data.ann_file, text, f"{section}[{place}]", record=place)
 
 
 def repeated_ids(data: Annotations) -> Iterator[Finding]:
@@ -88,7 +86,7 @@ def repeated_ids(data: Annotations) -> Iterator[Finding]:
     for section, records in data.records.items():
         seen: set[int] = set()
         for place, record in enumerate(records):
-            if incomplete(section, record) is not None:
+            if place in data.lacking[section]:
                 continue
             if record["id"] in seen:
                 text = f"{section}[{place}] has the id of an earlier entry"
@@ -137,7 +135,7 @@ def missing_images(data: Annotations) -> Iterator[Finding]:
 
 def empty_images(data: Annotations) -> Iterator[Finding]:
     """Images that no annotation is of."""
-    used = {record["image_id"] for record in data.annotations}
+    used = set(data.image_ids.tolist())
     for number, record in data.images.items():
         if number not in used:
             text = f"{record['file_name']} has no annotation"
@@ -166,10 +164,8 @@ def _names(data: Annotations) -> dict[int, str]:
 def class_counts(data: Annotations) -> Iterator[Finding]:
     """Categories without a box, and how unlike their numbers are."""
     names = _names(data)
-    of = {number: row for row, number in enumerate(names)}
-    rows = [of[r["category_id"]] for r in data.annotations if r["category_id"] in of]
-    counts = np.bincount(np.array(rows, np.int64), minlength=len(names))
-    yield from balance(data.ann_file, list(names.values()), counts, "annotations")
+    counts = [int((data.category_ids == number).sum()) for number in names]
+    yield from balance(data.ann_file, list(names.values()), np.array(counts), "annotations")
 
 
 ENTRY_RULES: tuple[Callable[[Annotations], Iterator[Finding]], ...] = (
@@ -207,7 +203,7 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
             findings.append(Finding(JSON, ann_file, _reason(error, ann_file)))
             continue
         found = [finding for rule in ENTRY_RULES for finding in rule(contents[split])]
-        findings += found if any(errors(found)) else [*found, *_reader_says(ann_file)]
+        findings += found if any(errors(found)) else [*found, *_reader_says(contents[split])]
     return Checked([*findings, *_differing(contents)], contents, {})
 
 
@@ -228,12 +224,12 @@ def _reason(error: Exception, file: Path) -> str:
     return str(error).removeprefix(f"{file}: ")
 
 
-def _reader_says(ann_file: Path) -> Iterator[Finding]:
+def _reader_says(data: Annotations) -> Iterator[Finding]:
     """A finding where training's reader refuses the json for a reason that no rule knows."""
     try:
-        read_coco(ann_file)
+        boxes_of(data.ann_file, data.records)
     except ValueError as error:
-        yield Finding(READER, ann_file, _reason(error, ann_file))
+        yield Finding(READER, data.ann_file, _reason(error, data.ann_file))
 
 
 def _differing(contents: dict[str, Annotations]) -> Iterator[Finding]:
@@ -312,9 +308,8 @@ def _tiny(data: Annotations, size: Size) -> Iterator[Finding]:
     scale = np.array(size[::-1]) / np.maximum(data.sizes, 1)  # (M, 2)
     sides = (data.xywh[:, 2:] * scale).min(axis=1, initial=np.inf)
     counted = data.is_box & data.has_image & ~data.crowd & (data.xywh[:, 2:] > 0).all(axis=1)
-    of = np.array([record["category_id"] for record in data.annotations], np.int64)
     for number, name in _names(data).items():
-        mine = counted & (of == number)
+        mine = counted & (data.category_ids == number)
         tiny = int((sides[mine] < TINY).sum())
         if tiny:
             text = (

@@ -35,10 +35,13 @@ class Annotations(NamedTuple):
     ann_file: Path
     folder: Path
     records: dict[str, list[Record]]  # all of them, as the file has them
+    lacking: dict[str, dict[int, str]]  # what entries lack, by section and place
     images: dict[int, Record]  # complete, by id; the first where one occurs twice
     categories: dict[int, Record]
     places: NDArray[np.int64]  # (M,) of complete annotations in the file's list
     annotations: list[Record]  # M
+    image_ids: NDArray[np.int64]  # (M,)
+    category_ids: NDArray[np.int64]  # (M,)
     xywh: NDArray[np.float64]  # (M, 4), 0 where it is no box
     is_box: Flags
     sizes: NDArray[np.float64]  # (M, 2) width, height of the image; infinite where unknown
@@ -56,29 +59,31 @@ def read_annotations(ann_file: Path, folder: Path) -> Annotations:
     Raises ValueError where the file is no COCO json.
     """
     records = load_records(ann_file)
-    images = _by_id(records, "images")
-    kept = [
-        place
-        for place, record in enumerate(records["annotations"])
-        if incomplete("annotations", record) is None
-    ]
-    annotations = [records["annotations"][place] for place in kept]
+    lacking = {section: _lacking(section, own) for section, own in records.items()}
+    images = _by_id(records["images"], lacking["images"])
+    missing = lacking["annotations"]
+    places = np.array([p for p in range(len(records["annotations"])) if p not in missing], int)
+    annotations = [r for p, r in enumerate(records["annotations"]) if p not in missing]
     is_box = np.array([is_xywh(record["bbox"]) for record in annotations], bool)
     rows = (r["bbox"] if ok else (0,) * 4 for r, ok in zip(annotations, is_box, strict=True))
-    unknown = {"width": np.inf, "height": np.inf}
-    owners = [images.get(record["image_id"], unknown) for record in annotations]
+    row_of = {number: row for row, number in enumerate(images)}
+    owners = np.array([row_of.get(record["image_id"], -1) for record in annotations], int)
+    sizes = [*(_size(image) for image in images.values()), (np.inf, np.inf)]  # the last: unknown
     return Annotations(
         ann_file=ann_file,
         folder=folder,
         records=records,
+        lacking=lacking,
         images=images,
-        categories=_by_id(records, "categories"),
-        places=np.array(kept, np.int64),
+        categories=_by_id(records["categories"], lacking["categories"]),
+        places=places,
         annotations=annotations,
+        image_ids=np.array([record["image_id"] for record in annotations], np.int64),
+        category_ids=np.array([record["category_id"] for record in annotations], np.int64),
         xywh=np.array(list(rows), np.float64).reshape(-1, 4),
         is_box=is_box,
-        sizes=np.array([_size(owner) for owner in owners], float).reshape(-1, 2),
-        has_image=np.array([owner is not unknown for owner in owners], bool),
+        sizes=np.array(sizes, float)[owners].reshape(-1, 2),
+        has_image=owners >= 0,
         crowd=np.array([bool(record.get("iscrowd", 0)) for record in annotations], bool),
     )
 
@@ -89,10 +94,16 @@ def _size(image: Record) -> tuple[float, float]:
     return (width, height) if min(width, height) > 0 else (np.inf, np.inf)
 
 
-def _by_id(records: dict[str, list[Record]], section: str) -> dict[int, Record]:
+def _lacking(section: str, records: list[Record]) -> dict[int, str]:
+    """What entries lack, by their place."""
+    found = ((place, incomplete(section, record)) for place, record in enumerate(records))
+    return {place: text for place, text in found if text is not None}
+
+
+def _by_id(records: list[Record], lacking: dict[int, str]) -> dict[int, Record]:
     found: dict[int, Record] = {}
-    for record in records[section]:
-        if incomplete(section, record) is None:
+    for place, record in enumerate(records):
+        if place not in lacking:
             found.setdefault(record["id"], record)
     return found
 
@@ -112,25 +123,14 @@ def incomplete(section: str, record: Any) -> str | None:
 # Boxes: each box breaks at most one of these rules, the first that fits.
 
 
-def _values(data: Annotations) -> list[Any]:
-    return [record["bbox"] for record in data.annotations]
-
-
-def _numbers(value: Any) -> bool:
-    return (
-        isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value)
-    )
-
-
 def no_numbers(data: Annotations) -> Flags:
     """The bbox is not a list of four numbers."""
-    return np.array([not _numbers(value) for value in _values(data)], bool)
+    return _among_bad(data, lambda value: not _numbers(value))
 
 
 def inverted(data: Annotations) -> Flags:
     """A side is negative."""
-    values = _bad(data)
-    return np.array([_numbers(v) and is_xywh([*v[:2], *map(abs, v[2:])]) for v in values], bool)
+    return _among_bad(data, lambda v: _numbers(v) and is_xywh([*v[:2], *map(abs, v[2:])]))
 
 
 def not_finite(data: Annotations) -> Flags:
@@ -138,9 +138,18 @@ def not_finite(data: Annotations) -> Flags:
     return ~data.is_box
 
 
-def _bad(data: Annotations) -> list[Any]:
-    """The bboxes that are no boxes, None for the others: few need a closer look."""
-    return [None if ok else v for v, ok in zip(_values(data), data.is_box, strict=True)]
+def _among_bad(data: Annotations, broken: Callable[[Any], bool]) -> Flags:
+    """Where the reader takes a bbox for no box, and the rule is broken."""
+    result = np.zeros(len(data.annotations), bool)
+    for row in np.flatnonzero(~data.is_box).tolist():
+        result[row] = broken(data.annotations[row]["bbox"])
+    return result
+
+
+def _numbers(value: Any) -> bool:
+    return (
+        isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value)
+    )
 
 
 def without_area(data: Annotations) -> Flags:
@@ -205,8 +214,7 @@ def without_image(data: Annotations) -> Flags:
 
 def of_unknown_category(data: Annotations) -> Flags:
     """The category_id is of no category."""
-    wanted = np.array([record["category_id"] for record in data.annotations], np.int64)
-    return ~np.isin(wanted, list(data.categories))
+    return ~np.isin(data.category_ids, list(data.categories))
 
 
 def odd_crowd(data: Annotations) -> Flags:
@@ -216,13 +224,14 @@ def odd_crowd(data: Annotations) -> Flags:
 
 def crowds(data: Annotations) -> Flags:
     """A crowd."""
-    return data.crowd & ~odd_crowd(data)
+    rows = np.flatnonzero(data.crowd)
+    is_one = [data.annotations[row]["iscrowd"] == 1 for row in rows.tolist()]
+    return np.isin(np.arange(len(data.crowd)), rows[np.array(is_one, bool)])
 
 
 def repeated(data: Annotations) -> Flags:
     """An earlier annotation has the same image, category and box."""
-    keys = [(r["image_id"], r["category_id"]) for r in data.annotations]
-    rows = np.hstack([np.array(keys, np.float64).reshape(-1, 2), data.xywh])  # (M, 6)
+    rows = np.column_stack([data.image_ids, data.category_ids, data.xywh])  # (M, 6)
     order = np.lexsort(rows.T)  # stable, so the first of equal rows stays first
     ordered = rows[order]
     equal = np.all(ordered[1:] == ordered[:-1], axis=1)

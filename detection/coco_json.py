@@ -62,7 +62,12 @@ def read_coco(path: Path) -> CocoBoxes:
 
     Raises ValueError, one line, for the first thing that is wrong.
     """
-    images, annotations, categories = load_records(path).values()
+    return boxes_of(path, load_records(path))
+
+
+def boxes_of(path: Path, records: dict[str, list[dict[str, Any]]]) -> CocoBoxes:
+    """The same of what `load_records` gave."""
+    images, annotations, categories = records.values()
     image_ids = _ids(path, "images", images)
     sizes = np.stack([_integers(path, "images", images, side) for side in ("height", "width")], 1)
     category_ids = np.sort(_ids(path, "categories", categories))
@@ -185,19 +190,14 @@ def _read_boxes(
 
 def is_xywh(value: object) -> bool:
     """Whether `value` is a list of four finite numbers, the last two (sides) not negative."""
-    return (
-        isinstance(value, list)
-        and len(value) == 4
-        and all(_is_finite(side) for side in value)
-        and value[2] >= 0
-        and value[3] >= 0
-    )
-
-
-def _is_finite(value: object) -> bool:
-    """Whether `value` is a number that a float holds."""
     try:
-        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+        return (
+            isinstance(value, list)
+            and len(value) == 4
+            and all(type(side) in (int, float) and math.isfinite(side) for side in value)
+            and value[2] >= 0
+            and value[3] >= 0
+        )
     except OverflowError:  # an integer of hundreds of digits
         return False
 
