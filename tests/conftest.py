@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import runpy
 import sys
 import zlib
@@ -90,6 +91,35 @@ def mini_coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mini")
     make_mini_data(folder, MiniData(seed=3, train=12, val=6, side=128))
     return folder / "detection"
+
+
+@pytest.fixture(scope="session")
+def paddle_file() -> Callable[..., dict[str, np.ndarray]]:
+    """Writes a PP-LCNet x0.25 classifier with random weights as Paddle would: (path, classes).
+
+    Gives its arrays by Paddle's names.
+    """
+    import torch
+
+    from backbone.pplcnet import PPLCNet
+    from classification.classifier import Classifier
+
+    def write(path: Path, num_classes: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+        torch.manual_seed(seed)
+        model = Classifier(backbone=PPLCNet(0.25), num_classes=num_classes)
+        arrays = {
+            name.removeprefix("backbone.")
+            .replace("hidden.", "last_conv.")
+            .replace("classify.", "fc."): tensor.numpy()
+            for name, tensor in model.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
+        arrays["fc.weight"] = arrays["fc.weight"].T.copy()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(arrays, protocol=4))
+        return arrays
+
+    return write
 
 
 OWN = Path(__file__).parents[1] / "configs/picodet_lcnet_own.py"

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engine import benchmark, command_line, config
+from engine import benchmark, command_line, config, zoo
 from engine.files import write_json
 from engine.images import read_image
 from engine.machine import fingerprint
@@ -34,7 +34,7 @@ def measure(cfg: Any, arguments: argparse.Namespace, folder: Path) -> dict[str, 
     """All numbers as plain data."""
     what = benchmark.subject(
         cfg,
-        arguments.checkpoint,
+        arguments.checkpoint and zoo.local(arguments.checkpoint),
         folder,
         backends=arguments.backend,
         shape=None if arguments.shape is None else tuple(arguments.shape),

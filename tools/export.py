@@ -6,7 +6,7 @@ The file is checked against PyTorch before it gets its name; of one that fails n
 import argparse
 from pathlib import Path
 
-from engine import command_line, config
+from engine import command_line, config, zoo
 from engine.export import SUFFIXES, Report, export
 from engine.prepared import OPSETS, Plan
 from engine.quantise import EightBit, Outcome
@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
     report = export(
         cfg,
-        arguments.checkpoint,
+        zoo.local(arguments.checkpoint),
         arguments.out,
         plan,
         options=arguments.cfg_options,

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from engine import command_line, config, evaluate
+from engine import command_line, config, evaluate, zoo
 from engine.files import write_json
 
 
@@ -16,7 +16,7 @@ def main(arguments: argparse.Namespace) -> None:
     config.use_data(cfg, arguments.data, arguments.split)
     metrics = evaluate.run(
         cfg,
-        arguments.checkpoint,
+        zoo.local(arguments.checkpoint),
         work_dir=arguments.work_dir or Path("work_dirs/test") / arguments.config.stem,
         launcher=arguments.launcher,
         options=arguments.cfg_options,

@@ -4,13 +4,15 @@ import argparse
 import os
 from pathlib import Path
 
-from engine import command_line, config, runner
+from engine import command_line, config, runner, zoo
 from engine.saving import done_of, unit_of
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Load, check, build, then train or try one batch."""
     cfg = config.load(arguments.config, arguments.cfg_options)
+    load_from = arguments.load_from and zoo.local(arguments.load_from)
+    backbone_from = arguments.backbone_from and zoo.local(arguments.backbone_from)
     work_dir = arguments.work_dir or Path("work_dirs") / arguments.config.stem
     runner.prepare_training(
         cfg,
@@ -23,20 +25,13 @@ def main(arguments: argparse.Namespace) -> None:
     resume = runner.resume_path(arguments.resume, work_dir)
     run = runner.start(cfg, arguments.launcher)
     if arguments.dry_run:
-        values = runner.dry_run(
-            run, load_from=arguments.load_from, backbone_from=arguments.backbone_from
-        )
+        values = runner.dry_run(run, load_from=load_from, backbone_from=backbone_from)
         for name, value in values.items():
             print(f"{name:24} {value:.4f}")
         print("dry run done: data, model, loss, validation and checkpoint work")
         return
     try:
-        runner.train(
-            run,
-            resume=resume,
-            load_from=arguments.load_from,
-            backbone_from=arguments.backbone_from,
-        )
+        runner.train(run, resume=resume, load_from=load_from, backbone_from=backbone_from)
     except KeyboardInterrupt:
         place = f"{unit_of(run)} {done_of(run) + 1}"
         raise KeyboardInterrupt(
@@ -52,9 +47,9 @@ if __name__ == "__main__":
     options.add_argument(
         "--resume", nargs="?", const="auto", help="auto (the newest of the work dir) or a file"
     )
-    options.add_argument("--load-from", type=Path, help="checkpoint whose weights to start from")
+    options.add_argument("--load-from", type=Path, help="checkpoint or zoo:NAME to start from")
     options.add_argument(
-        "--backbone-from", type=Path, help="checkpoint of any task: its trunk only"
+        "--backbone-from", type=Path, help="checkpoint of any task or zoo:NAME: its trunk only"
     )
     options.add_argument("--amp", action="store_true", help="mixed precision (bf16 on a CPU)")
     options.add_argument("--auto-scale-lr", action="store_true", help="scale lr to the batch size")
