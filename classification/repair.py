@@ -24,14 +24,16 @@ def repair(data_root: Path, out: Path, checked: Checked) -> None:
     with fresh_folder(out, data_root) as folder:
         for path in (path for pattern in LABEL_FILES for path in data_root.glob(pattern)):
             shutil.copyfile(path, folder / path.name)
-        first = next(iter(checked.splits), None)
+        first = next(iter(checked.splits))
+        firsts = {data_root / one.path for one in checked.splits[first]}
         for split, entries in checked.splits.items():
+            # A file in two lists stays in the later one.
+            out_of = {one for one in leaking if split == first or one not in firsts}
+            looks = ((one, checked.facts[one.path]) for one in entries)
             kept = [
                 one
-                for one in entries
-                if is_usable(checked.facts[one.path])
-                and checked.facts[one.path].digest not in unclear
-                and not (split == first and checked.facts[one.path].path in leaking)
+                for one, facts in looks
+                if is_usable(facts) and facts.digest not in unclear and facts.path not in out_of
             ]
             lines = []
             for number, one in enumerate(kept):
