@@ -7,6 +7,7 @@ pixels of the image; COCO's own xywh exists only in `_read_boxes`.
 import json
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +62,12 @@ def read_coco(path: Path) -> CocoBoxes:
 
     Raises ValueError, one line, for the first thing that is wrong.
     """
-    images, annotations, categories = load_records(path).values()
+    return boxes_of(path, load_records(path))
+
+
+def boxes_of(path: Path, records: dict[str, list[dict[str, Any]]]) -> CocoBoxes:
+    """The same of what `load_records` gave."""
+    images, annotations, categories = records.values()
     image_ids = _ids(path, "images", images)
     sizes = np.stack([_integers(path, "images", images, side) for side in ("height", "width")], 1)
     category_ids = np.sort(_ids(path, "categories", categories))
@@ -124,9 +130,14 @@ def _integers(
     """Integer value of `key` in every record."""
     values = _column(path, section, records, key)
     for number, value in enumerate(values):
-        if type(value) is not int or not -(2**63) <= value < 2**63:
+        if not is_integer(value):
             raise ValueError(f"{path}: {section}[{number}]: {key} is {value!r}, no integer")
     return np.array(values, np.int64)
+
+
+def is_integer(value: object) -> bool:
+    """Whether `value` is an integer, not a truth value, that 64 bits hold."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _ids(path: Path, section: str, records: list[dict[str, Any]]) -> NDArray[np.int64]:
@@ -179,24 +190,44 @@ def _read_boxes(
 
 def is_xywh(value: object) -> bool:
     """Whether `value` is a list of four finite numbers, the last two (sides) not negative."""
+    try:
+        return (
+            isinstance(value, list)
+            and len(value) == 4
+            and all(type(side) in (int, float) and math.isfinite(side) for side in value)
+            and value[2] >= 0
+            and value[3] >= 0
+        )
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def is_inside(name: object) -> bool:
+    """Whether `name` is a relative path that does not lead out of its folder."""
     return (
-        isinstance(value, list)
-        and len(value) == 4
-        and all(type(side) in (int, float) and math.isfinite(side) for side in value)
-        and value[2] >= 0
-        and value[3] >= 0
+        isinstance(name, str)
+        and not Path(name).is_absolute()
+        and ".." not in re.split(r"[/\\]", name)
     )
+
+
+def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of `names` that are not in `folder`: one listing a folder, not one look a file."""
+    wanted = set(names)
+    present = {
+        f"{parent}{entry.name}"
+        for parent in {name[: name.rfind("/") + 1] for name in wanted}
+        if (folder / parent).is_dir()
+        for entry in (folder / parent).iterdir()
+    }
+    return sorted(wanted - present)
 
 
 def _files(path: Path, images: list[dict[str, Any]]) -> NDArray[np.bytes_]:
     """File names (N,), none of which leads out of the image folder."""
     names = _column(path, "images", images, "file_name")
     for record, name in zip(images, names, strict=True):
-        if (
-            not isinstance(name, str)
-            or Path(name).is_absolute()
-            or ".." in re.split(r"[/\\]", name)
-        ):
+        if not is_inside(name):
             raise ValueError(
                 f"{path}: image {record['id']}: file_name {name!r} must be a path inside the "
                 "image folder"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 MAX_PIXELS = 2**28  # 0.8 GB once decoded; a PNG of a few kB can claim far more
 _DISK_GONE = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"  # goes on: size, bits (byte 24), kind of colour
 _JPEG_SIGNATURE = b"\xff\xd8"
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15: hold the size
 
@@ -73,7 +73,7 @@ def decode(path: str | Path, data: bytes, flags: int) -> NDArray[Any] | None:
 
 def _check_size(path: str | Path, data: bytes) -> None:
     """Refuse an image whose header claims more than `MAX_PIXELS` pixels, before it is decoded."""
-    height, width = _header_size(data)
+    height, width = header_size(data)
     if height * width > MAX_PIXELS:
         raise ValueError(
             f"{path}: {width} x {height} pixels are more than the limit of {MAX_PIXELS}; "
@@ -81,12 +81,12 @@ def _check_size(path: str | Path, data: bytes) -> None:
         )
 
 
-def _header_size(data: bytes) -> tuple[int, int]:
+def header_size(data: bytes) -> tuple[int, int]:
     """(height, width) from the header of a PNG or JPEG; (0, 0) where it does not say.
 
     Other formats are left to OpenCV's own limit of 2**30 pixels.
     """
-    if data.startswith(_PNG_SIGNATURE) and len(data) >= 24:
+    if data.startswith(PNG_SIGNATURE) and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         return height, width
     return _jpeg_size(data) if data.startswith(_JPEG_SIGNATURE) else (0, 0)

@@ -20,6 +20,7 @@ from .amp import CPUAmpOptimWrapper
 from .calibrate import even_out_convolutions
 from .memory import keep_memory
 from .progress import LiveProgress
+from .quick_check import check_data
 from .resuming import Resume
 from .saving import bare, find_hook, newest, state_files
 from .stopping import StopOnSignal
@@ -50,6 +51,7 @@ def prepare_training(
         cfg.auto_scale_lr.enable = True
     if amp:
         use_amp(cfg)
+    check_data(cfg)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     classes = dataset.metainfo["classes"]
     if data is not None:
