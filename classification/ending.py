@@ -45,7 +45,7 @@ class Ending(nn.Module):
         """Largest difference of a class's score in percent, over the classes in both."""
         if wanted[0].shape != found[0].shape:
             return Gap(0.0, 1.0)
-        dense = [all_scores(*outputs, self.num_classes) for outputs in (wanted, found)]
+        dense = [all_scores(scores, labels, self.num_classes) for scores, labels in (wanted, found)]
         both = (dense[0] > 0) & (dense[1] > 0)
         gap = values_apart(100 * dense[0][both], 100 * dense[1][both])
         # A class at the cut may come out on one side only.

@@ -9,6 +9,7 @@ Shapes: N images, K classes.
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from classification.classes import CLASSES_FILE, ClassList, find_label_file, rea
 from engine.sources import IMAGE_SUFFIXES
 
 REFERENCE = "train"  # the split that decides the classes where no file names them
+MAX_LABEL = 2**31 - 1  # labels are int32
 
 
 class Listing(NamedTuple):
@@ -71,7 +73,7 @@ def read_list(path: Path) -> ListFile:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a line is something else, or there is none.
+        ValueError: a line is something else, a class number is too large, or there is no line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
@@ -87,8 +89,14 @@ def read_list(path: Path) -> ListFile:
                 f"{path}, line {number}: {line.strip()[:80]!r} is no `path index`; the index is "
                 "the class number, from 0"
             )
+        digits = fields[1].lstrip("0") or "0"
+        if len(digits) > 10 or int(digits) > MAX_LABEL:
+            raise ValueError(
+                f"{path}, line {number}: class number {digits[:30]} is too large; count from 0 to "
+                "K - 1"
+            )
         paths.append(fields[0].strip())
-        labels.append(int(fields[1]))
+        labels.append(int(digits))
         lines.append(number)
     if not paths:
         raise ValueError(f"{path}: names no image; write a line `path index` for each")
@@ -111,6 +119,12 @@ def _from_list(data_root: Path, split: str) -> Listing:
     check_range(listed, len(classes.names), source)
     _check_folders(listed, classes, source)
     _check_files(data_root, listed)
+    present = np.unique(listed.labels)
+    if split == REFERENCE and len(present) < 2:
+        raise ValueError(
+            f"{listed.source}: all images have class {present[0]} "
+            f"({classes.names[present[0]]}); training needs images of two classes or more"
+        )
     if (data_root / split).is_dir():
         _log(f"{listed.source} decides the images of split {split!r}, not the folder {split}/")
     _report(listed.source, listed.labels, classes.names, must_have_all=False)
@@ -133,11 +147,12 @@ def _classes_of_list(data_root: Path, split: str, listed: ListFile) -> tuple[Cla
 def _numbered(listed: ListFile) -> ClassList:
     """Classes of a list alone: its folders where each has one class and no other has it, or else
     the numbers."""
-    count = int(listed.labels.max()) + 1
-    unused = np.flatnonzero(np.bincount(listed.labels, minlength=count) == 0)
-    if len(unused):
+    present = np.unique(listed.labels)
+    count = int(present[-1]) + 1
+    if len(present) < count:
+        unused = np.flatnonzero(present != np.arange(len(present)))[0]
         raise ValueError(
-            f"{listed.source}: no image has class {unused[0]}, but some have {count - 1}; name all "
+            f"{listed.source}: no image has class {unused}, but some have {count - 1}; name all "
             f"classes in {CLASSES_FILE}, or count without gaps"
         )
     if count < 2:
@@ -166,13 +181,18 @@ def _parent(path: str) -> str:
 
 
 def _check_folders(listed: ListFile, classes: ClassList, source: Path) -> None:
-    """Raise ValueError where folders called as classes hold another class than is theirs."""
+    """Raise ValueError where most images of a folder called as a class have another class."""
     known = {folder: label for label, folder in enumerate(classes.folders)}
-    for folder, label in _folder_labels(listed).items():
-        if known.get(folder, label) != label:
+    counts = Counter((_parent(path), label) for path, label in _with_labels(listed))
+    usual: dict[str, int] = {}
+    for (folder, label), _ in counts.most_common():
+        usual.setdefault(folder, label)
+    for folder, label in usual.items():
+        own = known.get(folder, label)
+        if label != own and counts[folder, label] > counts[folder, own]:
             raise ValueError(
                 f"{listed.source}: images in {folder}/ have class {label}, but {folder} is class "
-                f"{known[folder]} by {source}; both need the same order of classes"
+                f"{own} by {source}; both need the same order of classes"
             )
 
 
@@ -185,8 +205,7 @@ def _check_files(data_root: Path, listed: ListFile) -> None:
         if path.startswith("/") and not folder:
             folder = "/"
         if folder not in present:
-            place = data_root / folder
-            present[folder] = set(os.listdir(place)) if place.is_dir() else set()  # noqa: PTH208
+            present[folder] = _file_names(data_root / folder)
         if name not in present[folder]:
             missing.append(number)
     if missing:
@@ -195,6 +214,14 @@ def _check_files(data_root: Path, listed: ListFile) -> None:
             f"{listed.source}, line {listed.lines[first]}: no file {listed.paths[first]} in "
             f"{data_root} ({len(missing)} of {len(listed.paths)} are missing)"
         )
+
+
+def _file_names(folder: Path) -> set[str]:
+    """Names of the files in a folder, and of links to files; none where there is no folder."""
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file()}
 
 
 def find_unsplit(root: Path) -> tuple[Listing, Path | None]:
@@ -221,6 +248,11 @@ def _below(
     labels_of = {name: label for label, name in enumerate(classes.names)}
     labels_of |= {folder: label for label, folder in enumerate(classes.folders)}
     found = class_folders(root)
+    if not found:
+        raise ValueError(
+            f"{root}: no class folder; put its images into a folder for each class, called as in "
+            f"{source}: {_some(classes.folders)}"
+        )
     unknown = [name for name in found if name not in labels_of]
     if unknown:
         raise ValueError(
@@ -283,11 +315,15 @@ def class_folders(root: Path) -> list[str]:
 def _files_below(folder: Path, prefix: str) -> tuple[list[str], list[str]]:
     """Images of a class folder and of those in it, sorted, and its other files: prefix + path.
 
+    Links are followed, each folder once; those that lead up are not, nor folders called `.name`.
+
     Raises ValueError where there is no image.
     """
     images: list[str] = []
     others: list[str] = []
-    for place, _, names in os.walk(folder, followlinks=True):
+    visited = {folder.resolve(), *folder.resolve().parents}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if _is_new(Path(place, name), visited)]
         below = Path(place).relative_to(folder).as_posix()
         start = prefix if below == "." else f"{prefix}/{below}"
         for name in names:
@@ -299,6 +335,15 @@ def _files_below(folder: Path, prefix: str) -> tuple[list[str], list[str]]:
             "remove the folder"
         )
     return sorted(images), sorted(others)
+
+
+def _is_new(folder: Path, visited: set[Path]) -> bool:
+    """Whether a folder is to be looked into, and was not yet; it is `visited` then."""
+    real = folder.resolve()
+    if folder.name.startswith(".") or real in visited:
+        return False
+    visited.add(real)
+    return True
 
 
 def _report(

@@ -91,7 +91,7 @@ def read_truth(path: Path, classes: tuple[str, ...]) -> tuple[list[str], NDArray
         ValueError: it is no list, has a class that `classes` lacks, or names other classes.
     """
     if path.is_dir():
-        split = path.resolve()
+        split = path.absolute()  # a link counts by its own name
         listing = find_images(split.parent, split.name)
         _check_names(path, listing.classes, classes)
         ids = [os.fsdecode(image) for image in listing.paths.tolist()]

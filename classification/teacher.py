@@ -3,6 +3,7 @@
 Shapes: B images of H x W, K classes of the student.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ class Teacher:
             ValueError: it is no classifier, or its classes do not fit.
         """
         if self.network is None:
-            self._load(classes, student)
+            with torch.random.fork_rng(devices=[]):  # else the step's dropout hangs on this
+                self._load(classes, student)
             assert self.network is not None
         if self._factor.device != images.device:
             self.network.to(images.device)
@@ -148,14 +150,25 @@ def _fill_timm(model: nn.Module, path: Path) -> None:
     """Load a state dict, its tensors alone, all of them."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of teacher weights")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state: Mapping[str, Any] = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    state = _read_foreign(path)
     for key in ("state_dict", "model"):  # as timm's train.py and torchvision's wrap them
         state = state.get(key, state)
     report = checkpoint.load_weights(model, state, source=str(path))
     if report.missing or report.mismatched or report.extra:
         raise ValueError(f"{path}: does not fit the teacher; {report}")
+
+
+def _read_foreign(path: Path) -> Mapping[str, Any]:
+    """Content of a .safetensors or .pth of others; nothing in it is executed."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load
+
+            return load(path.read_bytes())
+        with torch.serialization.safe_globals([argparse.Namespace]):  # timm's options, plain data
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors has a class of its own
+        raise ValueError(f"{path}: damaged, or more than a state dict of tensors") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: holds a {type(state).__name__}; expected a state dict")
+    return state

@@ -114,7 +114,8 @@ def create_model(
         raise ValueError(f"model {name!r} is unknown; {near(name, list(ENTRIES))}")
     if checkpoint is None:
         trunk = ENTRIES[name].trunk()
-        model = trunk if features_only else _classifier(trunk, num_classes or IMAGENET_CLASSES)
+        wanted = IMAGENET_CLASSES if num_classes is None else num_classes
+        model = trunk if features_only else _classifier(trunk, wanted)
         return model.eval()
     content = files.read(checkpoint)
     _check_content(content, name, str(checkpoint), features_only=features_only)
@@ -151,7 +152,7 @@ def _check_content(
 def _classifier_of(content: Mapping[str, Any], source: str, num_classes: int | None) -> Any:
     """The classifier that a checkpoint describes, with as many classes as wanted."""
     classes = tuple(content["classes"])
-    wanted = num_classes or len(classes)
+    wanted = len(classes) if num_classes is None else num_classes
     model: Any = files.build_model({**content["model"], "num_classes": wanted})
     model.classes = classes if wanted == len(classes) else model.classes
     report = files.load_weights(

@@ -35,7 +35,8 @@ class Ending(nn.Module):
     ) -> tuple[Tensor, ...]:
         by_class = scores.permute(0, 2, 1)  # (B, K, P)
         # A traced file must run without this module, so it holds the arithmetic itself.
-        suppress = suppressed if torch.jit.is_tracing() else suppressed_in_graph
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
+        suppress = suppressed if tracing else suppressed_in_graph
         image, labels, points = suppress(boxes, by_class).unbind(1)  # (N,) each
         order, scores = _best(image, by_class[image, labels, points], len(boxes))
         image, labels, points = image[order], labels[order], points[order]
@@ -97,12 +98,13 @@ def _shape_of_suppressed(boxes: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG0
 
 def _suppressed_in_onnx(boxes: Any, scores: Any) -> Any:
     """The same as an ONNX operator; a class can fill the image's limit, but not exceed it."""
-    from onnxscript import opset18  # an optional dependency
+    import onnxscript  # an optional dependency
 
-    limit = opset18.Constant(value_int=MAX_PER_IMAGE)
-    iou = opset18.Constant(value_float=IOU_THRESHOLD)
-    score = opset18.Constant(value_float=SCORE_THRESHOLD)
-    return opset18.NonMaxSuppression(boxes, scores, limit, iou, score)
+    operators: Any = onnxscript.opset18
+    limit = operators.Constant(value_int=MAX_PER_IMAGE)
+    iou = operators.Constant(value_float=IOU_THRESHOLD)
+    score = operators.Constant(value_float=SCORE_THRESHOLD)
+    return operators.NonMaxSuppression(boxes, scores, limit, iou, score)
 
 
 def _best(image: Tensor, scores: Tensor, num_images: int) -> tuple[Tensor, Tensor]:

@@ -43,19 +43,20 @@ class BadImages:
         """The sample at `index`, or with "skip" at the next index that can be read, and its index.
 
         Raises:
-            ValueError: `reader` raised it, with "stop"; no image at all can be read, with "skip".
+            ValueError, OSError: `reader` raised it, with "stop".
+            ValueError: no image at all can be read, with "skip".
         """
         size = len(self._bad)
         for candidate in (*range(index, size), *range(index)):
             try:
                 return candidate, reader(candidate)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 if self.policy == "stop":
                     raise
                 self._note(candidate, error)
         raise ValueError(f"not one of {size} images can be read")
 
-    def _note(self, index: int, error: ValueError) -> None:
+    def _note(self, index: int, error: Exception) -> None:
         if not self._bad[index]:
             self._bad[index] = True
             print_log(f"skipped image: {error}", logger="current", level=logging.WARNING)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from . import checkpoint, config
 from .export import picture, write
 from .exported import STARTERS, Run, contiguous, is_exported
-from .images import decoded
+from .images import decode
 from .interface import Picture, Size
 from .machine import Cost, Peak, cost, peak, pin, resident_bytes, usable_cores
 from .predict import restore
@@ -250,7 +250,7 @@ def _one_file(what: Subject, entry: Contestant, path: Path) -> dict[str, float]:
 
     data = path.read_bytes()
     mark("read")
-    image = decoded(data)
+    image = decode(path, data, cv2.IMREAD_COLOR_RGB)
     assert image is not None
     mark("decode")
     target = {"size": (image.shape[0], image.shape[1])}

@@ -192,7 +192,9 @@ def load_weights(
     """Copy `weights` into `model` by name and say what happened.
 
     Where the class lists differ, the layers under `class_layers` (one output row a class) take the
-    rows of classes known to both, by name, and keep their start values for the others.
+    rows of classes known to both, by name, and keep their start values for the others. Names that
+    are the bare numbers 0..K-1 stand for unnamed classes: two such lists of different lengths have
+    none in common.
 
     Args:
         model: What is filled, in place.
@@ -205,14 +207,15 @@ def load_weights(
     Raises:
         ValueError: not one tensor matched.
     """
-    report = LoadReport(common_classes=tuple(name for name in new_classes if name in classes))
+    common = _common(classes, new_classes)
+    report = LoadReport(common_classes=common)
     own = model.state_dict()
     other_classes = tuple(classes) != tuple(new_classes)
     for name, target in own.items():
         if name not in weights:
             report.missing.append(name)
         elif other_classes and name.startswith(tuple(class_layers)):
-            _copy_rows(target, weights[name], classes, new_classes)
+            _copy_rows(target, weights[name], classes, new_classes, common)
             report.reshaped.append(name)
         elif weights[name].shape == target.shape:
             target.copy_(weights[name])
@@ -229,12 +232,30 @@ def load_weights(
     return report
 
 
+def _common(classes: Sequence[str], new_classes: Sequence[str]) -> tuple[str, ...]:
+    """The names that mean the same class in both lists."""
+    if len(classes) != len(new_classes) and _unnamed(classes) and _unnamed(new_classes):
+        return ()
+    return tuple(name for name in new_classes if name in classes)
+
+
+def _unnamed(classes: Sequence[str]) -> bool:
+    """Whether the names are but the numbers 0..K-1."""
+    return list(classes) == [str(label) for label in range(len(classes))]
+
+
 def _copy_rows(
-    target: Tensor, source: Tensor, classes: Sequence[str], new_classes: Sequence[str]
+    target: Tensor,
+    source: Tensor,
+    classes: Sequence[str],
+    new_classes: Sequence[str],
+    common: Sequence[str],
 ) -> None:
-    """Copy the rows of the classes that both lists have, where the rows have one shape."""
+    """Copy the rows of the `common` classes, where the rows have one shape."""
     if source.shape[1:] != target.shape[1:] or len(source) != len(classes):
         return
+    known = {name: row for row, name in enumerate(classes)}
+    place = {name: known[name] for name in common}
     for row, name in enumerate(new_classes):
-        if name in classes:
-            target[row].copy_(source[list(classes).index(name)])
+        if name in place:
+            target[row].copy_(source[place[name]])

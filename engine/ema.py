@@ -88,13 +88,14 @@ class EMA(Hook):
         """Take one step."""
         self.state.update()
 
-    def after_train_epoch(self, runner: Any) -> None:
-        """Take the mean over processes: their batch-norm statistics differ."""
+    def share(self) -> None:
+        """Take the mean over processes, which all call it: their batch-norm statistics differ."""
         all_reduce_params(self.state.shadow, op="mean")
 
     def before_val_epoch(self, runner: Any) -> None:
         """Evaluate the average."""
         if self.state.steps:
+            self.share()
             self._raw = self.state.swap(None)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -21,22 +21,25 @@ TAPS = {"linear": (0, 1), "cubic": (-1, 0, 1, 2)}
 CUBIC_A = -0.75  # cv2.INTER_CUBIC's
 
 
+Extent: TypeAlias = Any  # an int, or in a graph of any size a symbol for one
+
+
 class Span(NamedTuple):
     """Pixels of one side of an image that are resized, and those of the result that are kept."""
 
-    first: int  # pixels of the image left out before it
-    length: int  # pixels of the image taken
-    resized: int  # what these become
-    start: int  # of those, the first that is kept
-    count: int  # and how many are
+    first: Extent  # pixels of the image left out before it
+    length: Extent  # pixels of the image taken
+    resized: Extent  # what these become
+    start: Extent  # of those, the first that is kept
+    kept: int  # and how many are
 
     @classmethod
-    def whole(cls, side: int, count: int) -> Span:
+    def whole(cls, side: Extent, count: int) -> Span:
         """All of it."""
         return cls(0, side, count, 0, count)
 
     @classmethod
-    def middle(cls, side: int, count: int, shortest: int, short: int) -> Span:
+    def middle(cls, side: Extent, count: int, shortest: int, short: Extent) -> Span:
         """The middle of a side once the image's short side is `shortest`, as `Preprocess` has it.
 
         In whole numbers, so that a graph holds it; round(x) goes to the even one of two as near.
@@ -148,12 +151,12 @@ def resized(image: Tensor, height: Span, width: Span, interpolation: str) -> Ten
     rows, row_weights = taps(height, interpolation)
     columns, column_weights = taps(width, interpolation)
     count = len(TAPS[interpolation])
-    picked = image.index_select(0, rows).float().reshape(height.count, count, -1)
+    picked = image.index_select(0, rows).float().reshape(height.kept, count, -1)
     lines = torch.bmm(row_weights, picked)  # (H, 1, w * 3)
-    upright = lines.reshape(height.count, image.shape[1], 3).permute(1, 0, 2)  # (w, H, 3)
+    upright = lines.reshape(height.kept, image.shape[1], 3).permute(1, 0, 2)  # (w, H, 3)
     picked = upright.reshape(image.shape[1], -1).index_select(0, columns)
-    pixels = torch.bmm(column_weights, picked.reshape(width.count, count, -1))  # (W, 1, H * 3)
-    whole = pixels.reshape(width.count, height.count, 3).permute(2, 1, 0)[None].round()
+    pixels = torch.bmm(column_weights, picked.reshape(width.kept, count, -1))  # (W, 1, H * 3)
+    whole = pixels.reshape(width.kept, height.kept, 3).permute(2, 1, 0)[None].round()
     return whole.clamp(0, 255)
 
 
@@ -163,7 +166,7 @@ def taps(span: Span, interpolation: str) -> tuple[Tensor, Tensor]:
     Pixels beyond the border are the border's.
     """
     offsets = torch.tensor(TAPS[interpolation])  # (T,)
-    numbers = torch.arange(span.count, dtype=torch.float32) + 0.5 + span.start
+    numbers = torch.arange(span.kept, dtype=torch.float32) + 0.5 + span.start
     places = numbers * (span.length / span.resized) - 0.5  # (count,)
     first = places.floor()[:, None]  # (count, 1)
     distance = (places[:, None] - (first + offsets)).abs()  # (count, T)

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,26 +29,28 @@ def read_image(path: str | Path, *, apply_exif: bool = True) -> NDArray[np.uint8
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image file") from None
-    _check_size(path, data)
     flags = cv2.IMREAD_COLOR_RGB | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
-    image = decoded(data, flags)
+    image = decode(path, data, flags)
     if image is None:
         raise ValueError(
             f"{path}: not an image that can be read ({len(data)} bytes; damaged, or of a format "
             "OpenCV does not know)"
         )
-    return image
+    return image.astype(np.uint8, copy=False)
 
 
-def decoded(data: bytes, flags: int = cv2.IMREAD_COLOR_RGB) -> NDArray[np.uint8] | None:
-    """Pixels of a file's bytes, RGB turned as EXIF asks, or None where OpenCV gives up."""
+def decode(path: str | Path, data: bytes, flags: int) -> NDArray[Any] | None:
+    """Pixels of a file's content as OpenCV's `flags` ask, or None where it gives up.
+
+    Raises ValueError where the file claims more than `MAX_PIXELS` pixels.
+    """
+    _check_size(path, data)
     if not data:
         return None
     try:  # from memory: unlike cv2.imread, this prints no warning about a bad file
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # OpenCV's own limits of size, and memory
         return None
-    return None if image is None else image.astype(np.uint8, copy=False)
 
 
 def _check_size(path: str | Path, data: bytes) -> None:

@@ -139,7 +139,7 @@ def quantise_onnx(
     name = model.graph.input[0].name
     foreign = [node.name for node in model.graph.node if "bmm" in node.name]
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined, misc]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         """Hands out the samples, one a call."""
 
         def __init__(self) -> None:

@@ -1,14 +1,15 @@
 """From a checked config to a run: mmengine's Runner with our defaults filled in."""
 
 import logging
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
-from mmengine.config import Config
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
@@ -51,7 +52,26 @@ def prepare_training(
     if data is not None:
         cfg.model.num_classes = len(classes)
     config.check(cfg, classes)
+    _check_ends(cfg)
     _fit_to_data(cfg, max(1, len(dataset) // int(os.environ.get("WORLD_SIZE", "1"))))
+
+
+def _check_ends(cfg: Config) -> None:
+    """Warn where a schedule does not end with the training."""
+    last = cfg.train_cfg.get("max_epochs")
+    for number, schedule in enumerate(cfg.param_scheduler):
+        end = schedule.get("epochs", last)
+        if last is None or end == last:
+            continue
+        share = 50 * (1 + math.cos(math.pi * min(1, last / end)))
+        print_log(
+            f"train_cfg.max_epochs is {last}, param_scheduler.{number}.epochs {end}: the learning "
+            f"rate ends at about {share:.0f} %"
+            + ("" if last < end else f" and is 0 for the last {last - end} epochs")
+            + "; give both one number unless that is meant",
+            "current",
+            logging.WARNING,
+        )
 
 
 def _fit_to_data(cfg: Config, num_images: int) -> None:
@@ -66,15 +86,32 @@ def _fit_to_data(cfg: Config, num_images: int) -> None:
         )
         loader.batch_size = num_images
     for number, schedule in enumerate(cfg.param_scheduler):
-        total = schedule.get("epochs", 0) * (num_images // loader.batch_size)
-        if total and schedule.get("warmup_iters", 0) >= total:
-            print_log(
-                f"param_scheduler.{number}.warmup_iters {schedule.warmup_iters} is not below the "
-                f"{total} iterations of the schedule; taking {total // 10}",
-                "current",
-                logging.WARNING,
-            )
-            schedule.warmup_iters = total // 10
+        steps = schedule.get("epochs", 0) * (num_images // loader.batch_size)
+        if total := steps or cfg.train_cfg.get("max_iters", 0):
+            _fit_warmup(schedule, f"param_scheduler.{number}", total)
+
+
+def _fit_warmup(schedule: ConfigDict, where: str, total: int) -> None:
+    """Shorten a warm-up that is no shorter than its schedule of `total` iterations; says so."""
+    iterations, epochs = schedule.get("warmup_iters", 0), schedule.get("warmup_epochs", 0)
+    if iterations + (round(epochs * total / schedule.epochs) if epochs else 0) < total:
+        return
+    if epochs:
+        schedule.warmup_epochs = schedule.epochs / 10
+        print_log(
+            f"{where}.warmup_epochs {epochs} is too long for the {schedule.epochs} epochs of the "
+            f"schedule; taking {schedule.warmup_epochs:g}",
+            "current",
+            logging.WARNING,
+        )
+    if iterations and (not epochs or iterations + total // 10 >= total):
+        schedule.warmup_iters = total // 10
+        print_log(
+            f"{where}.warmup_iters {iterations} is not below the {total} iterations of the "
+            f"schedule; taking {schedule.warmup_iters}",
+            "current",
+            logging.WARNING,
+        )
 
 
 def use_amp(cfg: Config) -> None:
@@ -188,15 +225,22 @@ def _check_classes(runner: Runner) -> None:
 
 
 def _check_batch(runner: Runner) -> None:
-    """Warn where the learning rate was chosen for another number of images a step."""
+    """Warn where the learning rate was chosen for another number of images a step.
+
+    Where it is to be scaled, mmengine counts the images of a batch; with batches gathered into one
+    step the base is divided, so that the ratio is that of a step.
+    """
     scaling = runner.auto_scale_lr or {}
-    batch = runner.train_dataloader.batch_size * get_world_size()
-    base = scaling.get("base_batch_size", batch)
-    if base != batch and not scaling.get("enable"):
+    gathered = runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+    images = runner.train_dataloader.batch_size * get_world_size() * gathered
+    base = scaling.get("base_batch_size", images)
+    if scaling.get("enable"):
+        runner.auto_scale_lr = {**scaling, "base_batch_size": base / gathered}
+    elif base != images:
         rate = runner.cfg.optim_wrapper.optimizer.lr
         print_log(
-            f"learning rate {rate} is meant for {base} images a step, this run takes {batch}; "
-            f"--auto-scale-lr makes it {rate * batch / base:.4g}",
+            f"learning rate {rate} is meant for {base} images a step, this run takes {images}; "
+            f"--auto-scale-lr makes it {rate * images / base:.4g}",
             "current",
             logging.WARNING,
         )
@@ -250,7 +294,7 @@ def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
     content = _read_trainable(path)
     theirs = content["model"].get("backbone") or {}
     ours = config.plain(runner.cfg.model.backbone)
-    for key in ("type", "arch", "scale"):
+    for key in ("type", "arch", "scale", "act"):
         if theirs.get(key) != ours.get(key):
             raise ValueError(
                 f"{path}: its backbone is {_trunk(theirs)}, the config's is {_trunk(ours)}; give "
@@ -273,7 +317,8 @@ def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
 def _trunk(described: dict[str, Any]) -> str:
     """A plain backbone config in words: `PPLCNet of scale 0.5`."""
     name = f"{described.get('type', 'missing')} {described.get('arch', '')}".strip()
-    return f"{name} of scale {described.get('scale')}"
+    act = f" with {described['act']}" if "act" in described else ""
+    return f"{name} of scale {described.get('scale')}{act}"
 
 
 def resume_path(choice: str | None, work_dir: Path) -> Path | None:
@@ -324,7 +369,9 @@ def dry_run(
     evaluator = evaluator if hasattr(evaluator, "process") else runner.build_evaluator(evaluator)
     evaluator.dataset_meta = runner.val_dataloader.dataset.metainfo
     evaluator.process(data_samples=results[:count], data_batch=batch)
-    metrics = evaluator.evaluate(count)
+    total = torch.tensor([count])
+    all_reduce(total)
+    metrics = evaluator.evaluate(int(total))
     path = Path(runner.work_dir) / ".dry_run.pth"
     content = checkpoint.describe(
         bare(model), config.plain(runner.cfg.model), evaluator.dataset_meta["classes"], {}

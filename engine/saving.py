@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_reduce_params, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -96,6 +96,12 @@ class SaveCheckpoint(Hook):
                 f"{self.resume_from}: holds no training state; resume from an epoch_N.pth or "
                 "iter_N.pth, or start from its weights with --load-from"
             )
+        classes = list(runner.train_dataloader.dataset.metainfo["classes"])
+        if content["classes"] != classes:
+            raise ValueError(
+                f"{self.resume_from}: was trained on the classes {content['classes']}, the data "
+                f"has {classes}; resume on the same data, or start from it with --load-from"
+            )
         _restore(runner, content["training"], self.resume_from)
         for path in self._best_files(runner):
             value = checkpoint.read(path)["info"]["metrics"][self.best]
@@ -115,7 +121,12 @@ class SaveCheckpoint(Hook):
 
     def _save_when_due(self, runner: Any, done: int, last: int, iteration: int) -> None:
         """Write the state after `done` of `last` epochs or iterations, and remove old ones."""
-        if (done % self.interval and done != last) or not is_main_process():
+        if done % self.interval and done != last:
+            return
+        all_reduce_params(bare(runner.model).buffers(), op="mean")  # they differ by process
+        if ema := find_hook(runner, EMA):
+            ema.share()
+        if not is_main_process():
             return
         unit = unit_of(runner)
         epoch = done if unit == "epoch" else runner.epoch

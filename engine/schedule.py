@@ -43,9 +43,10 @@ class WarmupCosineLR(_ParamScheduler):
         self.warmup_factor = warmup_factor
         self.total_iters = epochs * epoch_length
         if self.warmup_iters >= self.total_iters:
+            key = f"warmup_epochs {warmup_epochs:g}" if warmup_epochs else "warmup_iters"
             raise ValueError(
-                f"warmup_iters {self.warmup_iters} must be below the {self.total_iters} iterations "
-                f"of the schedule ({epochs} epochs of {epoch_length}); shorten the warm-up"
+                f"{key}: a warm-up of {self.warmup_iters} must be below the {self.total_iters} "
+                f"iterations of the schedule ({epochs} epochs of {epoch_length}); shorten it"
             )
         super().__init__(optimizer, "lr", by_epoch=by_epoch, last_step=last_step)
 

@@ -15,11 +15,13 @@ from .files import write_binary, write_json, written_whole
 from .images import read_image
 from .interface import Mask, Model, Picture
 from .progress import live_line
+from .stopwatch import Stopwatch
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+PREPARE = "prepare"  # name of the stage of a stopwatch that watches the model's preprocessing
 RANKING = ("class", "label", "score")  # the keys of a row where rows rank the classes of an image
 WRITTEN_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
@@ -67,7 +69,11 @@ def _listed(source: Path, line: str) -> list[Path]:
 
 
 def predict_files(
-    model: Model, sources: Sequence[Path], out_dir: Path | None, threshold: float
+    model: Model,
+    sources: Sequence[Path],
+    out_dir: Path | None,
+    threshold: float,
+    watch: Stopwatch | None = None,
 ) -> dict[str, Any]:
     """Results of every image, and of every frame of every video, by file name.
 
@@ -80,6 +86,8 @@ def predict_files(
         sources: Files of `find_sources`.
         out_dir: Folder to write to, or None.
         threshold: Lowest score kept, 0..1.
+        watch: Counts the stages read, network and write of every image; `network` is without
+            PREPARE, where it watches that.
 
     Raises:
         ValueError: a source is no image or video that can be read, or lies in `out_dir`, where the
@@ -87,6 +95,7 @@ def predict_files(
     """
     if out_dir is not None:
         _check_apart(sources, out_dir)
+    watch = watch or Stopwatch()
     results: dict[str, Any] = {}
     bar = live_line()
     task = bar.add_task("predicting", total=len(sources), note="")
@@ -99,7 +108,7 @@ def predict_files(
             if source.suffix.lower() in VIDEO_SUFFIXES:
                 results[key] = _predict_video(model, source, target, threshold)
             else:
-                results[key] = _predict_image(model, source, target, threshold)
+                results[key] = _predict_image(model, source, target, threshold, watch)
             bar.update(task, advance=1)
     if out_dir is not None:
         write_json(out_dir / "predictions.json", results)
@@ -151,21 +160,31 @@ def _written_name(out_dir: Path, source: Path) -> Path:
 
 
 def _free_name(path: Path, taken: dict[str, Any]) -> Path:
+    """`path`, numbered where its name or that of its mask is another source's already."""
+    used = {*taken, *(_mask_path(Path(name)).name for name in taken)}
     number, free = 1, path
-    while free.name in taken:
+    while free.name in used or _mask_path(free).name in used:
         number, free = number + 1, path.with_stem(f"{path.stem}_{number + 1}")
     return free
 
 
+def _mask_path(picture: Path) -> Path:
+    """Where the mask goes whose overlay is `picture`."""
+    return picture.with_name(f"{picture.stem}_mask.png")
+
+
 def _predict_image(
-    model: Model, source: Path, target: Path | None, threshold: float
+    model: Model, source: Path, target: Path | None, threshold: float, watch: Stopwatch
 ) -> list[dict[str, Any]]:
-    image = read_image(source)
-    found = model.predict(image)[0]
+    with watch.stage("read"):
+        image = read_image(source)
+    with watch.stage("network", without=PREPARE):
+        found = model.predict(image)[0]
     if target is not None:
-        save_picture(target, model.draw(image, found, threshold))
-        if "mask" in found:
-            save_mask(target.with_name(f"{target.stem}_mask.png"), found["mask"].cpu().numpy())
+        with watch.stage("write"):
+            save_picture(target, model.draw(image, found, threshold))
+            if "mask" in found:
+                save_mask(_mask_path(target), found["mask"].cpu().numpy())
     return model.describe(found, threshold)
 
 

@@ -82,7 +82,7 @@ class Cityscapes(SeededData):
     def _read(self, index: int) -> tuple[NDArray[np.uint8], Mask]:
         """Image (H, W, 3) and mask (H, W)."""
         pair = self._pairs[index]
-        image, mask = read_image(pair.image), read_mask(pair.mask, len(self.classes))
+        image, mask = read_image(pair.image), read_mask(pair.mask, self.classes)
         if image.shape[:2] != mask.shape:
             raise ValueError(
                 f"{pair.mask}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image "

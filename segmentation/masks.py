@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.images import decode
 from engine.interface import IGNORE, Mask
 from segmentation.classes import CLASSES, MAX_LABEL_ID, label_id_table, train_id_table
 
@@ -21,6 +22,7 @@ LABEL_IDS_END = "_gtFine_labelIds.png"
 POLYGONS_END = "_gtFine_polygons.json"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 CLASSES_FILE = "classes.txt"
+PNG = b"\x89PNG\r\n\x1a\n"  # such a file goes on: size, bits a value (byte 24), kind of colour
 
 
 class Pair(NamedTuple):
@@ -45,11 +47,15 @@ def read_names(path: Path) -> tuple[str, ...]:
     """The lines of a file of class names.
 
     Raises:
-        ValueError: there are fewer than two, or one stands twice.
+        ValueError: there are fewer than two, one stands twice, a line between is empty, or the file
+            is not UTF-8.
     """
-    lines = map(str.strip, path.read_text(encoding="utf-8").splitlines())
-    names = tuple(line for line in lines if line)
-    if len(names) < 2 or len(set(names)) != len(names):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 ({error}); save it so") from error
+    names = tuple(map(str.strip, text.strip().splitlines()))
+    if len(names) < 2 or len(set(names)) != len(names) or not all(names):
         raise ValueError(
             f"{path}: line i must name the class of value i in the masks, two classes or more, "
             f"each once; it has {len(names)} names, {len(set(names))} of them different"
@@ -113,7 +119,7 @@ def _mask_of(stem: Path, present: set[Path], truth: Path) -> Path:
     )
 
 
-def read_mask(path: Path, num_classes: int) -> Mask:
+def read_mask(path: Path, classes: Sequence[str]) -> Mask:
     """Train ids (H, W) of a mask file; label ids are mapped where the name says it holds them.
 
     Raises:
@@ -122,14 +128,14 @@ def read_mask(path: Path, num_classes: int) -> Mask:
     """
     mask = read_grey(path)
     if path.name.endswith(LABEL_IDS_END):
-        if num_classes != len(CLASSES):
+        if tuple(classes) != CLASSES:
             raise ValueError(
-                f"{path}: label ids are Cityscapes', but the data has {num_classes} classes; give "
-                f"masks of class numbers and call them <name>{TRAIN_IDS_END}"
+                f"{path}: label ids are Cityscapes', but the data has {len(classes)} classes of "
+                f"its own; give masks of class numbers and call them <name>{TRAIN_IDS_END}"
             )
         check_values(path, mask, MAX_LABEL_ID + 1)
         return np.asarray(cv2.LUT(mask, train_id_table()), np.uint8)
-    check_values(path, mask, num_classes)
+    check_values(path, mask, len(classes))
     return mask
 
 
@@ -139,7 +145,9 @@ def read_grey(path: Path) -> Mask:
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such mask") from None
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if data.startswith(PNG) and len(data) > 24 and data[24] < 8:  # OpenCV would scale the values up
+        raise ValueError(f"{path}: {data[24]} bits a value; masks have 8, one class each")
+    array = decode(path, data, cv2.IMREAD_UNCHANGED)
     if array is None:
         raise ValueError(f"{path}: not a picture that can be read ({len(data)} bytes; damaged?)")
     if array.dtype != np.uint8:
@@ -152,7 +160,7 @@ def read_grey(path: Path) -> Mask:
 
 def _why_colour(data: bytes, array: NDArray[np.uint8]) -> str:
     kind = f"{array.shape[2]} channels instead of one"
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[25] == 3:
+    if data.startswith(PNG) and data[25] == 3:
         return "a palette PNG, whose colours hide the values; save the indices as 8-bit grey"
     if (array[..., 0] == array[..., 1]).all() and (array[..., 1] == array[..., 2]).all():
         return f"{kind}, all the same: an RGB PNG of a grey mask; save one channel as 8-bit grey"
@@ -218,10 +226,21 @@ def match_predictions(truth: Path, predictions: Path) -> Iterator[tuple[Path, Pa
         yield mask, own[0]
 
 
+def _by_name(folder: Path, end: str) -> dict[str, Path]:
+    """Files below `folder` by their names without `end`."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob(f"*{end}")):
+        name = path.name.removesuffix(end)
+        if name in found:
+            raise ValueError(f"{path}: another mask is called so too, {found[name]}; keep one")
+        found[name] = path
+    return found
+
+
 def _truth_masks(truth: Path) -> dict[str, Path]:
-    """Masks by the name of their image: train ids, else label ids, else any PNG."""
-    for end in (TRAIN_IDS_END, LABEL_IDS_END, ".png"):
-        masks: Sequence[Path] = sorted(truth.rglob(f"*{end}"))
-        if masks:
-            return {path.name.removesuffix(end): path for path in masks}
+    """Masks by the name of their image: its train ids, else its label ids; without any, all PNG."""
+    masks = _by_name(truth, TRAIN_IDS_END)
+    masks = {**_by_name(truth, LABEL_IDS_END), **masks} or _by_name(truth, ".png")
+    if masks:
+        return dict(sorted(masks.items()))
     raise FileNotFoundError(f"{truth}: no mask there; give the folder of one split, gtFine/val")

@@ -172,16 +172,17 @@ class MeanIoU(BaseMetric):
 
 
 def evaluate_files(
-    pairs: Sequence[tuple[Path, Path]], num_classes: int, ignore: int = 255
+    pairs: Sequence[tuple[Path, Path]], classes: Sequence[str], ignore: int = 255
 ) -> Confusion:
     """Confusion matrix of pairs of mask files, truth and prediction.
 
     Raises:
         ValueError: a file is no mask, sizes differ, or a prediction has a value that is no class.
     """
+    num_classes = len(classes)
     matrix = np.zeros((num_classes, num_classes), np.int64)
     for truth_path, predicted_path in pairs:
-        truth, predicted = _read_truth(truth_path, num_classes, ignore), read_grey(predicted_path)
+        truth, predicted = _read_truth(truth_path, classes, ignore), read_grey(predicted_path)
         if truth.shape != predicted.shape:
             raise ValueError(
                 f"{predicted_path}: {predicted.shape[1]} x {predicted.shape[0]} pixels, but "
@@ -198,12 +199,13 @@ def evaluate_files(
     return matrix
 
 
-def _read_truth(path: Path, num_classes: int, ignore: int) -> Mask:
+def _read_truth(path: Path, classes: Sequence[str], ignore: int) -> Mask:
     """A mask whose pixels to ignore have the value `ignore`."""
     if ignore == 255:
-        return read_mask(path, num_classes)
+        return read_mask(path, classes)
     mask = read_grey(path)
-    wrong = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[num_classes:]) + num_classes
+    values = np.bincount(mask.ravel(), minlength=256)[len(classes) :]
+    wrong = np.flatnonzero(values) + len(classes)
     if set(wrong.tolist()) - {ignore}:
         raise ValueError(f"{path}: value {wrong[0]} is neither a class nor {ignore} (ignore)")
     return mask

@@ -3,6 +3,8 @@
 import re
 
 from backbone.weights import Arrays, State, fill_norms, rename, trunk_name
+from engine.checkpoint import LoadReport, load_weights
+from segmentation.deeplabv3plus import DeepLabV3Plus
 
 # Structured names -> ours, applied in this order.
 LAYER_NAMES = (
@@ -32,6 +34,24 @@ def deeplab_name(name: str) -> str:
     for pattern, replacement in LAYER_NAMES:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def load_foreign(model: DeepLabV3Plus, arrays: Arrays, source: str) -> LoadReport:
+    """Fill `model`, in place, with the arrays of a foreign file.
+
+    A file of a trunk alone is fine: the report says what kept its start values.
+
+    Raises:
+        ValueError: an array has another shape than its place in the model, or not one fits.
+    """
+    report = load_weights(model, deeplab_state(arrays), source=source)
+    if report.mismatched:
+        raise ValueError(
+            f"{source}: {len(report.mismatched)} arrays have another shape than the model "
+            f"({', '.join(report.mismatched[:3])}, ...); is it a model of another size or number "
+            "of classes than --config describes?"
+        )
+    return report
 
 
 def deeplab_state(arrays: Arrays) -> State:

@@ -22,13 +22,15 @@ from detection.weights import load_foreign as load_detector
 from engine import checkpoint, command_line, config
 from engine.calibrate import calibrate_norms, find_images, network_inputs
 from engine.progress import live_line
+from segmentation.deeplabv3plus import DeepLabV3Plus
+from segmentation.weights import load_foreign as load_segmenter
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, rename, calibrate where wanted, write, say what fitted."""
     cfg = config.plain(config.load(arguments.config, arguments.cfg_options).model)
     model = checkpoint.build_model(cfg)
-    if not isinstance(model, PicoDet | Classifier):
+    if not isinstance(model, PicoDet | Classifier | DeepLabV3Plus):
         raise ValueError(f"{arguments.config}: {cfg['type']} has no table of foreign names")
     arrays = read_arrays(arguments.source)
     report, classes = fill(model, arrays, arguments)
@@ -51,14 +53,17 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def fill(
-    model: PicoDet | Classifier, arrays: Arrays, arguments: argparse.Namespace
+    model: PicoDet | Classifier | DeepLabV3Plus, arrays: Arrays, arguments: argparse.Namespace
 ) -> tuple[checkpoint.LoadReport, Sequence[str]]:
     """What became of the weights, and the class names in label order."""
     source = str(arguments.source)
     if isinstance(model, PicoDet):
         names = class_names(arguments.source, arguments.classes)
         return load_detector(model, arrays, source, names), names
-    report = load_classifier(model, arrays, source)
+    if isinstance(model, DeepLabV3Plus):
+        report = load_segmenter(model, arrays, source)
+    else:
+        report = load_classifier(model, arrays, source)
     return report, classes_of(arguments, model.num_classes)
 
 
@@ -75,7 +80,7 @@ def classes_of(arguments: argparse.Namespace, count: int) -> Sequence[str]:
     return names or [str(label) for label in range(count)]
 
 
-def calibrate(model: PicoDet | Classifier, folder: Path, progress: Progress) -> int:
+def calibrate(model: PicoDet | Classifier | DeepLabV3Plus, folder: Path, progress: Progress) -> int:
     """Rebuild the batch-norms from the images of `folder`; their number."""
     files = find_images(folder)
     task = progress.add_task("images", total=len(files), note="")
@@ -101,8 +106,7 @@ if __name__ == "__main__":
         "--classes",
         type=Path,
         metavar="F",
-        help="file with a class name a line (default: those in SRC, else COCO's of a detector and "
-        "numbers of a classifier)",
+        help="file with a class name a line (default: those in SRC, else COCO's or numbers)",
     )
     options.add_argument(
         "--calibrate-bn",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine import command_line
 from engine.files import write_json
+from segmentation.classes import CLASSES
 from segmentation.masks import CLASSES_FILE, match_predictions, read_classes, read_names
 from segmentation.metric import by_class, evaluate_files, score, table
 
@@ -13,11 +14,12 @@ def main(arguments: argparse.Namespace) -> None:
     """Pair the files, count, print, write what was asked for."""
     classes = classes_of(arguments)
     pairs = list(match_predictions(arguments.truth, arguments.predictions))
-    matrix = evaluate_files(pairs, len(classes), arguments.ignore_index)
+    matrix = evaluate_files(pairs, classes, arguments.ignore_index)
     if not matrix.any():
         raise ValueError(f"{arguments.truth}: not one pixel of {len(pairs)} masks has a class")
     scores = score(matrix)
     print(table(scores, classes), end="")
+    print(f"{len(pairs)} images")
     for name, value in scores.numbers.items():
         print(f"{name:6} {value!r}")
     if arguments.out:
@@ -27,7 +29,10 @@ def main(arguments: argparse.Namespace) -> None:
 def classes_of(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Names from --classes or --num-classes, else those of the data that GT_DIR belongs to."""
     if arguments.num_classes is not None:
-        return tuple(map(str, range(arguments.num_classes)))
+        if not 2 <= arguments.num_classes <= 255:
+            raise ValueError(f"--num-classes {arguments.num_classes}: masks hold 2 to 255 classes")
+        names = tuple(map(str, range(arguments.num_classes)))
+        return CLASSES if len(names) == len(CLASSES) else names
     if arguments.classes is not None:
         return read_names(arguments.classes)
     truth = arguments.truth.resolve()

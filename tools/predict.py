@@ -8,14 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import command_line, load_model
-from engine.sources import find_sources, is_ranking, predict_files
+from engine.sources import PREPARE, find_sources, is_ranking, predict_files
+from engine.stopwatch import Stopwatch
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Predict, write, say where."""
     sources = find_sources(arguments.sources)
     model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options)
-    results = predict_files(model, sources, arguments.out_dir, arguments.score_thr)
+    watch = Stopwatch()
+    watch.watch(PREPARE, model.data_preprocessor)
+    results = predict_files(model, sources, arguments.out_dir, arguments.score_thr, watch)
     for name, found in results.items():
         if is_ranking(found):
             print(f"{name}  {_ranking(found)}")
@@ -27,6 +30,9 @@ def main(arguments: argparse.Namespace) -> None:
         print(
             f"{len(results)} files predicted; pictures and predictions.json in {arguments.out_dir}"
         )
+    if arguments.timings:
+        stages = ", ".join(f"{name} {value:.2f}" for name, value in watch.medians().items())
+        print(f"median ms an image: {stages}")
 
 
 def _ranking(rows: list[dict[str, Any]]) -> str:
@@ -48,4 +54,5 @@ if __name__ == "__main__":
     options.add_argument("sources", nargs="+", help="image, folder, glob, .txt list or video")
     options.add_argument("--out-dir", type=Path, help="where annotated pictures and JSON go")
     options.add_argument("--score-thr", type=float, default=0.4, help="lowest score shown")
+    options.add_argument("--timings", action="store_true", help="print where the time goes")
     command_line.run(main, options)

@@ -1,4 +1,4 @@
-"""Guests from timm: shapes, and that both dense tasks train a step on them."""
+"""Guests from timm: shapes, and that all three tasks train a step on them."""
 
 import sys
 
@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from backbone.timm_backbone import TimmBackbone
+from classification.classifier import Classifier
 from detection.picodet import PicoDet
 from segmentation.deeplabv3plus import DeepLabV3Plus
 
@@ -34,7 +35,7 @@ def train_step(model: nn.Module, targets: list[dict]) -> None:
 
 
 @pytest.mark.parametrize("name", GUESTS)
-def test_a_guest_in_both_dense_tasks(name: str) -> None:
+def test_a_guest_in_all_three_tasks(name: str) -> None:
     torch.manual_seed(0)
     trunk = TimmBackbone(name, (4, 8, 16, 32)).eval()
     assert (trunk.channels, trunk.strides) == (GUESTS[name], (4, 8, 16, 32))
@@ -51,6 +52,8 @@ def test_a_guest_in_both_dense_tasks(name: str) -> None:
     mask = {"mask": torch.randint(0, 4, (64, 64))}
     segmenter = DeepLabV3Plus(backbone={**backbone, "out_strides": (4, 32)}, num_classes=4)
     train_step(segmenter, [mask, mask])
+    classifier = Classifier(backbone={**backbone, "out_strides": (32,)}, num_classes=3, hidden=16)
+    train_step(classifier, [{"label": 0}, {"label": 2}])
 
 
 def test_unknown_names_maps_and_a_missing_package_are_said_in_one_line(

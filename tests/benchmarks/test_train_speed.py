@@ -44,6 +44,7 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, data: Path) -> Iterator[Callable[
     logger.setLevel(level)  # which the benchmark raises
 
 
+@pytest.mark.slow
 def test_measures_variants_in_turns_and_the_loader(exit_code, tmp_path: Path, capsys) -> None:
     out = tmp_path / "speed.json"
     names = ["fp32/channels_last", "fp32/contiguous"]

@@ -72,9 +72,14 @@ def test_bad_images_are_skipped_and_counted_in_training_where_that_is_wanted(wri
     root = write_images(*FILES)
     (root / FILES[2]).write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"3\.png: not an image that can be read"):
-        ImageNet(root, training=True)[2]
+        (stopping := ImageNet(root, training=True))[2]
     data = ImageNet(root, training=True, on_bad_image="skip")
     assert [data[i]["targets"]["image_id"] for i in range(3)] == [FILES[0], FILES[1], FILES[0]]
     assert data.num_bad_images == 1
     with pytest.raises(ValueError, match="evaluation needs every image"):
         ImageNet(root, on_bad_image="skip")
+    (root / FILES[2]).unlink()
+    (root / FILES[2]).mkdir()
+    assert data[2]["targets"]["image_id"] == FILES[0]
+    with pytest.raises(OSError, match=r"3\.png"):
+        stopping[2]

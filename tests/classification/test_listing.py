@@ -55,6 +55,19 @@ def test_folders_within_a_class_folder_belong_to_it(write_images) -> None:
     ]
 
 
+def test_circles_of_links_and_hidden_folders_are_left_out(write_images) -> None:
+    root = write_images("train/a/0.png", "train/a/.trash/1.png", "train/b/2.png", "more/3.png")
+    (root / "train/a/up").symlink_to(root)
+    (root / "train/a/self").symlink_to(root / "train/a")
+    (root / "train/b/more").symlink_to(root / "more")
+    (root / "train/b/again").symlink_to(root / "more")
+    assert as_pairs(find_images(root, "train")) == [
+        (b"train/a/0.png", 0),
+        (b"train/b/2.png", 1),
+        (b"train/b/again/3.png", 1),
+    ]
+
+
 def test_a_label_file_orders_folders_by_their_name_or_by_the_class(
     write_images, write_lines
 ) -> None:
@@ -145,6 +158,14 @@ def test_images_without_class_folders(write_images, fails: Check) -> None:
     fails("train: no class folder; it needs a folder")
 
 
+def test_a_val_folder_without_class_folders(write_images, fails: Check) -> None:
+    root = write_images(*FOLDERS[:3], "val/4.png")
+    words = "val: no class folder; put its images into a folder for each class, .*train: cat, dog"
+    fails(words, "val")
+    (root / "val/4.png").unlink()
+    fails(words, "val")
+
+
 def test_another_order_of_classes_in_val(write_images, fails: Check) -> None:
     """Sorted alone, val's ant would be class 0 and its cat class 1, which train calls dog."""
     write_images(*FOLDERS, "val/ant/6.png")
@@ -207,6 +228,19 @@ def test_a_missing_path(write_images, write_lines, fails: Check) -> None:
     fails(words, kind=FileNotFoundError)
 
 
+def test_listed_folders_and_dangling_links_are_no_files(write_images, write_lines, fails) -> None:
+    root = write_images(*FOLDERS, "train/cat/real.png")
+    (root / "train/cat/sub.png").mkdir()
+    (root / "train/cat/gone.png").symlink_to("nowhere")
+    (root / "train/cat/link.png").symlink_to("real.png")
+    good = ["train/cat/link.png 0", "train/dog/3.png 1"]
+    write_lines("train_list.txt", *good)
+    assert len(find_images(root, "train").paths) == 2
+    for name in ("sub", "gone"):
+        write_lines("train_list.txt", *good, f"train/cat/{name}.png 0")
+        fails(f"line 3: no file train/cat/{name}.png .*1 of 3", kind=FileNotFoundError)
+
+
 def test_an_index_out_of_range(write_images, write_lines, fails: Check) -> None:
     write_images(*FOLDERS)
     write_lines("classes.txt", "cat", "dog")
@@ -228,6 +262,26 @@ def test_a_list_without_images_of_one_class_or_with_gaps(write_images, write_lin
     fails("no image has class 1, but some have 2")
 
 
+def test_a_list_for_training_with_images_of_one_class(write_images, write_lines, fails) -> None:
+    root = write_images(*FOLDERS)
+    write_lines("classes.txt", "cat", "dog")
+    for split in ("train", "val"):
+        write_lines(f"{split}_list.txt", "train/dog/3.png 1")
+    fails(r"train_list.txt: all images have class 1 \(dog\); training needs images of two")
+    assert len(find_images(root, "val").paths) == 1
+
+
+@pytest.mark.parametrize("number", ["2147483648", "99999999999999999999", "9" * 5000])
+def test_class_numbers_that_no_label_can_be(write_lines, fails: Check, number: str) -> None:
+    write_lines("train_list.txt", "a.png 0", f"b.png {number}")
+    fails("train_list.txt, line 2: class number [0-9]{10,30} is too large; count from 0 to K - 1")
+
+
+def test_a_gap_of_two_milliards_is_found(write_lines, fails: Check) -> None:
+    write_lines("train_list.txt", "a.png 00", "b.png 1", "c.png 2147483647")
+    fails("no image has class 2, but some have 2147483647; name all classes in classes.txt")
+
+
 def test_another_order_of_classes_in_the_list_of_val(write_images, write_lines, fails) -> None:
     write_images(*FOLDERS)
     write_lines("train_list.txt", "train/cat/1.png 0", "train/dog/3.png 1")
@@ -235,6 +289,17 @@ def test_another_order_of_classes_in_the_list_of_val(write_images, write_lines, 
     fails(r"val_list.txt: images in (cat|dog)/ have class ., but .* by .*train_list.txt", "val")
     write_lines("val_list.txt", "val/dog/5.png 0")
     fails(r"val_list.txt: images in dog/ have class 0, but dog is class 1 by .*train_list", "val")
+
+
+def test_one_stray_line_does_not_hide_another_order(write_images, write_lines, fails) -> None:
+    root = write_images(*FOLDERS, "val/cat/6.png", "val/cat/7.png", "val/dog/8.png")
+    write_lines("train_list.txt", "train/cat/1.png 0", "train/dog/3.png 1")
+    right = ["val/cat/4.png 0", "val/cat/6.png 0", "val/cat/7.png 1", "val/dog/8.png 1"]
+    write_lines("val_list.txt", *right)
+    assert len(find_images(root, "val").paths) == 4
+    swapped = [f"{line[:-1]}{1 - int(line[-1])}" for line in right]
+    write_lines("val_list.txt", *swapped)
+    fails("val_list.txt: images in cat/ have class 1, but cat is class 0 by .*train_list", "val")
 
 
 def test_a_label_file_that_a_list_disagrees_with(write_images, write_lines, fails: Check) -> None:

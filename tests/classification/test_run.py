@@ -135,3 +135,20 @@ def test_a_student_is_taught_by_a_checkpoint(trained, data, run_tool, tmp_path: 
     refused = run_tool("train", config, "--data", data, "--work-dir", tmp_path, *options())
     assert refused.code == 1
     assert refused.err.splitlines()[-1].endswith("teacher.pth: no such checkpoint")
+
+
+@pytest.mark.slow
+def test_a_resumed_student_ends_as_the_uninterrupted_one(
+    trained, data, run_tool, tmp_path: Path
+) -> None:
+    """Whichever step builds the teacher, the student's dropout stays the same."""
+    config = CONFIGS / "classifier_lcnet_distill.py"
+    taught = options(**{"model.teacher.checkpoint": trained / "epoch_2.pth"})
+    start = ("train", config, "--data", data, "--work-dir")
+    ran = run_tool(*start, tmp_path / "a", *taught)
+    assert ran.code == 0, ran.err
+    ran = run_tool(*start, tmp_path / "b", "--resume", tmp_path / "a" / "epoch_1.pth", *taught)
+    assert ran.code == 0, ran.err
+    whole, resumed = (checkpoint.read(tmp_path / f / "epoch_2.pth") for f in "ab")
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, resumed["state_dict"][name]), name

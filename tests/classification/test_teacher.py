@@ -1,5 +1,6 @@
 """Teachers: what they are handed, what they give, and that they stay as they are."""
 
+import argparse
 import copy
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from backbone.mobilenetv3 import MobileNetV3
 from backbone.pplcnet import PPLCNet
 from classification.classifier import Classifier
 from classification.loss import DistillationLoss
-from classification.teacher import Teacher
+from classification.teacher import Teacher, _read_foreign
 from engine import checkpoint
 from engine.preprocess import Preprocess
 
@@ -171,3 +172,13 @@ def test_a_model_of_timm_teaches(tmp_path: Path, suffix: str) -> None:
         Teacher(timm_name="lcnet_999")(images(), NAMES, plain())
     with pytest.raises(FileNotFoundError, match=r"none.pth: no such file of teacher weights"):
         Teacher(timm_name="lcnet_050", checkpoint="none.pth")(images(), NAMES, plain())
+
+
+def test_options_in_a_file_of_timms_are_let_through_and_damage_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.pth"
+    torch.save({"state_dict": {"w": torch.ones(2)}, "args": argparse.Namespace(lr=1)}, path)
+    assert _read_foreign(path)["state_dict"]["w"].tolist() == [1, 1]
+    for name in ("t.pth", "t.safetensors"):
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+        with pytest.raises(ValueError, match=f"{name}: damaged, or more than a state dict"):
+            _read_foreign(tmp_path / name)

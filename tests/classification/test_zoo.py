@@ -96,6 +96,22 @@ def test_other_classes_keep_all_but_the_last_layer(saved) -> None:
     assert not model.classify.bias.any()
 
 
+def test_numbers_are_no_names(saved) -> None:
+    """Unnamed classes, as converted ImageNet weights have them, give no row to other ones."""
+    path = saved(*map(str, range(5)), num_classes=5)
+    weight = checkpoint.read(path)["state_dict"]["classify.weight"]
+    model = create_model("pplcnet_x0_25", num_classes=3, checkpoint=path)
+    assert not (model.classify.weight[:, None] == weight).all(dim=2).any()
+    same = create_model("pplcnet_x0_25", num_classes=5, checkpoint=path)
+    assert torch.equal(same.classify.weight, weight)
+
+
+def test_no_classes_are_too_few(saved) -> None:
+    for path in (None, saved("cat", "dog")):
+        with pytest.raises(ValueError, match="num_classes is 0; a classifier needs at least 2"):
+            create_model("pplcnet_x0_25", num_classes=0, checkpoint=path)
+
+
 def test_columns_that_were_kept_are_kept(saved) -> None:
     trunk = {**CONFIG["backbone"], "out_strides": [32], "downsampling": [2, [2, 1], 2, 2, 2]}
     model = create_model("pplcnet_x0_25", checkpoint=saved("a", "b", backbone=trunk))

@@ -144,6 +144,7 @@ def noisy_results(records: Records, seed: int) -> list[dict[str, Any]]:
     return results
 
 
+@pytest.mark.slow
 @NEEDS_HOTCOCO
 def test_equal_to_pycocotools_run_on_its_own(shared_dir: Path) -> None:
     """Official annotations with crowds: all 12 numbers and class APs, to the last bit."""

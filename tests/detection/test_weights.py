@@ -259,6 +259,7 @@ def test_creation_order_of_the_first_generation_has_the_published_numbers() -> N
     ]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_real_layout_model_equals_onnx_runtime_and_reads_a_page(
     layout_file: Path, shared_dir: Path

@@ -210,7 +210,7 @@ def test_plain_data_of_a_model() -> None:
 
 def test_parameters_follow_what_is_passed_on() -> None:
     assert config.parameters(Preprocess) == {
-        "size", "train_sizes", "interpolation", "mean", "std", "seed",
+        "size", "resize_shortest", "train_sizes", "interpolation", "mean", "std", "seed",
     }  # fmt: skip
     assert config.parameters(lambda *, a, b=2: a + b) == {"a", "b"}
     assert config.parameters(dict) is None

@@ -61,8 +61,14 @@ def test_every_group_keeps_its_own_base() -> None:
 
 def test_warmup_must_fit() -> None:
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    with pytest.raises(ValueError, match=r"300 must be below the 120 .*\(4 epochs of 30\)"):
+    with pytest.raises(
+        ValueError, match=r"^warmup_iters: .* 300 must be below the 120 .*\(4 epochs of 30\)"
+    ):
         WarmupCosineLR(optimizer, warmup_iters=300, warmup_factor=0.1, epochs=4, epoch_length=30)
+    with pytest.raises(
+        ValueError, match=r"^warmup_epochs 5: a warm-up of 150 must be below the 120"
+    ):
+        WarmupCosineLR(optimizer, warmup_epochs=5, warmup_factor=0.1, epochs=4, epoch_length=30)
 
 
 @pytest.mark.golden

@@ -42,18 +42,22 @@ def test_activations_by_hand() -> None:
 def test_layers_are_ranked_and_reasons_given() -> None:
     torch.manual_seed(0)
     network = Network().eval()
+    images = [torch.randn(1, 3, 16, 16)]
+    sound = {layer.name: layer.error for layer in layers(network, images, ("out",))}
     before = network.body.weight.clone()
-    ranked = layers(network, [torch.randn(1, 3, 16, 16)], ("out",))
-    errors = [layer.error for layer in ranked]
-    assert errors == sorted(errors, reverse=True)
-    assert 0 < errors[-1] <= errors[0] < 0.05  # a 255th of the range, about
+    network.body.weight.data[0, 0, 0, 0] = before.abs().max() * 300  # one weight eats all levels
+    spoilt = network.body.weight.clone()
+    ranked = layers(network, images, ("out",))
+    errors = {layer.name: layer.error for layer in ranked}
+    assert list(errors.values()) == sorted(errors.values(), reverse=True)
+    assert errors["body"] > 2 * sound["body"]
     assert {layer.name: layer.reason for layer in ranked} == {
         "stem": "first layer",
         "gate": "after a global mean",
         "body": "",
         "out": "makes an output",
     }
-    assert torch.equal(network.body.weight, before)  # nothing was left rounded
+    assert torch.equal(network.body.weight, spoilt)  # nothing was left rounded
 
 
 def test_what_is_kept_doubles() -> None:

@@ -1,5 +1,7 @@
 """Finding and reading masks, and the errors that say what is wrong with them."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -22,12 +24,12 @@ def grid(*values: int, dtype: type = np.uint8) -> np.ndarray:
 
 def test_train_ids_are_taken_as_they_are(tmp_path: Path) -> None:
     path = save(tmp_path / "a_gtFine_labelTrainIds.png", grid(0, 18, 255))
-    assert read_mask(path, 19).tolist() == [[0, 18, 255]]
+    assert read_mask(path, CLASSES).tolist() == [[0, 18, 255]]
 
 
 def test_label_ids_are_mapped(tmp_path: Path) -> None:
     path = save(tmp_path / "a_gtFine_labelIds.png", grid(7, 33, 0, 26, 15))
-    mask = read_mask(path, 19)
+    mask = read_mask(path, CLASSES)
     assert mask.tolist() == [[0, 18, 255, 13, 255]]
     assert to_label_ids(mask).tolist() == [[7, 33, 0, 26, 0]]
 
@@ -50,7 +52,7 @@ def test_a_mask_that_is_none_is_named_with_the_likely_cause(
 ) -> None:
     path = save(tmp_path / "a_gtFine_labelTrainIds.png", array)
     with pytest.raises(ValueError, match=message) as error:
-        read_mask(path, num_classes)
+        read_mask(path, CLASSES[:num_classes])
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
 
@@ -58,21 +60,21 @@ def test_a_mask_that_is_none_is_named_with_the_likely_cause(
 def test_label_ids_need_the_classes_of_cityscapes(tmp_path: Path) -> None:
     path = save(tmp_path / "a_gtFine_labelIds.png", grid(0))
     with pytest.raises(ValueError, match="the data has 3 classes"):
-        read_mask(path, 3)
+        read_mask(path, "abc")
     with pytest.raises(ValueError, match="values 34, 200"):
-        read_mask(save(path, grid(200, 34)), 19)
+        read_mask(save(path, grid(200, 34)), CLASSES)
 
 
 def test_damaged_and_missing_masks_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with pytest.raises(FileNotFoundError, match=r"a\.png: no such mask"):
-        read_mask(path, 3)
+        read_mask(path, "abc")
     path.write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(ValueError, match=r"not a picture .*8 bytes"):
-        read_mask(path, 3)
+        read_mask(path, "abc")
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"not a picture .*0 bytes"):
-        read_mask(path, 3)
+        read_mask(path, "abc")
 
 
 def test_pairs_are_found_in_cities_and_sorted(write_split) -> None:
@@ -137,3 +139,57 @@ def test_predictions_are_matched_by_name(tmp_path: Path) -> None:
         list(match_predictions(truth, found))
     with pytest.raises(FileNotFoundError, match="no mask there"):
         list(match_predictions(tmp_path / "none", found))
+
+
+@pytest.mark.parametrize("mode", ["1", "L;4", "L;2"])
+def test_masks_of_fewer_bits_are_refused_because_opencv_scales_them(
+    tmp_path: Path, mode: str
+) -> None:
+    depth = {"1": 1, "L;4": 4, "L;2": 2}[mode]
+    row = 0b01100000 if depth == 1 else 0b01010000
+    header = struct.pack(">IIBBBBB", 2, 1, depth, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes([0, row]))), (b"IEND", b"")]
+    path = tmp_path / "a_gtFine_labelTrainIds.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+    with pytest.raises(ValueError, match=f"{depth} bits a value; masks have 8"):
+        read_mask(path, "abc")
+
+
+def test_a_mask_that_claims_to_be_huge_is_not_decoded(tmp_path: Path) -> None:
+    path = save(tmp_path / "a_gtFine_labelTrainIds.png", grid(0, 1))
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 60_000, 60_000)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="60000 x 60000 pixels are more than the limit"):
+        read_mask(path, "ab")
+
+
+def test_names_may_begin_with_a_byte_order_mark_but_not_skip_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text("road\nsky\n", encoding="utf-8-sig")
+    assert read_classes(tmp_path) == ("road", "sky")
+    path.write_text("road\n\nsky\n")
+    with pytest.raises(ValueError, match="line i must name"):
+        read_classes(tmp_path)
+    path.write_bytes("straße\nsky".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"classes.txt: is not UTF-8"):
+        read_classes(tmp_path)
+
+
+def test_truth_may_mix_train_ids_and_label_ids(tmp_path: Path) -> None:
+    truth, found = tmp_path / "truth", tmp_path / "found"
+    for name in ("a_gtFine_labelTrainIds", "b_gtFine_labelIds", "a_gtFine_labelIds"):
+        save(truth / f"{name}.png", grid(0))
+    for name in "ab":
+        save(found / f"{name}.png", grid(0))
+    names = [mask.name for mask, _ in match_predictions(truth, found)]
+    assert names == ["a_gtFine_labelTrainIds.png", "b_gtFine_labelIds.png"]
+    save(truth / "city" / "a_gtFine_labelTrainIds.png", grid(0))
+    with pytest.raises(ValueError, match="another mask is called so too"):
+        list(match_predictions(truth, found))

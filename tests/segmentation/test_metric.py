@@ -91,7 +91,7 @@ def test_equals_cityscapesscripts_on_the_same_files(tmp_path: Path, monkeypatch)
     result = official.evaluateImgLists(
         [str(p) for _, p in files], [str(t) for t, _ in files], official.args
     )
-    scores = score(evaluate_files(pairs, 19))
+    scores = score(evaluate_files(pairs, CLASSES))
     assert scores.numbers["mIoU"] / 100 == pytest.approx(result["averageScoreClasses"], rel=1e-15)
     theirs = [result["classScores"][name] for name in CLASSES]
     np.testing.assert_allclose(scores.iou / 100, theirs, rtol=1e-15)
@@ -141,9 +141,9 @@ def test_another_value_to_ignore(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "t.png"), np.array([[0, 1, 2, 2]], np.uint8))
     cv2.imwrite(str(tmp_path / "p.png"), np.array([[1, 1, 2, 1]], np.uint8))
     pairs = [(tmp_path / "t.png", tmp_path / "p.png")]
-    assert evaluate_files(pairs, 3, ignore=0).tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 1]]
+    assert evaluate_files(pairs, "abc", ignore=0).tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 1]]
     with pytest.raises(ValueError, match="value 2 is neither a class nor 7"):
-        evaluate_files(pairs, 2, ignore=7)
+        evaluate_files(pairs, "ab", ignore=7)
 
 
 def test_predictions_that_cannot_be_are_named(tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_predictions_that_cannot_be_are_named(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "t.png"), np.zeros((2, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "p.png"), np.zeros((3, 2), np.uint8))
     with pytest.raises(ValueError, match=r"p\.png: 2 x 3 pixels, but .*t\.png has 3 x 2"):
-        evaluate_files(pairs, 2)
+        evaluate_files(pairs, "ab")
     cv2.imwrite(str(tmp_path / "p.png"), np.full((2, 3), 5, np.uint8))
     with pytest.raises(ValueError, match=r"p\.png: value 5 is no class \(0\.\.1\)"):
-        evaluate_files(pairs, 2)
+        evaluate_files(pairs, "ab")
 
 
 def test_numbers_survive_json() -> None:

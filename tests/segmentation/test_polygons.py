@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from segmentation.classes import CLASSES
 from segmentation.masks import read_mask
 from segmentation.polygons import draw_masks
 
@@ -32,7 +33,7 @@ def test_polygons_become_train_ids_once(tmp_path: Path) -> None:
     ((mask, drawn),) = draw_masks(tmp_path)
     assert drawn
     expected = [[255] * 6, [255, 13, 13, 13, 255, 255], [255, 13, 13, 13, 255, 255], [255] * 6]
-    assert read_mask(mask, 19).tolist() == expected
+    assert read_mask(mask, CLASSES).tolist() == expected
     assert list(draw_masks(tmp_path)) == [(mask, False)]
     assert list(draw_masks(tmp_path, force=True)) == [(mask, True)]
 

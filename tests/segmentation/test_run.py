@@ -1,6 +1,7 @@
 """The commands on a drawn data set: train, resume, test, predict, and the trunk of another run."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def test_files_are_named_by_iteration_and_hold_the_classes_of_the_data(trained, 
     assert content["state_dict"]["decoder.classify.weight"].shape[0] == 9
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_the_uninterrupted_one(trained, data, run_tool, tmp_path) -> None:
     ran = run_tool(
         "train", CONFIG, "--data", data, "--work-dir", tmp_path, "--resume", trained / "iter_2.pth",
@@ -110,6 +112,7 @@ def test_predict_writes_masks_and_areas(trained, data, run_tool, tmp_path: Path)
     assert "share" in mirrored.out
 
 
+@pytest.mark.slow
 def test_the_trunk_of_another_checkpoint_is_taken_whole_or_refused(
     trained, data, run_tool, tmp_path: Path
 ) -> None:
@@ -137,3 +140,37 @@ def test_a_checkpoint_of_other_classes_is_refused(trained, data, run_tool, tmp_p
     )  # fmt: skip
     assert ran.code == 1
     assert "was trained on the classes" in ran.err.splitlines()[-1]
+
+
+def test_validations_are_logged_at_their_iteration(trained) -> None:
+    scalars = next(trained.glob("*/vis_data/scalars.json"))
+    rows = map(json.loads, scalars.read_text().splitlines())
+    assert [row["step"] for row in rows if "mIoU" in row] == [2, 4]
+
+
+def test_resuming_on_other_classes_is_refused(trained, data, run_tool, tmp_path: Path) -> None:
+    other = shutil.copytree(data, tmp_path / "other")
+    names = (other / "classes.txt").read_text().split()
+    (other / "classes.txt").write_text("\n".join(reversed(names)))
+    ran = run_tool(
+        "train", CONFIG, "--data", other, "--work-dir", tmp_path / "w",
+        "--resume", trained / "iter_2.pth", *options(),
+    )  # fmt: skip
+    assert ran.code == 1
+    assert "resume on the same data" in ran.err
+
+
+def test_masks_of_pictures_that_share_a_stem_do_not_replace_each_other(
+    trained, data, run_tool, tmp_path: Path
+) -> None:
+    picture = cv2.imread(str(next(data.rglob("*_leftImg8bit.jpg"))))
+    for name in ("a.jpg", "a.png"):
+        assert cv2.imwrite(str(tmp_path / name), picture)
+    out = tmp_path / "out"
+    ran = run_tool(
+        "predict", CONFIG, trained / "iter_4.pth", tmp_path / "a.jpg", tmp_path / "a.png",
+        "--out-dir", out,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["a.jpg", "a_2.png", "a_2_mask.png", "a_mask.png", "predictions.json"]

@@ -78,6 +78,7 @@ def test_real_file_becomes_a_checkpoint_of_ours(convert: Convert, real: Path, tm
     assert list((tmp_path / "out").iterdir()) == [tmp_path / "out/a.pth"]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_calibration_changes_the_norms_but_not_the_outputs(
     convert: Convert, real: Path, shared_dir: Path, tmp_path: Path

@@ -60,6 +60,10 @@ def test_a_folder_of_class_folders_is_a_truth_too(files, tmp_path: Path, run_too
     ran = run_tool("eval_cls", tmp_path / "test", files[1])
     assert (ran.code, ran.err) == (0, "")
     assert "accuracy/top1  75.0" in ran.out
+    (tmp_path / "test").rename(tmp_path / "elsewhere")
+    (tmp_path / "test").symlink_to("elsewhere")
+    ran = run_tool("eval_cls", tmp_path / "test", files[1])
+    assert (ran.code, ran.err) == (0, "")
 
 
 def test_errors_are_one_line(files, tmp_path: Path, run_tool: Run) -> None:

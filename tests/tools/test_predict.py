@@ -1,6 +1,7 @@
 """tools/predict.py and engine.load_model: pictures and JSON out, one line for errors."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,15 @@ def test_without_a_folder_results_are_printed(
     ran = run_tool("predict", OWN, trained / "epoch_2.pth", image, "--score-thr", "0.9999")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines()[-1] == f"{image} []"
+
+
+def test_where_the_time_goes(run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path) -> None:
+    image = sorted((mini_coco / "val").iterdir())[0]
+    command = ("predict", OWN, trained / "epoch_2.pth", image, "--timings")
+    ran = run_tool(*command)
+    assert re.search(r"median ms an image: read [\d.]+, prepare [\d.]+, network [\d.]+\n", ran.out)
+    ran = run_tool(*command, "--out-dir", tmp_path / "out")
+    assert re.search(r"read [\d.]+, prepare [\d.]+, network [\d.]+, write [\d.]+\n", ran.out)
 
 
 def test_errors(

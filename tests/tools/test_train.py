@@ -169,6 +169,7 @@ def test_keeps_two_and_the_best(tiny_train: Train, trained: Path, tmp_path: Path
     assert 0 < now["lr"] < then["lr"] / 100
 
 
+@pytest.mark.slow
 def test_nan_stops_and_keeps_the_last_good(
     tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def test_infinite_weights_are_not_saved(
     assert list(tmp_path.glob("*.pth")) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c(
     tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +258,7 @@ def test_published_recipe_dry_runs_on_few_images(
     assert "dry run done" in ran.out
 
 
+@pytest.mark.slow
 def test_load_from_refuses_folded_norms_and_other_models(
     tiny_train: Train, trained: Path, tmp_path: Path
 ) -> None:
@@ -270,6 +273,7 @@ def test_load_from_refuses_folded_norms_and_other_models(
     assert "is a checkpoint of another model" in only_line(ran)
 
 
+@pytest.mark.slow
 def test_load_from_another_class_list(tiny_train: Train, trained: Path, tmp_path: Path) -> None:
     """With no learning rate the first epoch's raw weights are those of the file."""
     ran = tiny_train(
@@ -284,6 +288,7 @@ def test_load_from_another_class_list(tiny_train: Train, trained: Path, tmp_path
         assert torch.equal(after[name], start[name])
 
 
+@pytest.mark.slow
 def test_amp_trains(tiny_train: Train, tmp_path: Path) -> None:
     """bfloat16's first loss is float32's to 2 %."""
     losses = []
@@ -324,6 +329,7 @@ def test_wrong_paths(run_tool: Train, mini_coco: Path, trained: Path, tmp_path: 
     assert "has no model, " in line
 
 
+@pytest.mark.slow
 def test_wrong_checkpoints(tiny_train: Train, trained: Path, tmp_path: Path) -> None:
     best = trained / "best_coco_bbox_mAP_epoch_1.pth"
     ran = tiny_train(tmp_path / "a", "--resume", best)
