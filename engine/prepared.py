@@ -90,8 +90,6 @@ def load(cfg: Config, path: Path, plan: Plan, options: Mapping[str, Any] | None 
     preprocess = description["data_preprocessor"]
     if plan.shape is not None:
         preprocess["size"] = list(plan.shape)
-    elif plan.dynamic == "size":
-        preprocess["size"] = None
     if description.get("inference") and (plan.end2end or plan.with_preprocess):
         print_log("windows, scales and mirror of model.inference are not in the graph", "current")
         description["inference"] = None
@@ -162,7 +160,7 @@ def _reading(source: Source) -> Reading:
 def _content(source: Source, plan: Plan, outputs: Sequence[str]) -> dict[str, Any]:
     """What a file says of itself."""
     preprocess = MODELS.build(source.description["data_preprocessor"])
-    height, width = source.size or (None, None)
+    height, width = (None, None) if plan.dynamic == "size" else source.size or (None, None)
     shape = [None if plan.dynamic == "batch" else 1, 3, height, width]
     return {
         "format": FORMAT,
@@ -200,4 +198,5 @@ def example(source: Source, plan: Plan) -> Tensor:
     """An input to trace the graph with."""
     if plan.with_preprocess:
         return torch.zeros(*EXAMPLE_SIZE, 3, dtype=torch.uint8)
-    return torch.zeros(2 if plan.dynamic == "batch" else 1, 3, *(source.size or EXAMPLE_SIZE))
+    size = EXAMPLE_SIZE if plan.dynamic == "size" else source.size or EXAMPLE_SIZE
+    return torch.zeros(2 if plan.dynamic == "batch" else 1, 3, *size)
