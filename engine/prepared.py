@@ -117,10 +117,6 @@ def _check_plan(plan: Plan, description: Mapping[str, Any], cfg: Config) -> None
     cut = description["data_preprocessor"].get("resize_shortest")
     if cut and plan.dynamic == "size":
         raise ValueError("--dynamic size: this model takes a cut of one size out of each image")
-    if cut and plan.with_preprocess and plan.format == "torchscript":
-        raise ValueError(
-            "--with-preprocess: TorchScript does not hold this cut; use another format"
-        )
     if plan.shape is not None and plan.dynamic == "size":
         raise ValueError("--shape and --dynamic size exclude each other; give one of them")
     if plan.shape is not None:
