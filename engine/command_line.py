@@ -29,7 +29,7 @@ def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
     """Add CONFIG, CHECKPOINT where wanted, and --cfg-options."""
     result.add_argument("config", type=Path, help="config file, e.g. configs/picodet_lcnet.py")
     if checkpoint:
-        result.add_argument("checkpoint", type=Path, help="checkpoint (.pth) or zoo:NAME")
+        result.add_argument("checkpoint", type=Path, help="checkpoint, exported file or zoo:NAME")
     result.add_argument(
         "--cfg-options",
         nargs="+",
