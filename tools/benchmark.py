@@ -17,6 +17,7 @@ from engine.images import read_image
 from engine.machine import fingerprint
 from engine.progress import live_line
 
+WIDTH = 130
 COLUMNS = ("p50", "p90", "p95", "p99", "processor_p50", "load_ms", "memory_mb")
 
 
@@ -77,6 +78,7 @@ def measure(cfg: Any, arguments: argparse.Namespace, folder: Path) -> dict[str, 
 def show(report: dict[str, Any]) -> None:
     """Print the numbers, and what to mind about them."""
     console = Console()
+    console.width = max(console.width, WIDTH)  # of a file or pipe it is 80, too little
     table = Table("engine", "threads", *COLUMNS, "floor", "x floor", title="milliseconds, MB")
     for row in report["results"]:
         floor = max(row["floor_arithmetic"], row["floor_weights"])
