@@ -20,7 +20,7 @@ from .contestant import STAGES, TORCH, Contestant, Job, Survivors, Timed, Timing
 from .export import picture, write
 from .exported import is_exported
 from .interface import Size
-from .machine import Cost, Peak, cost, fingerprint, peak, pin, usable_cores
+from .machine import Cost, Peak, cost, fingerprint, peak, pinned
 from .predict import describe, read_content
 from .prepared import Plan, load, prepare
 
@@ -108,14 +108,14 @@ class Record:
 
 
 def measure(
-    order: Order, folder: Path, advance: Callable[[], None] = lambda: None
+    order: Order, folder: Path, advance: Callable[[int], None] = lambda _: None
 ) -> dict[str, Any]:
     """All numbers as plain data, times in milliseconds.
 
     Args:
         order: What to measure.
         folder: Where files may be written that the engines need.
-        advance: Called after every round; there are `num_rounds(order)`.
+        advance: Called with the number of runs that each has done, after each round.
 
     Raises:
         FileNotFoundError: no such file.
@@ -123,7 +123,7 @@ def measure(
             installed, or there are fewer cores than threads.
     """
     load_before, image = os.getloadavg()[0], photo(order.image, folder)
-    what = subject(order, folder)
+    what = subject(config.load(order.config, order.options), order, folder)
     before = peaks(order.threads)
     with contestants(jobs(order, what, image)) as entries:
         records = race(entries, order.runs, advance)
@@ -189,14 +189,18 @@ def jobs(order: Order, what: Subject, image: Path) -> list[Job]:
     ]
 
 
-def subject(order: Order, folder: Path) -> Subject:
+def subject(cfg: Config, order: Order, folder: Path) -> Subject:
     """The model of a checkpoint, of an exported file, or with random weights.
+
+    Args:
+        cfg: Loaded config.
+        order: What to measure.
+        folder: Where files may be written that the engines need.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it is damaged, its size is not known, or an engine does not run it.
     """
-    cfg = config.load(order.config, order.options)
     if order.path is not None and is_exported(order.path):
         return _exported_subject(cfg, order, order.path)
     source_path = order.path or _random_checkpoint(cfg, folder)
@@ -249,39 +253,40 @@ def photo(path: Path | None, folder: Path) -> Path:
     return drawn
 
 
-def num_rounds(runs: int) -> int:
-    """Turns that each contestant has."""
-    return -(-runs // BURST)
+def bursts(runs: int) -> list[int]:
+    """The runs of each turn."""
+    whole, rest = divmod(runs, BURST)
+    return [BURST] * whole + [rest] * bool(rest)
 
 
 def race(
-    entries: Sequence[Timed], runs: int, advance: Callable[[], None] = lambda: None
+    entries: Sequence[Timed], runs: int, advance: Callable[[int], None] = lambda _: None
 ) -> list[Record]:
-    """Let all warm up, then run in turns, another one first each time, at least `runs` each."""
+    """Let all warm up, then run in turns, another one first each time, so many runs each."""
     records = [Record(entry, warm_up=_warm_up(entry)) for entry in entries]
-    for turn in range(num_rounds(runs)):
+    for turn, length in enumerate(bursts(runs)):
         first = turn % len(records)
         for record in records[first:] + records[:first]:
-            record.rounds.append(record.entry.burst(BURST))
-        advance()
+            record.rounds.append(record.entry.burst(length))
+        advance(length)
     return records
 
 
 def _warm_up(entry: Timed) -> int:
     """Run until the median of a burst is that of the one before, within 5 %; how many runs."""
-    before, bursts, stable = 0.0, 0, False
-    while not stable and bursts < MAX_WARM_UP:
+    before, done, stable = 0.0, 0, False
+    while not stable and done < MAX_WARM_UP:
         now = _median(entry.burst(BURST))
-        before, bursts, stable = now, bursts + 1, abs(now - before) <= STABLE * now
-    return bursts * BURST
+        before, done, stable = now, done + 1, abs(now - before) <= STABLE * now
+    return done * BURST
 
 
 def time_stages(records: Iterable[Record], entries: Sequence[Contestant], runs: int) -> None:
     """Let all go from file to result in turns."""
     pairs = list(zip(records, entries, strict=True))
-    for _ in range(num_rounds(runs)):
+    for length in bursts(runs):
         for record, entry in pairs:
-            record.stages += entry.stages(BURST)
+            record.stages += entry.stages(length)
 
 
 class Ratio(NamedTuple):
@@ -351,9 +356,8 @@ def middle_half(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def peaks(threads: Sequence[int]) -> dict[int, Peak]:
     """What the machine reaches at best, by number of threads."""
-    cores, found = usable_cores(), {}
+    found = {}
     for count in threads:
-        pin(cores[:count])
-        found[count] = peak(count)
-        pin(cores)
+        with pinned(count):
+            found[count] = peak(count)
     return found

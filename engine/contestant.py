@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import cv2
 import torch
+from mmengine.config import Config
 from numpy.typing import NDArray
 
 from . import checkpoint, config
@@ -24,7 +25,7 @@ from .deployed import Deployed
 from .exported import STARTERS, Exported, Run, contiguous, require
 from .images import decode, read_image
 from .interface import Picture, Size
-from .machine import pin, resident_bytes, usable_cores
+from .machine import pin, pinned, resident_bytes, torch_threads, usable_cores
 from .predict import describe, read_content, restore
 from .stopwatch import Stopwatch
 
@@ -123,16 +124,19 @@ class Survivors(NamedTuple):
 class Loaded:
     """A model in an engine, in this process.
 
+    Args:
+        job: What to load.
+        cfg: Its config.
+
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is not what it should be, or the engine is not installed.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, cfg: Config) -> None:
         self.job = job
         self.watch = Stopwatch()
         torch.set_num_threads(job.threads)
-        cfg = config.load(job.config, job.options)
         self.model: Any
         load = self._load_torch if job.backend in TORCH else self._load_engine
         self.run: Run
@@ -143,7 +147,7 @@ class Loaded:
         self.run(self.inputs)
         self.start = Start(seconds, time.perf_counter() - start, resident_bytes() - memory)
 
-    def _load_torch(self, cfg: Any) -> float:
+    def _load_torch(self, cfg: Config) -> float:
         """A checkpoint in torch; returns the seconds it took."""
         start = time.perf_counter()
         self.model = restore(cfg, self.job.path, self.job.options)
@@ -158,7 +162,7 @@ class Loaded:
         self.run = run
         return time.perf_counter() - start
 
-    def _load_engine(self, cfg: Any) -> float:
+    def _load_engine(self, cfg: Config) -> float:
         """An exported file in its engine; returns the seconds that took."""
         path = self.job.path
         content = read_content(cfg, path)
@@ -256,13 +260,31 @@ class Loaded:
         return Survivors(len(self.model.describe(found, 0.0)), "classes")
 
 
+class Inside:
+    """A job in this process, pinned while it runs: for engines of one number of threads."""
+
+    def __init__(self, job: Job, cfg: Config) -> None:
+        self.job = job
+        with pinned(job.threads):  # threads that start now inherit it
+            self.loaded = Loaded(job, cfg)
+
+    @property
+    def name(self) -> str:
+        return self.job.name
+
+    def burst(self, runs: int) -> list[Timing]:
+        """As `Loaded.burst`."""
+        with pinned(self.job.threads), torch_threads(self.job.threads):
+            return self.loaded.burst(runs)
+
+
 def serve(job: Job, pipe: Connection) -> None:
     """Load and run as asked through the pipe until told None; the errors go there too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     try:
         pin(usable_cores()[: job.threads])  # threads that start from now on inherit it
         pipe.recv()
-        loaded = Loaded(job)
+        loaded = Loaded(job, config.load(job.config, job.options))
         pipe.send(loaded.start)
         while (order := pipe.recv()) is not None:
             what, *numbers = order

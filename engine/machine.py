@@ -129,6 +129,17 @@ def pin(cores: Sequence[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
+@contextmanager
+def pinned(count: int) -> Any:
+    """This thread on the first cores of those it may use, on all of them again afterwards."""
+    cores = usable_cores()
+    pin(cores[:count])
+    try:
+        yield
+    finally:
+        pin(cores)
+
+
 def usable_cores() -> list[int]:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import command_line
-from engine.benchmark import BACKENDS, Order, measure, num_rounds
+from engine.benchmark import BACKENDS, Order, measure
 from engine.files import write_json
 from engine.progress import live_line
 
@@ -40,8 +40,8 @@ def main(arguments: argparse.Namespace) -> None:
         image=arguments.image,
     )
     with tempfile.TemporaryDirectory() as folder, live_line() as bar:
-        task = bar.add_task("rounds", total=num_rounds(order.runs), note="")
-        report = measure(order, Path(folder), lambda: bar.advance(task))
+        task = bar.add_task("runs", total=order.runs, note="")
+        report = measure(order, Path(folder), lambda runs: bar.advance(task, runs))
     show(report)
     if arguments.out:
         write_json(arguments.out, report)

@@ -1,14 +1,15 @@
 """The benchmark's arithmetic, its turns, and which file each engine runs."""
 
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from engine import benchmark
-from engine.benchmark import Order, Record, floor, middle_half, race, ratio, subject, summary
+from engine import benchmark, config
+from engine.benchmark import Order, Record, bursts, floor, middle_half, race, ratio, summary
 from engine.contestant import COLD, Local, Timing
 from engine.machine import Cost, Peak
 
@@ -34,6 +35,10 @@ class Scripted:
         return found
 
 
+def subject(order: Order, folder: Path) -> benchmark.Subject:
+    return benchmark.subject(config.load(order.config, order.options), order, folder)
+
+
 def record(*rounds: list[float]) -> Record:
     made = Record(Scripted([1.0]))
     made.rounds = [[Timing(ms / 1000, ms / 500) for ms in burst] for burst in rounds]
@@ -43,24 +48,22 @@ def record(*rounds: list[float]) -> Record:
 def test_contestants_take_turns_and_another_begins_each_time() -> None:
     log: list[str] = []
     found = race([Local("a", lambda: log.append("a")), Local("b", lambda: log.append("b"))], 35)
-    burst = benchmark.BURST + COLD
-    turns = "".join(log[::burst])[-8:]  # the first of each burst: four rounds of two
-    assert turns == "abbaabba"
-    assert [len(one.wall) for one in found] == [40, 40]  # whole bursts
-    assert log.count("a") == burst * (found[0].warm_up // benchmark.BURST + 4)
+    turns = "".join(key for key, _ in groupby(log[-sum(bursts(35)) * 2 - 8 * COLD :]))
+    assert turns == "ababa"  # ab ba ab ba
+    assert [[len(one) for one in record.rounds] for record in found] == [[10, 10, 10, 5]] * 2
 
 
 @pytest.mark.parametrize(
-    ("times", "bursts"),
+    ("times", "turns"),
     [
         ([5.0], 2),  # the second agrees with the first
         ([9.0] * 10 + [6.0] * 10 + [5.0] * 10 + [5.1] * 10, 4),  # 2 % apart at last
         ([float(2**n) for n in range(10) for _ in range(10)], 10),  # never: given up
     ],
 )
-def test_warm_up_ends_once_times_are_stable(times: list[float], bursts: int) -> None:
+def test_warm_up_ends_once_times_are_stable(times: list[float], turns: int) -> None:
     (found,) = race([Scripted(times)], 10)
-    assert found.warm_up == bursts * benchmark.BURST
+    assert found.warm_up == turns * benchmark.BURST
 
 
 def test_percentiles_by_hand() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine import benchmark
-from engine.contestant import COLD, STAGES, Job, Loaded, Survivors, contestants, timed
+from engine import benchmark, config
+from engine.contestant import COLD, STAGES, Inside, Job, Loaded, Survivors, contestants, timed
 from engine.exported import STARTERS
+from engine.machine import usable_cores
 from engine.predict import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,10 @@ def job(onnx_file: Callable[..., Path], image: Path) -> Job:
     return Job(OWN, {}, onnx_file(), "onnxruntime", 1, SIZE, 1, image)
 
 
+def loaded(job: Job) -> Loaded:
+    return Loaded(job, config.load(job.config))
+
+
 @pytest.fixture
 def in_torch(job: Job, small_detector: Path) -> Job:
     return replace(job, path=small_detector, backend="torch")
@@ -56,8 +61,8 @@ def test_the_first_runs_do_not_count() -> None:
 
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
 def test_stages_add_up(job: Job, in_torch: Job, backend: str) -> None:
-    loaded = Loaded(in_torch if backend == "torch" else job)
-    rows = loaded.stages(5)
+    model = loaded(in_torch if backend == "torch" else job)
+    rows = model.stages(5)
     assert len(rows) == 5
     for row in rows:
         assert list(row) == [*STAGES, "total"]
@@ -76,29 +81,29 @@ def test_stages_that_the_file_holds_are_not_timed(
     empty = [np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)]
     monkeypatch.setitem(STARTERS, "onnxruntime", lambda *_: lambda _: empty)
     whole = onnx_file("whole.onnx", shape=[None, None, 3], with_preprocess=True)
-    loaded = Loaded(replace(job, path=whole))
-    assert list(loaded.stages(1)[0]) == ["read", "decode", "forward", "post-process", "total"]
-    assert loaded.inputs.shape == (120, 160, 3)
-    assert loaded.inputs.dtype == np.uint8
+    model = loaded(replace(job, path=whole))
+    assert list(model.stages(1)[0]) == ["read", "decode", "forward", "post-process", "total"]
+    assert model.inputs.shape == (120, 160, 3)
+    assert model.inputs.dtype == np.uint8
 
 
 def test_boxes_are_those_of_the_command(job: Job, in_torch: Job) -> None:
     """The file's box; and in torch as many as `predict` finds."""
-    assert Loaded(job).survivors() == Survivors(1, "boxes")
+    assert loaded(job).survivors() == Survivors(1, "boxes")
     model = load_model(OWN, in_torch.path)
     (found,) = model.predict(str(job.image))
     assert len(found["boxes"]) > 0
-    assert Loaded(in_torch).survivors() == Survivors(len(found["boxes"]), "boxes")
+    assert loaded(in_torch).survivors() == Survivors(len(found["boxes"]), "boxes")
 
 
 def test_batch_and_memory_order(in_torch: Job) -> None:
     """torch gets channels last, as `predict` gives them."""
-    loaded = Loaded(replace(in_torch, batch=2))
-    assert loaded.inputs.shape == (2, 3, *SIZE)
-    assert loaded.inputs.strides[1] == 4
-    boxes, scores = loaded.run(loaded.inputs)
+    model = loaded(replace(in_torch, batch=2))
+    assert model.inputs.shape == (2, 3, *SIZE)
+    assert model.inputs.strides[1] == 4
+    boxes, scores = model.run(model.inputs)
     assert len(boxes) == len(scores) == 2
-    assert loaded.start.load_seconds > 0
+    assert model.start.load_seconds > 0
 
 
 @pytest.mark.slow
@@ -119,6 +124,14 @@ def test_processes_time_and_end_and_hand_errors_over(job: Job) -> None:
         with pytest.raises(ValueError, match="onnxruntime, 1 thread: its process ended with code"):
             entry.burst(1)
     assert not entry.process.is_alive()
+
+
+def test_a_job_in_this_process_leaves_cores_and_threads_as_they_were(in_torch: Job) -> None:
+    cores, before = usable_cores(), torch.get_num_threads()
+    racer = Inside(in_torch, config.load(OWN))
+    torch.set_num_threads(before + 1)
+    assert len(racer.burst(3)) == 3
+    assert (usable_cores(), torch.get_num_threads()) == (cores, before + 1)
 
 
 @pytest.mark.parametrize("threads", [0, 999])

@@ -1,0 +1,13 @@
+"""PP-LCNet x0.5 with squeeze-excite in all blocks: a row of the paper's ablations.
+
+Published: top-1 64.27, 3.80 ms (the network as it is: 63.14, 2.05 ms).
+Reproduced here: not trained on ImageNet; docs/comparison.md compares costs and short trainings.
+Command: python tools/train.py configs/classifier_lcnet_x0_5_se_all.py
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .classifier_lcnet_x0_5 import *
+
+model["backbone"].update(se=(1,) * 13)

@@ -1,0 +1,230 @@
+"""The report of a comparison: tables, a picture, and words, as Markdown and as one HTML file."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from . import verdict
+from .files import write_binary
+from .presets import PAPERS_MACHINE
+
+FAVOURITES = ("openvino", "onnxruntime", "torch-compile", "torch")  # for the picture's axis
+PALE = "#b8b8b8"
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}
+table{border-collapse:collapse}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;
+text-align:right}td:first-child,th:first-child{text-align:left}img{max-width:100%}"""
+
+Rows = Mapping[str, verdict.Row]
+Table = list[list[str]]  # the first row is the head
+
+
+def write(folder: Path, state: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> None:
+    """Write pareto.png, report.md and report.html into `folder`.
+
+    Args:
+        folder: Report folder.
+        state: As `engine.compare` fills it in.
+        pairs: Labels of the rows to set against each other.
+    """
+    rows: Rows = state["rows"]
+    picture = pareto(rows, state)
+    tables, words = [table(rows), *run_tables(rows)], sentences(state, pairs)
+    write_binary(folder / "pareto.png", picture)
+    write_binary(folder / "report.md", markdown(tables, words).encode())
+    write_binary(folder / "report.html", html(tables, words, picture).encode())
+
+
+def table(rows: Rows) -> Table:
+    """Costs, latencies and accuracy of every row, and what the paper has."""
+    engines = engines_of(rows)
+    head = ["model", "parameters, M", "MACs, M", "MB"]
+    head += [f"{engine}: p50 / p90, ms" for engine in engines]
+    head += ["accuracy, %", "runs", "published, %", "published, ms"]
+    return [head, *(_cells(label, row, engines) for label, row in rows.items())]
+
+
+def _cells(label: str, row: verdict.Row, engines: Sequence[str]) -> list[str]:
+    found, published = verdict.accuracy(row), row["published"] or {}
+    times = row.get("latency", {})
+    return [
+        label,
+        f"{row['parameters'] / 1e6:.2f}",
+        f"{row['macs'] / 1e6:.1f}",
+        f"{row['bytes'] / 1e6:.1f}",
+        *(_percentiles(times.get(engine)) for engine in engines),
+        str(found or ""),
+        str(found.runs if found else ""),
+        _or_blank(published.get("accuracy")),
+        _or_blank(published.get("ms")),
+    ]
+
+
+def _percentiles(times: Sequence[float] | None) -> str:
+    if not times:
+        return ""
+    return f"{median(times):.2f} / {float(np.quantile(times, 0.9)):.2f}"
+
+
+def _or_blank(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def run_tables(rows: Rows) -> list[Table]:
+    """One table with the metric of every run, or none where nothing was trained."""
+    names = sorted({name for row in rows.values() for name in row["runs"]})
+    if not names:
+        return []
+    head = ["model", *(name if not name.isdigit() else f"seed {name}" for name in names)]
+    body = [
+        [label, *(_run(row["runs"].get(name)) for name in names)] for label, row in rows.items()
+    ]
+    return [[head, *body]]
+
+
+def _run(run: Mapping[str, Any] | None) -> str:
+    if not run:
+        return ""
+    return f"{run['metric']:.2f}" if "metric" in run else "failed"
+
+
+def engines_of(rows: Rows) -> list[str]:
+    """The engines, with their threads, that rows were measured in."""
+    return list(next(iter(rows.values())).get("latency", {}))
+
+
+def favourite(rows: Rows) -> str | None:
+    """The engine of the picture."""
+    found = engines_of(rows)
+    return min(found, key=lambda name: FAVOURITES.index(name.split(",")[0]), default=None)
+
+
+def sentences(state: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """What the numbers support and what not: paragraphs, the first line of each its subject."""
+    rows: Rows = state["rows"]
+    found = [verdict.pair_lines((a, rows[a]), (b, rows[b])) for a, b in pairs]
+    engine = favourite(rows)
+    if engine and (front := verdict.front(rows, engine)):
+        lines = ["No other row is both faster and more accurate than these:", ", ".join(front)]
+        found.append([*lines, f"by latency in {engine}"])
+    failed = [
+        f"{label}, {name}: {run['error']}"
+        for label, row in rows.items()
+        for name, run in row["runs"].items()
+        if "error" in run
+    ]
+    if failed:
+        found.append(["Runs that failed; the same command tries them again:", *failed])
+    return [*found, ["What to mind:", *cautions(state)]]
+
+
+def cautions(state: Mapping[str, Any]) -> list[str]:
+    """What the numbers do not support."""
+    rows: Rows = state["rows"]
+    machine = state["machine"]["processor"]
+    lines = []
+    if any(row.get("latency") for row in rows.values()):
+        lines.append(
+            f"latencies: one image, network only, rows in turns, {machine}; another processor "
+            "may rank them otherwise"
+        )
+    if any(row["published"] for row in rows.values()):
+        lines.append(f"published latencies are of another processor ({PAPERS_MACHINE})")
+    if any("metric" in run for row in rows.values() for run in row["runs"].values()):
+        lines.append(f"accuracies: {state.get('data', '')}")
+        lines += [
+            f"trained from nothing in {steps} steps each, on the same images in the same order "
+            "with the same augmentation: they rank short trainings, not the published ones"
+            for steps in [state.get("steps")]
+            if steps
+        ]
+    else:
+        lines.append("nothing was trained here: accuracies are the published ones")
+    return lines
+
+
+def pareto(rows: Rows, state: Mapping[str, Any]) -> bytes:
+    """PNG of accuracy over latency: rows, their front and, pale on axes of its own, the paper."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5.5), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    engine = favourite(rows)
+    trained = any(verdict.accuracy(row) for row in rows.values())
+    if engine:
+        _draw_rows(axes, rows, engine)
+        axes.set_xlabel(f"milliseconds, {engine}, {state['machine']['processor']}")
+    axes.set_ylabel("accuracy here, %" if trained else "published accuracy, %")
+    if trained and any(row["published"] and row["published"]["ms"] for row in rows.values()):
+        _draw_published(axes, rows)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _draw_rows(axes: Any, rows: Rows, engine: str) -> None:
+    known = verdict.places(rows, engine)
+    middle = median(ms for ms, _ in known.values()) if known else 0.0
+    for label, (ms, value) in known.items():
+        side, offset = ("right", -6) if ms > middle else ("left", 6)
+        found = verdict.accuracy(rows[label])
+        axes.errorbar(ms, value, yerr=found.deviation if found else None, fmt="o", capsize=3)
+        axes.annotate(
+            label, (ms, value), (offset, 5), textcoords="offset points", ha=side, fontsize=9
+        )
+    front = [known[label] for label in verdict.front(rows, engine)]
+    if front:
+        axes.plot(*zip(*front, strict=True), "-", color="#444444", lw=1, zorder=0)
+    axes.margins(0.15)
+
+
+def _draw_published(axes: Any, rows: Rows) -> None:
+    """The paper's points on axes of their own: another processor, other data."""
+    over = axes.twinx().twiny()
+    over.set_xlabel(f"published milliseconds, {PAPERS_MACHINE}", color=PALE)
+    over.figure.axes[1].set_ylabel("published accuracy, %", color=PALE)
+    for label, row in rows.items():
+        published = row["published"]
+        if published and published["ms"]:
+            point = (published["ms"], published["accuracy"])
+            over.plot(*point, "D", color=PALE, ms=4)
+            over.annotate(
+                label, point, xytext=(5, -9), textcoords="offset points", fontsize=7, color=PALE
+            )
+    over.margins(0.15)
+
+
+def markdown(tables: Sequence[Table], words: Sequence[Sequence[str]]) -> str:
+    """The report as Markdown."""
+    parts = ["# Comparison"]
+    for head, *body in tables:
+        rule = ["---", *["---:"] * (len(head) - 1)]
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body)))
+    parts.append("![Accuracy over latency](pareto.png)")
+    parts += ["\n".join([first, "", *(f"- {line}" for line in rest)]) for first, *rest in words]
+    return "\n\n".join(parts) + "\n"
+
+
+def html(tables: Sequence[Table], words: Sequence[Sequence[str]], picture: bytes) -> str:
+    """The report as one file that needs no other."""
+    parts = [_html_table(cells) for cells in tables]
+    source = base64.b64encode(picture).decode()
+    parts.append(f'<img alt="Accuracy over latency" src="data:image/png;base64,{source}">')
+    for first, *rest in words:
+        items = "".join(f"<li>{escape(line)}</li>" for line in rest)
+        parts.append(f"<p>{escape(first)}</p><ul>{items}</ul>")
+    body = "\n".join(parts)
+    head = f'<meta charset="utf-8"><title>Comparison</title><style>{STYLE}</style>'
+    return f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>\n"
+
+
+def _html_table(cells: Table) -> str:
+    head, *body = cells
+    rows = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+    rows += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

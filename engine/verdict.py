@@ -1,0 +1,120 @@
+"""What the numbers of a comparison support, in words."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, median, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Row = Mapping[str, Any]  # of the state's "rows"
+
+
+class Accuracy(NamedTuple):
+    """Mean of a row's metric over its repetitions, percent."""
+
+    mean: float
+    deviation: float | None  # of the sample; None of a single value
+    runs: int
+
+    def __str__(self) -> str:
+        if self.deviation is None:
+            return f"{self.mean:.1f}"
+        return f"{self.mean:.1f} ± {self.deviation:.1f}"
+
+
+class Ratio(NamedTuple):
+    """Time of one row over that of another, run by run."""
+
+    median: float
+    low: float  # quartiles
+    high: float
+
+    @property
+    def tie(self) -> bool:
+        """Whether the middle half of the runs lies on both sides of 1."""
+        return self.low <= 1 <= self.high
+
+
+def accuracy(row: Row) -> Accuracy | None:
+    """None where no run has ended."""
+    values = [run["metric"] for run in row["runs"].values() if "metric" in run]
+    if not values:
+        return None
+    return Accuracy(mean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
+    """Of the times of runs that took turns."""
+    quartiles = np.quantile(np.asarray(first) / np.asarray(second), (0.25, 0.5, 0.75))
+    low, middle, high = (float(value) for value in quartiles)
+    return Ratio(middle, low, high)
+
+
+def compare_accuracy(first: Accuracy, second: Accuracy) -> str:
+    """Which is more accurate, if that can be said: mean ± deviation must not overlap."""
+    points = first.mean - second.mean
+    if first.deviation is None or second.deviation is None:
+        return (
+            f"{points:+.1f} points in one run each: without a spread that is no proof, give more "
+            "--seeds"
+        )
+    if abs(points) <= first.deviation + second.deviation:
+        return f"{points:+.1f} points, a tie: the spreads {first} and {second} overlap"
+    return f"{points:+.1f} points ({first} against {second}), {'more' if points > 0 else 'less'}"
+
+
+def compare_times(found: Ratio) -> str:
+    """Which is faster, if that can be said."""
+    middle_half = f"{found.median:.2f} of its time ({found.low:.2f} to {found.high:.2f})"
+    return f"{middle_half}, a tie" if found.tie else middle_half
+
+
+def pair_lines(first: tuple[str, Row], second: tuple[str, Row]) -> list[str]:
+    """What can be said of two rows (label, row), and what the paper says of them."""
+    (name, a), (other, b) = first, second
+    lines = [f"{name} against {other}:"]
+    mine, theirs = accuracy(a), accuracy(b)
+    if mine and theirs:
+        lines.append(f"accuracy {compare_accuracy(mine, theirs)}")
+    for engine, times in a.get("latency", {}).items():
+        lines.append(f"{engine}: {compare_times(ratio(times, b['latency'][engine]))}")
+    if a["published"] and b["published"]:
+        lines.append(_published_line(a["published"], b["published"]))
+    return lines
+
+
+def _published_line(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    text = f"published: {first['accuracy'] - second['accuracy']:+.1f} points"
+    if first["ms"] and second["ms"]:
+        text += f", {first['ms'] / second['ms']:.2f} of its time"
+    return text
+
+
+def places(rows: Mapping[str, Row], engine: str) -> dict[str, tuple[float, float]]:
+    """(milliseconds, percent) of the rows where both are known, by label.
+
+    Accuracy is the mean here, or the published one where no row at all was trained.
+    """
+    found = {label: accuracy(row) for label, row in rows.items()}
+    trained = any(found.values())
+    result = {}
+    for label, row in rows.items():
+        mine, published = found[label], row["published"]
+        value = mine.mean if mine else published and not trained and published["accuracy"]
+        times = row.get("latency", {}).get(engine)
+        if times and value:
+            result[label] = (median(times), float(value))
+    return result
+
+
+def front(rows: Mapping[str, Row], engine: str) -> list[str]:
+    """Labels of the rows than which none is both faster and more accurate, fastest first."""
+    points = places(rows, engine)
+    return [
+        label
+        for label, (ms, value) in sorted(points.items(), key=lambda item: item[1])
+        if not any(
+            (other_ms <= ms and other >= value and (other_ms, other) != (ms, value))
+            for other_ms, other in points.values()
+        )
+    ]
