@@ -107,13 +107,15 @@ class Deployed(BaseModel):
         return size or (image.shape[0], image.shape[1])
 
 
-def deployed(task: Any, path: Path | str) -> Deployed:
+def deployed(task: Any, path: Path | str, callers: int = 1) -> Deployed:
     """The exported file behind the interface of its task's model, in eval mode.
+
+    So many threads may call it at once.
 
     Raises:
         As `open_exported`.
     """
-    model = Deployed(task, open_exported(path))
+    model = Deployed(task, open_exported(path, callers=callers))
     model.eval()
     return model
 
