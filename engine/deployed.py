@@ -27,6 +27,7 @@ class Deployed(BaseModel):
 
     def __init__(self, task: Any, exported: Exported) -> None:
         content = exported.content
+        task.data_preprocessor.planes = True  # the order that engines take
         super().__init__(AsTheyAre() if content["with_preprocess"] else task.data_preprocessor)
         for parameter in task.parameters():
             parameter.data = torch.empty(0)

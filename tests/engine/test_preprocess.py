@@ -46,6 +46,10 @@ def test_normalisation_of_rows_is_that_of_pixels() -> None:
         found = prepare.normalise(batch)
         assert torch.equal(found, batch.float() * prepare.scale + prepare.offset)
         assert found.is_contiguous(memory_format=torch.channels_last)
+        prepare.planes = True
+        assert torch.equal(prepare.normalise(batch), found)
+        assert prepare.normalise(batch).is_contiguous()
+        prepare.planes = False
 
 
 def test_images_of_the_right_size_pass_unchanged() -> None:
