@@ -202,7 +202,31 @@ def folded(model: nn.Module) -> Any:
             # In float64: one rounding instead of several.
             fused = fuse_conv_bn_eval(conv.double(), norm.double())
             module.conv, module.norm = fused.float(), nn.Identity()
+            if _is_thin(module.conv):
+                module.conv = split(module.conv)
     return result.requires_grad_(False)
+
+
+def _is_thin(conv: nn.Conv2d) -> bool:
+    """Whether engines waste most of their vectors on it: a window, dense, one output channel."""
+    plain = conv.stride == conv.dilation == (1, 1) and conv.groups == 1
+    return plain and conv.out_channels == 1 < min(conv.kernel_size)
+
+
+def split(conv: nn.Conv2d) -> nn.Sequential:
+    """A k x l convolution to one channel as k x 1 to l channels and 1 x l, which adds those up.
+
+    Engines compute eight or sixteen output channels at once, so one is as dear as eight.
+    """
+    assert not isinstance(conv.padding, str)  # our layers give numbers
+    (height, width), (top, left) = conv.kernel_size, conv.padding
+    columns = nn.Conv2d(conv.in_channels, width, (height, 1), padding=(top, 0), bias=False)
+    columns.weight.data = conv.weight.data[0].permute(2, 0, 1)[..., None].contiguous()
+    row = nn.Conv2d(width, 1, (1, width), padding=(0, left), bias=conv.bias is not None)
+    row.weight.data = torch.eye(width)[None, :, None, :]  # (1, l, 1, l)
+    if conv.bias is not None:
+        row.bias = conv.bias
+    return nn.Sequential(columns, row)
 
 
 def fold_scale(model: nn.Module, scale: Tensor, example: Tensor) -> None:

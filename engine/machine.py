@@ -17,8 +17,8 @@ from torch import Tensor, nn
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "nncf")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 SIDE = 1024  # of the matrices that peak arithmetic is measured with
-BLOCK = 1 << 27  # bytes copied for the bandwidth: more than any cache
-REPEATS = 5
+BLOCK = 1 << 26  # bytes copied for the bandwidth: more than any cache
+REPEATS = 15
 FACTOR = 1e9
 
 
@@ -34,6 +34,10 @@ class Peak(NamedTuple):
 
     gflops: float  # float32, a multiply-add counting two
     gigabytes: float  # copied a second, read and written each counted
+
+    def or_better(self, other: "Peak") -> "Peak":
+        """The higher number of each."""
+        return Peak(max(self.gflops, other.gflops), max(self.gigabytes, other.gigabytes))
 
 
 def fingerprint() -> dict[str, Any]:
@@ -123,6 +127,17 @@ def pin(cores: Sequence[int]) -> None:
     """Keep this thread, and those it starts from now on, on these cores, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def pinned(count: int) -> Any:
+    """This thread on the first cores of those it may use, on all of them again afterwards."""
+    cores = usable_cores()
+    pin(cores[:count])
+    try:
+        yield
+    finally:
+        pin(cores)
 
 
 def usable_cores() -> list[int]:

@@ -90,10 +90,16 @@ def _forget_sources(model: Any) -> None:
 
 
 def _name_layers(model: Any) -> None:
-    """Call each node with weights what its layer is called in the model."""
+    """Call each node with weights what its layer is called in the model.
+
+    Weights that are equal are stored once; of their layers only the first gets its name.
+    """
+    taken = set()
     for node in model.graph.node:
         if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1].endswith(".weight"):
-            node.name = node.input[1].removeprefix("model.").removesuffix(".weight")
+            name = node.input[1].removeprefix("model.").removesuffix(".weight")
+            node.name = node.name if name in taken else name
+            taken.add(name)
 
 
 def convert(path: Path) -> Any:
