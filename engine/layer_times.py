@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .exported import ENGINES, FLOAT32, Run, open_exported, require
+from .exported import ENGINES, FLOAT32, Run, core, open_exported, require
 
 ROUNDS = 40  # each file runs once in each
 SECONDS = 20.0  # after which no further round starts
@@ -96,9 +96,7 @@ def _seconds(run: Run, sample: NDArray[Any]) -> float:
 def _openvino_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
     """By the name of the layer where it has one."""
     options = {**FLOAT32, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERF_COUNT": True}
-    request = (
-        require("openvino").Core().compile_model(str(path), "CPU", options).create_infer_request()
-    )
+    request = core().compile_model(str(path), "CPU", options).create_infer_request()
     times, kinds = defaultdict(list), {}
     for _ in range(PROFILED):
         request.infer([sample], share_inputs=True)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor
 from . import writers
 from .calibrate import find_images
 from .config import plain
-from .exported import contiguous, require
+from .exported import contiguous, core, require
 from .graph import folded
 from .images import read_image
 from .interface import Picture
@@ -127,24 +128,37 @@ def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequenc
     os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
     nncf = require("nncf")
     nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(list(samples)),
-        preset=nncf.QuantizationPreset.MIXED,
-        model_type=nncf.ModelType.TRANSFORMER,  # without which it does not scale
-        subset_size=len(samples),
-        ignored_scope=nncf.IgnoredScope(
-            patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
-            validate=False,
-        ),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            # Half the range of weights, without which processors lacking VNNI overflow.
-            overflow_fix=nncf.OverflowFix.ENABLE,
-            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
-                convolution=SMOOTHING, matmul=-1
+    with _one_core():
+        return nncf.quantize(
+            model,
+            nncf.Dataset(list(samples)),
+            preset=nncf.QuantizationPreset.MIXED,
+            model_type=nncf.ModelType.TRANSFORMER,  # without which it does not scale
+            subset_size=len(samples),
+            ignored_scope=nncf.IgnoredScope(
+                patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
+                validate=False,
             ),
-        ),
-    )
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                # Half the range of weights, without which processors lacking VNNI overflow.
+                overflow_fix=nncf.OverflowFix.ENABLE,
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
+                    convolution=SMOOTHING, matmul=-1
+                ),
+            ),
+        )
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """NNCF's calls of `openvino.Core()` give ours, see `core`."""
+    openvino = require("openvino")
+    made = openvino.Core
+    openvino.Core = core
+    try:
+        yield
+    finally:
+        openvino.Core = made
 
 
 def quantise_onnx(
