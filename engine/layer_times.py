@@ -43,7 +43,8 @@ class Speed(NamedTuple):
 
     before: float  # ms of processor time, median
     after: float
-    layers: dict[str, tuple[Layer | None, Layer]]  # name -> before, after; the slowest first
+    layers_before: dict[str, Layer]  # by name, the slowest first
+    layers_after: dict[str, Layer]
 
     @property
     def ratio(self) -> float:
@@ -52,15 +53,19 @@ class Speed(NamedTuple):
 
     def kinds(self) -> list[Kind]:
         """The nodes by kind, the slowest first."""
-        found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0, 0])
-        for before, after in self.layers.values():
-            row = found[after.kind]
-            row[0] += before.time if before else 0.0
-            row[1] += after.time
-            row[2] += 1
-            row[3] += after.eight_bit
-        rows = [Kind(name, a, b, int(n), int(few)) for name, (a, b, n, few) in found.items()]
-        return sorted(rows, key=lambda row: -row.after)
+        names = {
+            layer.kind for layer in (*self.layers_before.values(), *self.layers_after.values())
+        }
+        return sorted((self._kind(name) for name in names), key=lambda kind: -kind.after)
+
+    def _kind(self, name: str) -> Kind:
+        before, after = (
+            [layer for layer in layers.values() if layer.kind == name]
+            for layers in (self.layers_before, self.layers_after)
+        )
+        total = [sum(layer.time for layer in layers) for layers in (before, after)]
+        few = sum(layer.eight_bit for layer in after)
+        return Kind(name, total[0], total[1], len(after), few)
 
 
 def compare(before: Path, after: Path, sample: NDArray[Any]) -> Speed:
@@ -71,9 +76,7 @@ def compare(before: Path, after: Path, sample: NDArray[Any]) -> Speed:
     """
     total = _total([open_exported(path, threads=1).run for path in (before, after)], sample)
     profile = PROFILES[ENGINES[after.suffix]]
-    old, new = profile(before, sample), profile(after, sample)
-    names = sorted(new, key=lambda name: -new[name].time)
-    return Speed(total[0], total[1], {name: (old.get(name), new[name]) for name in names})
+    return Speed(total[0], total[1], profile(before, sample), profile(after, sample))
 
 
 def _total(runs: Sequence[Run], sample: NDArray[Any]) -> list[float]:
@@ -133,7 +136,8 @@ def _onnxruntime_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
 def _layers(
     times: Mapping[str, Sequence[float]], kinds: Mapping[str, tuple[str, bool]]
 ) -> dict[str, Layer]:
-    return {name: Layer(*kinds[name], float(np.median(times[name]))) for name in times}
+    found = {name: Layer(*kinds[name], float(np.median(times[name]))) for name in times}
+    return dict(sorted(found.items(), key=lambda item: -item[1].time))
 
 
 PROFILES = {"openvino": _openvino_layers, "onnxruntime": _onnxruntime_layers}

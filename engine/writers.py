@@ -112,9 +112,18 @@ def convert(path: Path) -> Any:
         model = core().read_model(path)  # convert_model would report to its makers
     except RuntimeError as error:
         raise ValueError(f"OpenVINO does not take this graph: {error}") from error
+    _fold_constants(model)
     for node in [node for node in model.get_ops() if node.get_type_name() == "TopK"]:
         _keep_order(node)
     return model
+
+
+def _fold_constants(model: Any) -> None:
+    """Compute what does not depend on the input, so that NNCF sees the biases it corrects."""
+    passes = require("openvino.passes")
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
 
 
 def _keep_order(node: Any) -> None:
