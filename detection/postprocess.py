@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 # Shapes: P points over all levels, K classes, N boxes.
 
@@ -10,6 +10,8 @@ SCORE_THRESHOLD = 0.025  # these four are the MultiClassNMS of the published con
 IOU_THRESHOLD = 0.6
 MAX_PER_CLASS = 1000  # candidates of a class that enter the suppression
 MAX_PER_IMAGE = 100
+FIRST = 512  # candidates that are suppressed at first: mostly enough to find MAX_PER_IMAGE
+AT_ONCE = 2048  # boxes; more than 1000, from where batched_nms takes classes one by one
 
 
 def detect(
@@ -27,12 +29,19 @@ def detect(
     above the threshold (strictly). Boxes of one class suppress each other above the IoU.
     """
     rows, labels = (scores > score_threshold).nonzero(as_tuple=True)  # (N,) each
-    candidates, confidence = boxes[rows], scores[rows, labels]
-    if len(rows) > max_per_class:
-        best = _best_of_each_class(confidence, labels, max_per_class)
-        candidates, confidence, labels = candidates[best], confidence[best], labels[best]
-    keep = _suppress(candidates, confidence, labels, iou_threshold)[:max_per_image]
-    return {"boxes": candidates[keep], "scores": confidence[keep], "labels": labels[keep]}
+    confidence, count = scores[rows, labels], FIRST
+    while True:
+        # Who survives among the best does not depend on the rest.
+        best = _best(confidence, count)
+        done = len(best) == len(confidence)
+        best = best[_rank_in_class(labels[best]) < max_per_class]
+        kept = _suppress(boxes[rows[best]], confidence[best], labels[best], iou_threshold)
+        if done or len(kept) >= max_per_image:
+            keep = best[kept[:max_per_image]]
+            return {
+                "boxes": boxes[rows[keep]], "scores": confidence[keep], "labels": labels[keep]
+            }  # fmt: skip
+        count *= 8
 
 
 def to_image_size(boxes: Tensor, network_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -45,21 +54,34 @@ def to_image_size(boxes: Tensor, network_size: tuple[int, int], size: tuple[int,
 
 
 def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """Indices that survive, best score first.
+    """Indices that survive, in order, of boxes whose scores fall.
 
-    batched_nms keeps classes apart by shifting each by the largest coordinate. That fails for
-    boxes that leave the image to the left or the top, so all are moved to start at zero.
+    Few boxes go at once: classes are kept apart by shifting each by more than the largest box, in
+    float64, where the shift rounds nothing. Many go class by class, as that grows with the square.
     """
     if len(boxes) == 0:
         return labels
-    return batched_nms(boxes - boxes.min(), scores, labels, iou_threshold)
+    if len(boxes) > AT_ONCE:
+        return batched_nms(boxes - boxes.min(), scores, labels, iou_threshold).sort().values
+    apart = boxes.double() - boxes.min()
+    shift = (labels * (apart.max() + 1))[:, None]  # (N, 1)
+    return nms(apart + shift, scores.double(), iou_threshold)
 
 
-def _best_of_each_class(scores: Tensor, labels: Tensor, limit: int) -> Tensor:
-    """Indices of the `limit` highest scores of every class."""
-    order = scores.argsort(descending=True)
-    order = order[labels[order].argsort(stable=True)]  # classes together, best first in each
+def _best(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` highest of scores (N,) and all that equal the last, best first."""
+    if len(scores) <= count:
+        return scores.argsort(descending=True, stable=True)
+    lowest = scores.topk(count).values[-1]
+    indices = (scores >= lowest).nonzero()[:, 0]
+    return indices[scores[indices].argsort(descending=True, stable=True)]
+
+
+def _rank_in_class(labels: Tensor) -> Tensor:
+    """How many of the same label stand before each of (N,)."""
+    order = labels.argsort(stable=True)  # classes together
     counts = labels.bincount()
     starts = counts.cumsum(0) - counts  # (K,)
-    rank = torch.arange(len(order), device=order.device) - starts[labels[order]]
-    return order[rank < limit]
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device) - starts[labels[order]]
+    return rank

@@ -1,32 +1,30 @@
 """How long a model takes, measured so that the numbers can be trusted.
 
-Contestants (an engine with a number of threads) take turns, a run each, so that whatever else the
-machine does hits all of them alike. Threads are pinned; nothing counts before times are stable.
+Contestants take turns, some runs each, so that whatever else the machine does hits all of them
+alike. Threads are pinned; nothing counts before times are stable.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
-from numpy.typing import NDArray
 
 from . import checkpoint, config
+from .contestant import STAGES, TORCH, Contestant, Job, Survivors, Timed, Timing, contestants
 from .export import picture, write
-from .exported import STARTERS, Run, contiguous, is_exported
-from .images import decode
-from .interface import Picture, Size
-from .machine import Cost, Peak, cost, peak, pin, resident_bytes, usable_cores
-from .predict import restore
+from .exported import is_exported
+from .interface import Size
+from .machine import Cost, Peak, cost, fingerprint, peak, pinned
+from .predict import describe, read_content
 from .prepared import Plan, load, prepare
 
-BACKENDS = ("torch", "torch-compile", "onnxruntime", "openvino")
+BACKENDS = (*TORCH, "onnxruntime", "openvino")
 FILE_BACKENDS = {
     ".onnx": ("onnxruntime", "openvino"),
     ".xml": ("openvino",),
@@ -34,95 +32,206 @@ FILE_BACKENDS = {
     ".ts": ("torch",),
 }
 PERCENTILES = (50, 90, 95, 99)
-WINDOW = 10  # runs whose medians are compared until they agree
+BURST = 10  # runs of a turn, and those whose medians are compared until they agree
 STABLE = 0.05
-MAX_WARM_UP = 100
+MAX_WARM_UP = 10  # bursts
+STAGE_SHARE = 5  # one run by stages for so many of the network alone
 REPEATABLE = 0.10  # by which the medians of both halves may differ
 PHOTO = (480, 640)  # of the picture drawn where none is given
 MS = 1e3
-STAGES = ("read", "decode", "resize", "normalise", "forward", "post-process")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to measure.
+
+    Args:
+        config: Config file.
+        options: Overrides of it.
+        path: Checkpoint, exported file, or None for random weights.
+        backends: Out of BACKENDS.
+        threads: Numbers of threads, each with every backend.
+        batch: Images at once.
+        runs: Of each backend and number of threads.
+        shape: (height, width) of the network input, None for the model's own.
+        stages: Whether to time the way from file to result by stage too.
+        image: Picture to run on, None for a drawn one.
+    """
+
+    config: Path
+    backends: Sequence[str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    threads: Sequence[int] = (1,)
+    batch: int = 1
+    runs: int = 300
+    shape: Size | None = None
+    stages: bool = False
+    image: Path | None = None
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The model that is measured, whatever the engine."""
+    """The files that the engines run, and the size of what is in them."""
 
-    model: Any  # of the task with its weights, or a Deployed
-    exported: Path | None  # an exported file, measured as it is
-    graph: Path | None  # its ONNX file for the engines that need one
+    checkpoint: Path | None  # for torch
+    exported: Path | None  # for the others
     size: Size  # of the network input
-    random: bool  # weights
+    cost: Cost  # of one image
+    precision: str
+
+    def path(self, backend: str) -> Path:
+        """The file that a backend runs."""
+        path = self.checkpoint if backend in TORCH and self.checkpoint else self.exported
+        assert path is not None  # `subject` made it
+        return path
 
 
 @dataclass
-class Contestant:
-    """One engine with a number of threads, and its times in seconds."""
+class Record:
+    """What was measured of one contestant."""
 
-    backend: str
-    threads: int
-    run: Run
-    load_seconds: float
-    memory_bytes: int
-    wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
+    entry: Timed
+    rounds: list[list[Timing]] = field(default_factory=list)
+    warm_up: int = 0  # runs before
+    stages: list[dict[str, float]] = field(default_factory=list)  # seconds by stage, and `total`
 
     @property
-    def name(self) -> str:
-        return f"{self.backend}, {self.threads} thread{'s' * (self.threads > 1)}"
+    def wall(self) -> list[float]:
+        """Seconds of all runs."""
+        return [run.wall for burst in self.rounds for run in burst]
+
+    @property
+    def processor(self) -> list[float]:
+        """Seconds of processor time of all runs."""
+        return [run.processor for burst in self.rounds for run in burst]
 
 
-def subject(
-    cfg: Config,
-    path: Path | None,
-    folder: Path,
-    *,
-    backends: Sequence[str],
-    shape: Size | None,
-    batch: int,
-) -> Subject:
+def measure(
+    order: Order, folder: Path, advance: Callable[[int], None] = lambda _: None
+) -> dict[str, Any]:
+    """All numbers as plain data, times in milliseconds.
+
+    Args:
+        order: What to measure.
+        folder: Where files may be written that the engines need.
+        advance: Called with the number of runs that each has done, after each round.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file is damaged, its size is not known, an engine does not run it or is not
+            installed, or there are fewer cores than threads.
+    """
+    load_before, image = os.getloadavg()[0], photo(order.image, folder)
+    what = subject(config.load(order.config, order.options), order, folder)
+    before = peaks(order.threads)
+    with contestants(jobs(order, what, image)) as entries:
+        records = race(entries, order.runs, advance)
+        left = entries[0].survivors()
+        if order.stages:
+            time_stages(records, entries, order.runs // STAGE_SHARE)
+    best = {count: top.or_better(before[count]) for count, top in peaks(order.threads).items()}
+    rows = [
+        {
+            **_settings(entry, order.batch),
+            **summary(record),
+            **floor(record, order.batch, what.cost, best[entry.job.threads]),
+        }
+        for record, entry in zip(records, entries, strict=True)
+    ]
+    return {
+        "machine": {**fingerprint(), "load": load_before},
+        **_header(order, what, left),
+        "peaks": {str(threads): top._asdict() for threads, top in best.items()},
+        "results": rows,
+    }
+
+
+def _header(order: Order, what: Subject, left: Survivors) -> dict[str, Any]:
+    return {
+        "config": order.config.name,
+        "file": None if order.path is None else order.path.name,
+        "random_weights": order.path is None,
+        "precision": what.precision,
+        "input": [order.batch, 3, *what.size],
+        "macs": what.cost.macs,
+        "weight_bytes": what.cost.weight_bytes,
+        "survived": left._asdict(),
+    }
+
+
+def _settings(entry: Contestant, batch: int) -> dict[str, Any]:
+    return {
+        "backend": entry.job.backend,
+        "threads": entry.job.threads,
+        "batch": batch,
+        "load_ms": entry.start.load_seconds * MS,
+        "first_ms": entry.start.first_seconds * MS,
+        "memory_mb": entry.start.memory_bytes / 1e6,
+    }
+
+
+def jobs(order: Order, what: Subject, image: Path) -> list[Job]:
+    """Every backend with every number of threads."""
+    return [
+        Job(
+            config=order.config,
+            options=order.options,
+            path=what.path(backend),
+            backend=backend,
+            threads=threads,
+            size=what.size,
+            batch=order.batch,
+            image=image,
+        )
+        for backend in order.backends
+        for threads in order.threads
+    ]
+
+
+def subject(cfg: Config, order: Order, folder: Path) -> Subject:
     """The model of a checkpoint, of an exported file, or with random weights.
 
     Args:
         cfg: Loaded config.
-        path: Checkpoint, exported file, or None for random weights.
+        order: What to measure.
         folder: Where files may be written that the engines need.
-        backends: Which engines will run it.
-        shape: (height, width) of the network input, None for the model's own.
-        batch: Images at once.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it is damaged, its size is not known, or an engine does not run it.
     """
-    if path is not None and is_exported(path):
-        return _exported_subject(cfg, path, backends, shape, batch)
-    source_path = path or _random_checkpoint(cfg, folder)
-    plan = Plan(format="onnx", shape=shape, dynamic="batch" if batch > 1 else None)
-    source = load(cfg, source_path, plan)
+    if order.path is not None and is_exported(order.path):
+        return _exported_subject(cfg, order, order.path)
+    source_path = order.path or _random_checkpoint(cfg, folder)
+    plan = Plan(format="onnx", shape=order.shape, dynamic="batch" if order.batch > 1 else None)
+    source = load(cfg, source_path, plan, order.options)
     assert source.size is not None  # `load` asked for one
-    graph = None
-    if set(backends) & {"onnxruntime", "openvino"}:
-        graph = folder / "graph.onnx"
-        write(prepare(source, plan), graph)
-    return Subject(source.model, None, graph, source.size, path is None)
+    size = cost(source.model, torch.zeros(1, 3, *source.size))
+    if set(order.backends) <= set(TORCH):
+        return Subject(source_path, None, source.size, size, "fp32")
+    graph = folder / "graph.onnx"
+    write(prepare(source, plan), graph)
+    return Subject(source_path, graph, source.size, size, "fp32")
 
 
-def _exported_subject(
-    cfg: Config, path: Path, backends: Sequence[str], shape: Size | None, batch: int
-) -> Subject:
+def _exported_subject(cfg: Config, order: Order, path: Path) -> Subject:
     able = FILE_BACKENDS[path.suffix.lower()]
-    for backend in backends:
+    for backend in order.backends:
         if backend not in able:
             raise ValueError(
                 f"{path}: --backend {backend} does not run it; use {' or '.join(able)}"
             )
-    model = restore(cfg, path)
-    if batch > 1 and not model.exported.batched:
+    content = read_content(cfg, path)
+    batched = content["shape"][0] is None and not content["with_preprocess"]
+    if order.batch > 1 and not batched:
         raise ValueError(f"{path}: takes one image; leave out --batch or export --dynamic batch")
-    size = shape or model.task.data_preprocessor.size
-    if size is None and not model.with_preprocess:
+    model: Any = checkpoint.build_model(describe(cfg, content, path, order.options)).eval()
+    size = order.shape or model.data_preprocessor.size
+    if size is None and not content["with_preprocess"]:
         raise ValueError(f"{path}: takes any size; give --shape HEIGHT WIDTH")
-    return Subject(model, path, None, size or PHOTO, False)
+    size = size or PHOTO
+    return Subject(None, path, size, cost(model, torch.zeros(1, 3, *size)), content["precision"])
 
 
 def _random_checkpoint(cfg: Config, folder: Path) -> Path:
@@ -132,197 +241,6 @@ def _random_checkpoint(cfg: Config, folder: Path) -> Path:
     model = checkpoint.build_model(plain)
     checkpoint.save(path, checkpoint.describe(model, plain, names, {}))
     return path
-
-
-def contestant(what: Subject, backend: str, threads: int) -> Contestant:
-    """An engine with the model loaded, on as many cores as it has threads.
-
-    Raises:
-        ValueError: the engine is not installed, or there are fewer cores than threads.
-    """
-    cores = usable_cores()
-    if threads > len(cores):
-        raise ValueError(f"--threads {threads}: this process may use {len(cores)} cores")
-    pin(cores[:threads])  # threads that start now inherit it
-    memory, start = resident_bytes(), time.perf_counter()
-    try:
-        run = _start(what, backend, threads)
-    finally:
-        seconds = time.perf_counter() - start
-        pin(cores)
-    return Contestant(backend, threads, run, seconds, max(0, resident_bytes() - memory))
-
-
-def _start(what: Subject, backend: str, threads: int) -> Run:
-    if what.exported is not None:
-        return STARTERS[backend](what.exported, threads)
-    if what.graph is not None and backend in STARTERS and backend != "torch":
-        return STARTERS[backend](what.graph, threads)
-    model = torch.compile(what.model) if backend == "torch-compile" else what.model
-
-    @torch.inference_mode()
-    def run(images: NDArray[Any]) -> list[NDArray[Any]]:
-        outputs = model(torch.from_numpy(images), mode="tensor")
-        return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else [outputs])]
-
-    return run
-
-
-def race(
-    contestants: Sequence[Contestant],
-    images: NDArray[Any],
-    runs: int,
-    advance: Callable[[], None] = lambda: None,
-) -> None:
-    """Let all warm up, then run in turns, so many times each."""
-    for entry in contestants:
-        _warm_up(entry, images)
-    for _ in range(runs):
-        for entry in contestants:
-            wall, processor = timed(entry, images)
-            entry.wall.append(wall)
-            entry.processor.append(processor)
-        advance()
-
-
-def _warm_up(entry: Contestant, images: NDArray[Any]) -> None:
-    """Run until the median of ten runs is that of the ten before, within 5 %."""
-    before = 0.0
-    for _ in range(MAX_WARM_UP // WINDOW):
-        now = float(np.median([timed(entry, images)[0] for _ in range(WINDOW)]))
-        if abs(now - before) <= STABLE * now:
-            return
-        before = now
-
-
-def timed(entry: Contestant, images: NDArray[Any]) -> tuple[float, float]:
-    """Seconds of one run: by the clock, and of the processor over all threads."""
-    cores = usable_cores()
-    torch.set_num_threads(entry.threads)
-    pin(cores[: entry.threads])
-    wall, processor = time.perf_counter(), time.process_time()
-    entry.run(images)
-    result = time.perf_counter() - wall, time.process_time() - processor
-    pin(cores)
-    return result
-
-
-def inputs(what: Subject, image: Picture, batch: int) -> NDArray[Any]:
-    """The picture as the engines take it: float32 (batch, 3, H, W), or uint8 (h, w, 3)."""
-    if what.exported is not None and what.model.with_preprocess:
-        return image
-    preprocess = preprocess_of(what)
-    network = preprocess({"images": [torch.from_numpy(image)]})["images"]
-    if network.shape[2:] != what.size:
-        network = torch.nn.functional.interpolate(network, what.size)
-    return contiguous(network.expand(batch, -1, -1, -1))
-
-
-def preprocess_of(what: Subject) -> Any:
-    """What makes network inputs of images."""
-    return (what.model if what.exported is None else what.model.task).data_preprocessor
-
-
-def stages(what: Subject, entry: Contestant, path: Path, runs: int) -> dict[str, list[float]]:
-    """Seconds of every stage from a file to its results, a list over the runs, and their `total`.
-
-    A stage that the graph holds is part of "forward" and missing here.
-    """
-    found: dict[str, list[float]] = {name: [] for name in (*STAGES, "total")}
-    cores = usable_cores()
-    torch.set_num_threads(entry.threads)
-    pin(cores[: entry.threads])
-    for _ in range(WINDOW + runs):
-        start = time.perf_counter()
-        for name, seconds in _one_file(what, entry, path).items():
-            found[name].append(seconds)
-        found["total"].append(time.perf_counter() - start)
-    pin(cores)
-    return {name: times[WINDOW:] for name, times in found.items() if times}
-
-
-def _one_file(what: Subject, entry: Contestant, path: Path) -> dict[str, float]:
-    """Seconds of each stage of one image file."""
-    marks = [("", time.perf_counter())]
-
-    def mark(name: str) -> None:
-        marks.append((name, time.perf_counter()))
-
-    data = path.read_bytes()
-    mark("read")
-    image = decode(path, data, cv2.IMREAD_COLOR_RGB)
-    assert image is not None
-    mark("decode")
-    target = {"size": (image.shape[0], image.shape[1])}
-    whole = what.exported is not None and what.model.with_preprocess
-    array: NDArray[Any] = image
-    if not whole:
-        preprocess = preprocess_of(what)
-        stacked = preprocess.stacked([torch.from_numpy(image)])
-        mark("resize")
-        array = contiguous(preprocess.normalise(stacked))
-        mark("normalise")
-    outputs = [torch.from_numpy(np.asarray(output)) for output in entry.run(array)]
-    mark("forward")
-    _finish(what, outputs, image, target)
-    mark("post-process")
-    return {name: now - before for (_, before), (name, now) in pairwise(marks)}
-
-
-def _finish(
-    what: Subject, outputs: list[Any], image: Picture, target: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Results of what an engine gave for one image."""
-    task = what.model if what.exported is None else what.model.task
-    size = (image.shape[0], image.shape[1])
-    whole = what.exported is not None and what.model.with_preprocess
-    if what.exported is not None and what.model.end2end:
-        named = dict(zip(what.model.exported.content["outputs"], outputs, strict=True))
-        found: list[dict[str, Any]] = task.finished(named, size if whole else what.size, [target])
-        return found
-    stand_in = torch.empty((1, 3, *what.size))  # only its size is looked at
-    results: list[dict[str, Any]] = task.results(lambda _: outputs, stand_in, [target])
-    return results
-
-
-def survivors(what: Subject, entry: Contestant, image: Picture) -> tuple[int, str]:
-    """How many results the post-processing leaves of a picture, and of what kind."""
-    outputs = [torch.from_numpy(np.asarray(o)) for o in entry.run(inputs(what, image, 1))]
-    target = {"size": (image.shape[0], image.shape[1])}
-    found = _finish(what, outputs, image, target)[0]
-    if "boxes" in found:
-        return len(found["boxes"]), "boxes"
-    return len(what.model.describe(found, 0.0)), "classes"
-
-
-def summary(
-    entry: Contestant, batch: int, size: Cost, best: Peak, parts: Mapping[str, Sequence[float]]
-) -> dict[str, Any]:
-    """The numbers of one contestant as plain data, times in milliseconds."""
-    times = np.asarray(entry.wall) * MS
-    half = len(times) // 2
-    halves = [float(np.median(part)) for part in (times[:half], times[half:])] if half else []
-    arithmetic = batch * 2 * size.macs / best.gflops / 1e9 * MS
-    memory = size.weight_bytes / best.gigabytes / 1e9 * MS
-    p50 = float(np.median(times))
-    return {
-        "backend": entry.backend,
-        "threads": entry.threads,
-        "batch": batch,
-        "runs": len(times),
-        **{f"p{q}": float(np.percentile(times, q)) for q in PERCENTILES},
-        "min": float(times.min()),
-        "processor_p50": float(np.median(entry.processor)) * MS,
-        "images_per_second": batch / p50 * MS,
-        "halves_p50": halves,
-        "repeatable": bool(halves) and abs(halves[0] - halves[1]) <= REPEATABLE * min(halves),
-        "load_ms": entry.load_seconds * MS,
-        "memory_mb": entry.memory_bytes / 1e6,
-        "floor_arithmetic": arithmetic,
-        "floor_weights": memory,
-        "over_floor": p50 / max(arithmetic, memory),
-        "stages": {name: float(np.median(part)) * MS for name, part in parts.items()},
-    }
 
 
 def photo(path: Path | None, folder: Path) -> Path:
@@ -335,22 +253,111 @@ def photo(path: Path | None, folder: Path) -> Path:
     return drawn
 
 
-def sizes(what: Subject) -> Cost:
-    """Multiply-adds and weights of the network for one image."""
-    model = what.model if what.exported is None else _rebuilt(what)
-    return cost(model, torch.zeros(1, 3, *what.size))
+def bursts(runs: int) -> list[int]:
+    """The runs of each turn."""
+    whole, rest = divmod(runs, BURST)
+    return [BURST] * whole + [rest] * bool(rest)
 
 
-def _rebuilt(what: Subject) -> Any:
-    """The model that an exported file describes, with weights of any value."""
-    return checkpoint.build_model(what.model.exported.content["model"]).eval()
+def race(
+    entries: Sequence[Timed], runs: int, advance: Callable[[int], None] = lambda _: None
+) -> list[Record]:
+    """Let all warm up, then run in turns, another one first each time, so many runs each."""
+    records = [Record(entry, warm_up=_warm_up(entry)) for entry in entries]
+    for turn, length in enumerate(bursts(runs)):
+        first = turn % len(records)
+        for record in records[first:] + records[:first]:
+            record.rounds.append(record.entry.burst(length))
+        advance(length)
+    return records
+
+
+def _warm_up(entry: Timed) -> int:
+    """Run until the median of a burst is that of the one before, within 5 %; how many runs."""
+    before, done, stable = 0.0, 0, False
+    while not stable and done < MAX_WARM_UP:
+        now = _median(entry.burst(BURST))
+        before, done, stable = now, done + 1, abs(now - before) <= STABLE * now
+    return done * BURST
+
+
+def time_stages(records: Iterable[Record], entries: Sequence[Contestant], runs: int) -> None:
+    """Let all go from file to result in turns."""
+    pairs = list(zip(records, entries, strict=True))
+    for length in bursts(runs):
+        for record, entry in pairs:
+            record.stages += entry.stages(length)
+
+
+class Ratio(NamedTuple):
+    """How much of another's time one takes."""
+
+    median: float  # of all rounds, each against the other's of the same round
+    fastest: float  # of the fastest runs of both
+
+
+def ratio(record: Record, other: Record) -> Ratio:
+    """How much of the other's time one takes."""
+    pairs = zip(record.rounds, other.rounds, strict=True)
+    median = float(np.median([_median(ours) / _median(theirs) for ours, theirs in pairs]))
+    return Ratio(median, min(record.wall) / min(other.wall))
+
+
+def _median(burst: Sequence[Timing]) -> float:
+    return float(np.median([run.wall for run in burst]))
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """The numbers of one contestant as plain data, times in milliseconds."""
+    times = np.asarray(record.wall) * MS
+    half = len(record.rounds) // 2
+    parts = (record.rounds[:half], record.rounds[half:])
+    halves = [float(np.median([_median(burst) for burst in part])) * MS for part in parts if part]
+    return {
+        "warm_up": record.warm_up,
+        "runs": len(times),
+        **{f"p{q}": float(np.percentile(times, q)) for q in PERCENTILES},
+        "fastest": float(times.min()),
+        "processor_p50": float(np.median(record.processor)) * MS,
+        "rounds_p50": [_median(burst) * MS for burst in record.rounds],
+        "halves_p50": halves,
+        "repeatable": len(halves) == 2 and abs(halves[0] - halves[1]) <= REPEATABLE * min(halves),
+        "stages": middle_half(record.stages),
+    }
+
+
+def floor(record: Record, batch: int, size: Cost, best: Peak) -> dict[str, Any]:
+    """What a machine that does nothing but multiply, or read weights, would take, in ms.
+
+    Against the fastest run, because the floor is of the machine at its fastest.
+    """
+    fastest = min(record.wall) * MS
+    arithmetic = batch * 2 * size.macs / best.gflops / 1e9 * MS
+    memory = size.weight_bytes / best.gigabytes / 1e9 * MS
+    return {
+        "images_per_second": batch / float(np.median(record.wall)),
+        "floor_arithmetic": arithmetic,
+        "floor_weights": memory,
+        "over_floor": fastest / max(arithmetic, memory),
+    }
+
+
+def middle_half(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean milliseconds by stage, over the half of the runs whose totals lie in the middle.
+
+    Unlike medians, means of the same runs add up.
+    """
+    ordered = sorted(rows, key=lambda row: row["total"])
+    quarter = len(ordered) // 4
+    middle = ordered[quarter : len(ordered) - quarter]
+    names = [name for name in (*STAGES, "total") if middle and name in middle[0]]
+    return {name: float(np.mean([row[name] for row in middle])) * MS for name in names}
 
 
 def peaks(threads: Sequence[int]) -> dict[int, Peak]:
     """What the machine reaches at best, by number of threads."""
-    cores, found = usable_cores(), {}
+    found = {}
     for count in threads:
-        pin(cores[:count])
-        found[count] = peak(count)
-        pin(cores)
+        with pinned(count):
+            found[count] = peak(count)
     return found

@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS
 
 from . import benchmark, checkpoint, config
+from .contestant import Inside
 from .files import write_binary, write_json
 from .interface import Size
 from .machine import cost
@@ -185,7 +185,7 @@ def add_latencies(
     threads: Sequence[int],
     runs: int,
     shape: Size | None,
-    advance: Callable[[], None] = lambda: None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Fill in milliseconds of every run of every row in every engine, all taken in turns.
 
@@ -197,11 +197,11 @@ def add_latencies(
         return
     with tempfile.TemporaryDirectory() as folder:
         racers = _racers(items, backends, threads, shape, Path(folder))
-        benchmark.race([racer for _, racer in racers], torch.empty(0).numpy(), runs, advance)
+        records = benchmark.race([racer for _, racer in racers], runs, advance)
     for entry in items:
         state["rows"][entry.row.label]["latency"] = {
-            racer.name: [round(1000 * seconds, 4) for seconds in racer.wall]
-            for owner, racer in racers
+            record.entry.name: [round(1000 * seconds, 4) for seconds in record.wall]
+            for (owner, _), record in zip(racers, records, strict=True)
             if owner is entry
         }
     state["latency_key"] = key
@@ -213,28 +213,20 @@ def _racers(
     threads: Sequence[int],
     shape: Size | None,
     folder: Path,
-) -> list[tuple[Entry, benchmark.Contestant]]:
+) -> list[tuple[Entry, Inside]]:
     """Every row in every engine with every number of threads, rows beside each other."""
-    subjects = []
+    image = benchmark.photo(None, folder)
+    jobs = []
     for entry in items:
         own = folder / entry.name
         own.mkdir()
-        subjects.append(
-            benchmark.subject(entry.cfg, None, own, backends=backends, shape=shape, batch=1)
-        )
-    found = []
-    for backend in backends:
-        for count in threads:
-            for entry, what in zip(items, subjects, strict=True):
-                racer = benchmark.contestant(what, backend, count)
-                racer.run = partial(_run_on, racer.run, torch.randn(1, 3, *what.size).numpy())
-                found.append((entry, racer))
-    return found
-
-
-def _run_on(run: Callable[[Any], Any], images: Any, _: Any) -> Any:
-    """Rows may take inputs of different sizes, so each brings its own."""
-    return run(images)
+        order = benchmark.Order(Path(entry.row.config), backends, threads=threads, shape=shape)
+        jobs.append(benchmark.jobs(order, benchmark.subject(entry.cfg, order, own), image))
+    return [
+        (entry, Inside(job, entry.cfg))
+        for beside in zip(*jobs, strict=True)
+        for entry, job in zip(items, beside, strict=True)
+    ]
 
 
 def plan_steps(state: State, items: Sequence[Entry], minutes: float) -> int:

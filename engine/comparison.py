@@ -144,7 +144,9 @@ def cautions(state: Mapping[str, Any]) -> list[str]:
             if steps
         ]
     else:
-        lines.append("nothing was trained here: accuracies are the published ones")
+        lines.append(
+            "nothing was trained or evaluated here: accuracies, if any, are published ones"
+        )
     return lines
 
 
@@ -169,14 +171,10 @@ def pareto(rows: Rows, state: Mapping[str, Any]) -> bytes:
 
 def _draw_rows(axes: Any, rows: Rows, engine: str) -> None:
     known = verdict.places(rows, engine)
-    middle = median(ms for ms, _ in known.values()) if known else 0.0
     for label, (ms, value) in known.items():
-        side, offset = ("right", -6) if ms > middle else ("left", 6)
         found = verdict.accuracy(rows[label])
         axes.errorbar(ms, value, yerr=found.deviation if found else None, fmt="o", capsize=3)
-        axes.annotate(
-            label, (ms, value), (offset, 5), textcoords="offset points", ha=side, fontsize=9
-        )
+    _name(axes, known, 5, fontsize=9)
     front = [known[label] for label in verdict.front(rows, engine)]
     if front:
         axes.plot(*zip(*front, strict=True), "-", color="#444444", lw=1, zorder=0)
@@ -188,15 +186,38 @@ def _draw_published(axes: Any, rows: Rows) -> None:
     over = axes.twinx().twiny()
     over.set_xlabel(f"published milliseconds, {PAPERS_MACHINE}", color=PALE)
     over.figure.axes[1].set_ylabel("published accuracy, %", color=PALE)
-    for label, row in rows.items():
-        published = row["published"]
-        if published and published["ms"]:
-            point = (published["ms"], published["accuracy"])
-            over.plot(*point, "D", color=PALE, ms=4)
-            over.annotate(
-                label, point, xytext=(5, -9), textcoords="offset points", fontsize=7, color=PALE
-            )
+    known = {
+        label: (row["published"]["ms"], row["published"]["accuracy"])
+        for label, row in rows.items()
+        if row["published"] and row["published"]["ms"]
+    }
+    over.plot(*zip(*known.values(), strict=True), "D", color=PALE, ms=4)
+    _name(over, known, -9, fontsize=7, color=PALE)
     over.margins(0.15)
+
+
+def _name(
+    axes: Any,
+    points: Mapping[str, tuple[float, float]],
+    rise: int,
+    fontsize: int,
+    color: str = "black",
+) -> None:
+    """Write labels beside points, towards the middle, so many typographic points higher."""
+    if not points:
+        return
+    middle = sum(x for x, _ in points.values()) / len(points)
+    for label, point in points.items():
+        side, offset = ("right", -6) if point[0] > middle else ("left", 6)
+        axes.annotate(
+            label,
+            point,
+            (offset, rise),
+            textcoords="offset points",
+            ha=side,
+            fontsize=fontsize,
+            color=color,
+        )
 
 
 def markdown(tables: Sequence[Table], words: Sequence[Sequence[str]]) -> str:

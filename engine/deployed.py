@@ -27,6 +27,7 @@ class Deployed(BaseModel):
 
     def __init__(self, task: Any, exported: Exported) -> None:
         content = exported.content
+        task.data_preprocessor.planes = True  # the order that engines take
         super().__init__(AsTheyAre() if content["with_preprocess"] else task.data_preprocessor)
         for parameter in task.parameters():
             parameter.data = torch.empty(0)
@@ -107,13 +108,15 @@ class Deployed(BaseModel):
         return size or (image.shape[0], image.shape[1])
 
 
-def deployed(task: Any, path: Path | str) -> Deployed:
+def deployed(task: Any, path: Path | str, callers: int = 1) -> Deployed:
     """The exported file behind the interface of its task's model, in eval mode.
+
+    So many threads may call it at once.
 
     Raises:
         As `open_exported`.
     """
-    model = Deployed(task, open_exported(path))
+    model = Deployed(task, open_exported(path, callers=callers))
     model.eval()
     return model
 

@@ -11,6 +11,7 @@ runtime info, in a TorchScript archive as a file of its own.
 import hashlib
 import importlib
 import json
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,12 +55,13 @@ def is_exported(path: Path | str) -> bool:
     return Path(path).suffix.lower() in ENGINES
 
 
-def open_exported(path: Path | str, threads: int | None = None) -> Exported:
+def open_exported(path: Path | str, threads: int | None = None, callers: int = 1) -> Exported:
     """An exported file, checked and loaded.
 
     Args:
         path: The file.
         threads: Threads to compute with; None is what torch uses.
+        callers: How many threads may call it at once, each with so many to compute with.
 
     Raises:
         FileNotFoundError: no such file, or its weights are missing.
@@ -69,7 +71,8 @@ def open_exported(path: Path | str, threads: int | None = None) -> Exported:
     path = Path(path)
     content = read(path)
     engine = ENGINES[path.suffix.lower()]
-    return Exported(path, content, STARTERS[engine](path, threads or torch.get_num_threads()))
+    run = STARTERS[engine](path, threads or torch.get_num_threads(), callers)
+    return Exported(path, content, run)
 
 
 def read(path: Path | str) -> dict[str, Any]:
@@ -156,8 +159,8 @@ def _external_files(message: Any) -> Iterator[str]:
                     yield from _external_files(part)
 
 
-def start_onnxruntime(path: Path, threads: int) -> Run:
-    """An ONNX file in ONNX Runtime on the processor."""
+def start_onnxruntime(path: Path, threads: int, callers: int = 1) -> Run:  # noqa: ARG001
+    """An ONNX file in ONNX Runtime on the processor, which any number of threads may call."""
     runtime = require("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -207,23 +210,25 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def start_openvino(path: Path, threads: int) -> Run:
+def start_openvino(path: Path, threads: int, callers: int = 1) -> Run:
     """An OpenVINO or ONNX file in OpenVINO on the processor, in float32 where it is not int8."""
     openvino = require("openvino")
     options = {
         "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads * callers,
+        "NUM_STREAMS": callers,
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:
         compiled = openvino.Core().compile_model(str(path), "CPU", options)
     except RuntimeError as error:
         raise _damaged(path, error) from error
-    request = compiled.create_infer_request()
+    own = threading.local()  # a request serves one caller at a time
 
     def run(images: NDArray[Any]) -> Arrays:
-        found = request.infer([images], share_inputs=True, share_outputs=False)
+        if not vars(own):
+            own.request = compiled.create_infer_request()
+        found = own.request.infer([images], share_inputs=True, share_outputs=False)
         return [found[port] for port in compiled.outputs]
 
     return run
@@ -242,7 +247,7 @@ def read_torchscript(path: Path) -> dict[str, Any]:
         raise _damaged(path, error) from error
 
 
-def start_torchscript(path: Path, threads: int) -> Run:
+def start_torchscript(path: Path, threads: int, callers: int = 1) -> Run:  # noqa: ARG001
     """A TorchScript archive in torch, whose threads are those of the process."""
     try:
         script = torch.jit.load(str(path), map_location="cpu").eval()
@@ -258,7 +263,7 @@ def start_torchscript(path: Path, threads: int) -> Run:
 
 
 READERS = {"onnxruntime": read_onnx, "openvino": read_openvino, "torch": read_torchscript}
-STARTERS: dict[str, Callable[[Path, int], Run]] = {
+STARTERS: dict[str, Callable[..., Run]] = {  # file, threads, callers
     "onnxruntime": start_onnxruntime,
     "openvino": start_openvino,
     "torch": start_torchscript,

@@ -24,6 +24,11 @@ CUBIC_A = -0.75  # cv2.INTER_CUBIC's
 Extent: TypeAlias = Any  # an int, or in a graph of any size a symbol for one
 
 
+def least(a: Extent, b: Extent) -> Extent:
+    """The smaller of two numbers of pixels; TorchScript's tracing has tensors for them."""
+    return a.clamp(max=b) if isinstance(a, Tensor) else torch.sym_min(a, b)
+
+
 class Span(NamedTuple):
     """Pixels of one side of an image that are resized, and those of the result that are kept."""
 
@@ -44,9 +49,9 @@ class Span(NamedTuple):
 
         In whole numbers, so that a graph holds it; round(x) goes to the even one of two as near.
         """
-        length = torch.sym_min(side, 8 * short)
+        length = least(side, 8 * short)
         quotient, rest = length * shortest // short, length * shortest % short
-        up = torch.sym_max(0, (2 * rest + quotient % 2 - 1) // short)
+        up = -least(-((2 * rest + quotient % 2 - 1) // short), 0)
         resized = quotient + up
         return cls((side - length) // 2, length, resized, (resized - count) // 2, count)
 
@@ -107,7 +112,7 @@ class Reading(nn.Module):
         assert self.size is not None
         if self.resize_shortest is None:
             return Span.whole(height, self.size[0]), Span.whole(width, self.size[1])
-        short = torch.sym_min(height, width)
+        short = least(height, width)
         cut = (self.resize_shortest, short)
         return Span.middle(height, self.size[0], *cut), Span.middle(width, self.size[1], *cut)
 
@@ -197,7 +202,31 @@ def folded(model: nn.Module) -> Any:
             # In float64: one rounding instead of several.
             fused = fuse_conv_bn_eval(conv.double(), norm.double())
             module.conv, module.norm = fused.float(), nn.Identity()
+            if _is_thin(module.conv):
+                module.conv = split(module.conv)
     return result.requires_grad_(False)
+
+
+def _is_thin(conv: nn.Conv2d) -> bool:
+    """Whether engines waste most of their vectors on it: a window, dense, one output channel."""
+    plain = conv.stride == conv.dilation == (1, 1) and conv.groups == 1
+    return plain and conv.out_channels == 1 < min(conv.kernel_size)
+
+
+def split(conv: nn.Conv2d) -> nn.Sequential:
+    """A k x l convolution to one channel as k x 1 to l channels and 1 x l, which adds those up.
+
+    Engines compute eight or sixteen output channels at once, so one is as dear as eight.
+    """
+    assert not isinstance(conv.padding, str)  # our layers give numbers
+    (height, width), (top, left) = conv.kernel_size, conv.padding
+    columns = nn.Conv2d(conv.in_channels, width, (height, 1), padding=(top, 0), bias=False)
+    columns.weight.data = conv.weight.data[0].permute(2, 0, 1)[..., None].contiguous()
+    row = nn.Conv2d(width, 1, (1, width), padding=(0, left), bias=conv.bias is not None)
+    row.weight.data = torch.eye(width)[None, :, None, :]  # (1, l, 1, l)
+    if conv.bias is not None:
+        row.bias = conv.bias
+    return nn.Sequential(columns, row)
 
 
 def fold_scale(model: nn.Module, scale: Tensor, example: Tensor) -> None:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "nncf")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 SIDE = 1024  # of the matrices that peak arithmetic is measured with
-BLOCK = 1 << 27  # bytes copied for the bandwidth: more than any cache
-REPEATS = 5
+BLOCK = 1 << 26  # bytes copied for the bandwidth: more than any cache
+REPEATS = 15
 FACTOR = 1e9
 
 
@@ -34,6 +34,10 @@ class Peak(NamedTuple):
 
     gflops: float  # float32, a multiply-add counting two
     gigabytes: float  # copied a second, read and written each counted
+
+    def or_better(self, other: "Peak") -> "Peak":
+        """The higher number of each."""
+        return Peak(max(self.gflops, other.gflops), max(self.gigabytes, other.gigabytes))
 
 
 def fingerprint() -> dict[str, Any]:
@@ -86,21 +90,25 @@ def cost(model: nn.Module, images: Tensor) -> Cost:
 
 
 def peak(threads: int) -> Peak:
-    """The best of a few large matrix products and copies; takes about a second."""
+    """The best of a few large matrix products and copies; takes about a second.
+
+    By processor time, so that other work on the machine does not make it look slow.
+    """
     a = torch.randn(SIDE, SIDE)
     source, target = (np.ones(BLOCK // 8) for _ in range(2))
     with torch_threads(threads):
-        product = _best(lambda: a @ a)
+        product = _best(lambda: a @ a) / threads
     copy = _best(lambda: np.copyto(target, source))
     return Peak(2 * SIDE**3 / product / FACTOR, 2 * BLOCK / copy / FACTOR)
 
 
 def _best(task: Callable[[], Any]) -> float:
+    """Least seconds of processor time, over all threads."""
     times = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         task()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 
@@ -119,6 +127,17 @@ def pin(cores: Sequence[int]) -> None:
     """Keep this thread, and those it starts from now on, on these cores, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def pinned(count: int) -> Any:
+    """This thread on the first cores of those it may use, on all of them again afterwards."""
+    cores = usable_cores()
+    pin(cores[:count])
+    try:
+        yield
+    finally:
+        pin(cores)
 
 
 def usable_cores() -> list[int]:

@@ -22,13 +22,15 @@ def load_model(
     config_path: Path | str,
     checkpoint_path: Path | str,
     options: Mapping[str, Any] | None = None,
+    callers: int = 1,
 ) -> Any:
     """The model of a checkpoint in eval mode, built as the checkpoint describes itself.
 
     The config brings the classes in; where it disagrees with the checkpoint, that is logged and
     the checkpoint wins, but for overrides of `model.data_preprocessor` in `options`. A file that
     tools/export.py wrote (.onnx, .xml, .pt, .ts) may stand in the checkpoint's place, or "zoo:NAME"
-    for a published one (see `engine.zoo`).
+    for a published one (see `engine.zoo`). With `callers`, so many threads may call the model at
+    once, each computing with torch's number of threads.
 
     Returns:
         The model, its class names at `model.classes`.
@@ -38,11 +40,14 @@ def load_model(
         ValueError: a file is not what it should be, or not all weights fit.
     """
     cfg = config.load(config_path, options)
-    return restore(cfg, local(checkpoint_path), options)
+    return restore(cfg, local(checkpoint_path), options, callers)
 
 
 def restore(
-    cfg: Config, checkpoint_path: Path | str, options: Mapping[str, Any] | None = None
+    cfg: Config,
+    checkpoint_path: Path | str,
+    options: Mapping[str, Any] | None = None,
+    callers: int = 1,
 ) -> Any:
     """As `load_model`, from a config that is loaded already."""
     if is_exported(checkpoint_path):
@@ -50,7 +55,7 @@ def restore(
 
         content = read_content(cfg, checkpoint_path)
         task = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
-        return deployed(task, checkpoint_path)
+        return deployed(task, checkpoint_path, callers)
     content = checkpoint.read(checkpoint_path)
     model = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
     fill(model, content, checkpoint_path)

@@ -14,6 +14,7 @@ from mmengine.registry import FUNCTIONS, MODELS
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import get_worker_info
 
 from .interface import IGNORE
 
@@ -31,7 +32,16 @@ INTERPOLATIONS = {
 
 @FUNCTIONS.register_module()
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Samples as a batch: a list of `images` and a list of `targets`, nothing stacked yet."""
+    """Samples as a batch: a list of `images` and a list of `targets`, nothing stacked yet.
+
+    In a loader worker the tensors are put into shared memory here. Left to the queue's own thread,
+    a full /dev/shm would lose the batch without an error, and the run would wait for ever.
+    """
+    if get_worker_info() is not None:
+        for sample in samples:
+            for value in (sample["images"], *sample["targets"].values()):
+                if isinstance(value, Tensor):
+                    value.share_memory_()
     return {key: [sample[key] for sample in samples] for key in ("images", "targets")}
 
 
@@ -54,6 +64,9 @@ class Preprocess(BaseDataPreprocessor):
     With `resize_shortest` (a classifier's rule; targets without boxes and masks) an image keeps its
     aspect in evaluation: its short side is resized to that, then `size` is cut out of its centre.
     In training it must come at its final size, as a random crop does.
+
+    `planes` may be set for engines that take each channel in one piece: float32 comes out in that
+    memory order, with the same values. For CPUs.
 
     Args:
         size: (height, width) of the network input, or None to take images as they are.
@@ -91,6 +104,7 @@ class Preprocess(BaseDataPreprocessor):
         self.interpolation = interpolation
         self.seed = seed
         self.step = 0
+        self.planes = False
         scale = 1.0 / (255.0 * torch.tensor(std))  # (3,)
         offset = -torch.tensor(mean) / torch.tensor(std)  # (3,)
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
@@ -119,8 +133,30 @@ class Preprocess(BaseDataPreprocessor):
         return _stack(cropped, size, None if self.size is None else interpolation)
 
     def normalise(self, batch: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 -> float32: the value over 255, minus the mean, over the deviation."""
-        return batch.to(self.device, non_blocking=True).float().mul_(self.scale).add_(self.offset)
+        """(B, 3, H, W) uint8 -> float32: the value over 255, minus the mean, over the deviation.
+
+        In memory as `stacked` leaves it, channels last. Whole rows at once, because three numbers
+        are too few for a processor's vectors: this takes a third of the time. With `planes`, each
+        channel in one piece, as exported files take it.
+        """
+        if self.planes:
+            return self._planes(batch)
+        count, _, height, width = batch.shape
+        pixels = batch.to(self.device, non_blocking=True).permute(0, 2, 3, 1)  # (B, H, W, 3)
+        rows = pixels.reshape(count, height, 3 * width).float()  # (B, H, 3 * W)
+        scale, offset = (value.flatten().repeat(width) for value in (self.scale, self.offset))
+        rows.mul_(scale).add_(offset)
+        return rows.view(count, height, width, 3).permute(0, 3, 1, 2)
+
+    def _planes(self, batch: Tensor) -> Tensor:
+        """The same values, looked up: a pixel has but 256."""
+        levels = torch.arange(256.0).view(1, 1, 256)
+        table = (levels * self.scale[0].cpu() + self.offset[0].cpu()).numpy()  # (3, 1, 256)
+        result = torch.empty(batch.shape)  # (B, 3, H, W)
+        for image, planes in zip(batch.permute(0, 2, 3, 1).numpy(), result.numpy(), strict=True):
+            for pixels, levels_of, plane in zip(cv2.split(image), table, planes, strict=True):
+                cv2.LUT(pixels, levels_of, dst=plane)
+        return result
 
     def _draw(self) -> tuple[Size, int]:
         random = np.random.default_rng((self.seed, self.step))

@@ -3,6 +3,7 @@
 NNCF writes OpenVINO's, ONNX Runtime's static quantiser writes ONNX's.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 from torch import Tensor
@@ -111,6 +113,7 @@ def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequenc
     """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours."""
     os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
     nncf = require("nncf")
+    nncf.set_log_level(logging.ERROR)
     return nncf.quantize(
         model,
         nncf.Dataset(list(samples)),
@@ -199,6 +202,9 @@ def quantised(
         _write(prepared, source, target, samples, kept)
         after = None if data is None else metric(data, target)
         outcome.attempts.append(Attempt(kept, after))
+        if after is not None:
+            found = f"{metric_name(cfg)} {before:.4f} before, {after:.4f} in 8 bits"
+            print_log(f"{len(kept)} of {len(ranked)} layers in float: {found}", "current")
         if before is None or after is None or points(before, after) <= choice.budget:
             return outcome
     tried = ", ".join(f"{len(a.kept)} in float: {a.metric:.4f}" for a in outcome.attempts)

@@ -21,7 +21,10 @@ from .calibrate import even_out_convolutions
 from .memory import keep_memory
 from .progress import LiveProgress
 from .quick_check import check_data
-from .saving import SaveCheckpoint, bare, find_hook, newest, state_files
+from .resuming import Resume
+from .saving import bare, find_hook, newest, state_files
+from .stopping import StopOnSignal
+from .trouble import explain_loader
 
 TRAINING_PARTS = (
     "model", "train_dataloader", "train_cfg", "val_dataloader", "val_cfg", "val_evaluator",
@@ -187,6 +190,8 @@ def train(
     Raises:
         ValueError: data, checkpoints or work dir do not fit the run.
         FloatingPointError: the loss or a weight is no number any more.
+        OSError: a checkpoint cannot be written, the data is gone, or a loader worker died.
+        Stopped: a signal asked for it; the state is saved.
     """
     if resume is None:
         _check_unused(Path(runner.work_dir))
@@ -196,9 +201,15 @@ def train(
         load_into(runner, load_from)
     if backbone_from is not None:
         load_backbone(runner, backbone_from)
-    find_hook(runner, SaveCheckpoint).resume_from = resume
+    if resume is not None:
+        runner.register_hook(Resume(resume))
+    runner.register_hook(stop := StopOnSignal())
     try:
-        runner.train()
+        stop.train(runner)
+    except RuntimeError as error:
+        if (line := explain_loader(error)) is None:
+            raise
+        raise OSError(f"{line}; checkpoints in {runner.work_dir} are whole") from error
     finally:
         if (progress := find_hook(runner, LiveProgress)) is not None:
             progress.bar.stop()

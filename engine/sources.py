@@ -4,7 +4,9 @@ import csv
 import glob
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,7 @@ def predict_files(
     out_dir: Path | None,
     threshold: float,
     watch: Stopwatch | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Results of every image, and of every frame of every video, by file name.
 
@@ -87,7 +90,9 @@ def predict_files(
         out_dir: Folder to write to, or None.
         threshold: Lowest score kept, 0..1.
         watch: Counts the stages read, network and write of every image; `network` is without
-            PREPARE, where it watches that.
+            PREPARE, where it watches that. For one worker.
+        workers: Sources that are worked on at once, each in a thread; the model must bear as many
+            callers.
 
     Raises:
         ValueError: a source is no image or video that can be read, or lies in `out_dir`, where the
@@ -95,27 +100,57 @@ def predict_files(
     """
     if out_dir is not None:
         _check_apart(sources, out_dir)
-    watch = watch or Stopwatch()
+    timer = watch or Stopwatch()
+
+    def one(source: Path, target: Path | None) -> list[Any]:
+        if source.suffix.lower() in VIDEO_SUFFIXES:
+            return _predict_video(model, source, target, threshold)
+        return _predict_image(model, source, target, threshold, timer)
+
+    places = _targets(sources, out_dir)
     results: dict[str, Any] = {}
-    bar = live_line()
-    task = bar.add_task("predicting", total=len(sources), note="")
-    with bar:
-        for source in sources:
-            target = (
-                None if out_dir is None else _free_name(_written_name(out_dir, source), results)
-            )
-            key = str(target.name if target else source)
-            if source.suffix.lower() in VIDEO_SUFFIXES:
-                results[key] = _predict_video(model, source, target, threshold)
-            else:
-                results[key] = _predict_image(model, source, target, threshold, watch)
+    with live_line() as bar, _at_once(workers) as apply:
+        task = bar.add_task("predicting", total=len(sources), note="")
+        targets = (target for _, target in places)
+        for (name, _), found in zip(places, apply(one, sources, targets), strict=True):
+            results[name] = found
             bar.update(task, advance=1)
     if out_dir is not None:
-        write_json(out_dir / "predictions.json", results)
-        rows = [row for frames in results.values() for row in _frames_of(frames)]
-        if any(map(is_ranking, rows)):
-            write_binary(out_dir / "predictions.csv", _as_csv(results, sources).encode())
+        _write_results(out_dir, results, sources)
     return results
+
+
+def _targets(sources: Sequence[Path], out_dir: Path | None) -> list[tuple[str, Path | None]]:
+    """The name that the results of each source get, and its annotated file or None."""
+    if out_dir is None:
+        return [(str(source), None) for source in sources]
+    used: set[str] = set()
+    targets: list[tuple[str, Path | None]] = []
+    for source in sources:
+        target = _free_name(_written_name(out_dir, source), used)
+        used |= {target.name, _mask_path(target).name}
+        targets.append((target.name, target))
+    return targets
+
+
+@contextmanager
+def _at_once(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """What applies a function to lists in order, so many calls at once; an error ends the rest."""
+    if workers == 1:
+        yield map
+        return
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_results(out_dir: Path, results: dict[str, Any], sources: Sequence[Path]) -> None:
+    write_json(out_dir / "predictions.json", results)
+    rows = [row for frames in results.values() for row in _frames_of(frames)]
+    if any(map(is_ranking, rows)):
+        write_binary(out_dir / "predictions.csv", _as_csv(results, sources).encode())
 
 
 def is_ranking(rows: Sequence[Any]) -> bool:
@@ -159,9 +194,8 @@ def _written_name(out_dir: Path, source: Path) -> Path:
     return out_dir / (source.name if suffix in WRITTEN_SUFFIXES else f"{source.stem}.png")
 
 
-def _free_name(path: Path, taken: dict[str, Any]) -> Path:
+def _free_name(path: Path, used: Collection[str]) -> Path:
     """`path`, numbered where its name or that of its mask is another source's already."""
-    used = {*taken, *(_mask_path(Path(name)).name for name in taken)}
     number, free = 1, path
     while free.name in used or _mask_path(free).name in used:
         number, free = number + 1, path.with_stem(f"{path.stem}_{number + 1}")

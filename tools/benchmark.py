@@ -5,106 +5,118 @@ CKPT is a checkpoint or an exported file; without it weights are random.
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from engine import benchmark, command_line, config, zoo
+from engine import command_line, zoo
+from engine.benchmark import BACKENDS, Order, measure
 from engine.files import write_json
-from engine.images import read_image
-from engine.machine import fingerprint
 from engine.progress import live_line
 
-COLUMNS = ("p50", "p90", "p95", "p99", "processor_p50", "load_ms", "memory_mb")
+WIDTH = 130
+COLUMNS = {
+    "fastest": "fastest", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99",
+    "processor": "processor_p50", "load": "load_ms", "first": "first_ms", "MB": "memory_mb",
+    "x floor": "over_floor",
+}  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Load all engines, let them run in turns, print and write the numbers."""
-    cfg = config.load(arguments.config, arguments.cfg_options)
-    with tempfile.TemporaryDirectory() as folder:
-        report = measure(cfg, arguments, Path(folder))
+    """Measure, print, write."""
+    order = Order(
+        config=arguments.config,
+        options=arguments.cfg_options,
+        path=arguments.checkpoint and zoo.local(arguments.checkpoint),
+        backends=arguments.backend,
+        threads=arguments.threads,
+        batch=arguments.batch,
+        runs=arguments.runs,
+        shape=None if arguments.shape is None else tuple(arguments.shape),
+        stages=arguments.stages,
+        image=arguments.image,
+    )
+    with tempfile.TemporaryDirectory() as folder, live_line() as bar:
+        task = bar.add_task("runs", total=order.runs, note="")
+        report = measure(order, Path(folder), lambda runs: bar.advance(task, runs))
     show(report)
     if arguments.out:
         write_json(arguments.out, report)
 
 
-def measure(cfg: Any, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All numbers as plain data."""
-    what = benchmark.subject(
-        cfg,
-        arguments.checkpoint and zoo.local(arguments.checkpoint),
-        folder,
-        backends=arguments.backend,
-        shape=None if arguments.shape is None else tuple(arguments.shape),
-        batch=arguments.batch,
-    )
-    peaks = benchmark.peaks(arguments.threads)
-    entries = [
-        benchmark.contestant(what, backend, threads)
-        for backend in arguments.backend
-        for threads in arguments.threads
-    ]
-    path = benchmark.photo(arguments.image, folder)
-    image = read_image(path)
-    with live_line() as bar:
-        task = bar.add_task("runs", total=arguments.runs, note="")
-        images = benchmark.inputs(what, image, arguments.batch)
-        benchmark.race(entries, images, arguments.runs, lambda: bar.advance(task))
-    count, kind = benchmark.survivors(what, entries[0], image)
-    size = benchmark.sizes(what)
-    parts = [
-        benchmark.stages(what, entry, path, arguments.runs // 5) if arguments.stages else {}
-        for entry in entries
-    ]
-    return {
-        "machine": fingerprint(),
-        "config": arguments.config.name,
-        "input": list(images.shape),
-        "random_weights": what.random,
-        "survived": {"count": count, "kind": kind},
-        "macs": size.macs,
-        "weight_bytes": size.weight_bytes,
-        "peaks": {str(threads): best._asdict() for threads, best in peaks.items()},
-        "results": [
-            benchmark.summary(entry, arguments.batch, size, peaks[entry.threads], part)
-            for entry, part in zip(entries, parts, strict=True)
-        ],
-    }
-
-
 def show(report: dict[str, Any]) -> None:
     """Print the numbers, and what to mind about them."""
     console = Console()
-    table = Table("engine", "threads", *COLUMNS, "floor", "x floor", title="milliseconds, MB")
-    for row in report["results"]:
-        floor = max(row["floor_arithmetic"], row["floor_weights"])
-        numbers = [*(row[name] for name in COLUMNS), floor, row["over_floor"]]
-        table.add_row(row["backend"], str(row["threads"]), *(f"{n:.2f}" for n in numbers))
-    console.print(table)
-    for row in report["results"]:
+    console.width = max(console.width, WIDTH)  # of a file or pipe it is 80, too little
+    console.print(table(report["results"]))
+    for line in (*stages(report["results"]), *floors(report), *remarks(report)):
+        console.print(line, highlight=False)
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """A row an engine and number of threads."""
+    result = Table("engine", "threads", *COLUMNS, title="milliseconds of the network, MB")
+    for row in rows:
+        numbers = (f"{row[key]:.2f}" for key in COLUMNS.values())
+        result.add_row(row["backend"], str(row["threads"]), *numbers)
+    return result
+
+
+def who(row: dict[str, Any]) -> str:
+    """Engine and threads of a result."""
+    return f"{row['backend']}, {row['threads']} thread{'s' * (row['threads'] > 1)}"
+
+
+def stages(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Where the time from file to result goes, a line a result."""
+    for row in rows:
         if row["stages"]:
-            parts = "  ".join(f"{name} {value:.2f}" for name, value in row["stages"].items())
-            console.print(f"{row['backend']}, {row['threads']} threads: {parts}")
+            parts = dict(row["stages"])
+            total = parts.pop("total")
+            terms = " + ".join(f"{name} {value:.2f}" for name, value in parts.items())
+            yield f"{who(row)}: {terms} = {sum(parts.values()):.2f} ms; measured {total:.2f}"
+
+
+def floors(report: dict[str, Any]) -> Iterator[str]:
+    """What the machine and the network are, and the least time by number of threads."""
+    yield (
+        f"the network: {report['macs'] / 1e6:.1f} M multiply-adds an image, "
+        f"{report['weight_bytes'] / 1e6:.1f} MB of float32 weights"
+    )
+    least = {str(row["threads"]): row for row in report["results"]}
     for threads, best in report["peaks"].items():
-        console.print(
-            f"best of this machine with {threads} threads: {best['gflops']:.0f} GFLOP/s, "
-            f"{best['gigabytes']:.1f} GB/s; the network: {report['macs'] / 1e6:.1f} M "
-            f"multiply-adds, {report['weight_bytes'] / 1e6:.1f} MB of weights"
+        row = least[threads]
+        yield (
+            f"floor with {threads} threads: {row['floor_arithmetic']:.2f} ms of arithmetic at "
+            f"{best['gflops']:.0f} GFLOP/s, {row['floor_weights']:.2f} ms to read the weights at "
+            f"{best['gigabytes']:.1f} GB/s (float32, the best measured here)"
         )
-    survived = report["survived"]
-    console.print(f"post-processing left {survived['count']} {survived['kind']} of the picture")
+
+
+def remarks(report: dict[str, Any]) -> Iterator[str]:
+    """What to mind about the numbers."""
+    yield (
+        "fastest: one run, which other work on the machine hardly moves, and which is set against "
+        "the floor; p50 to p99: of all runs, with whatever else the machine did"
+    )
+    survived, machine = report["survived"], report["machine"]
+    yield f"post-processing left {survived['number']} {survived['kind']} of the picture"
     if report["random_weights"]:
-        console.print(
-            "warning: random weights; what they leave to post-processing is not what trained "
-            "ones do, so only forward times count"
+        yield (
+            "warning: random weights; what they leave to post-processing is not what trained ones "
+            "do, so only times of the network count"
         )
+    elif survived["number"] == 0:
+        yield "warning: no result was left, so post-processing had little to do; give --image"
+    yield f"machine {machine['id']}, load average {machine['load']:.2f} before the first run"
     for row in report["results"]:
         if not row["repeatable"]:
-            console.print(
-                f"warning: {row['backend']}, {row['threads']} threads: the medians of both halves "
-                "differ by more than 10 %; the machine is busy, measure again"
+            yield (
+                f"warning: {who(row)}: the medians of both halves differ by more than 10 %; the "
+                "machine is busy, measure again"
             )
 
 
@@ -117,7 +129,7 @@ if __name__ == "__main__":
         nargs="?",
         help="checkpoint or exported file; random weights if none",
     )
-    options.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, required=True)
+    options.add_argument("--backend", nargs="+", choices=BACKENDS, required=True)
     options.add_argument("--threads", nargs="+", type=int, default=[1])
     options.add_argument("--batch", type=int, default=1)
     options.add_argument("--runs", type=int, default=300, help="of each engine")

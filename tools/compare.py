@@ -51,7 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             runs=arguments.runs,
             shape=shape,
-            advance=lambda: bar.advance(task),
+            advance=lambda runs: bar.advance(task, runs),
         )
     compare.save_state(out, state)
     comparison.write(out, state, preset.pairs)

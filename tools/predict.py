@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -14,11 +15,32 @@ from engine.stopwatch import Stopwatch
 
 def main(arguments: argparse.Namespace) -> None:
     """Predict, write, say where."""
+    workers = arguments.workers
+    check_workers(workers, arguments.timings)
     sources = find_sources(arguments.sources)
-    model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options)
+    if workers > 1:  # each computes with its share
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options, workers)
     watch = Stopwatch()
-    watch.watch(PREPARE, model.data_preprocessor)
-    results = predict_files(model, sources, arguments.out_dir, arguments.score_thr, watch)
+    if arguments.timings:
+        watch.watch(PREPARE, model.data_preprocessor)
+    results = predict_files(model, sources, arguments.out_dir, arguments.score_thr, watch, workers)
+    show(arguments, results)
+    if arguments.timings:
+        stages = ", ".join(f"{name} {value:.2f}" for name, value in watch.medians().items())
+        print(f"median ms an image: {stages}")
+
+
+def check_workers(workers: int, timings: bool) -> None:
+    """ValueError where so many workers cannot be, or cannot be timed."""
+    if workers < 1:
+        raise ValueError(f"--workers {workers}: give 1 or more")
+    if workers > 1 and timings:
+        raise ValueError("--timings: the stages of several images run at once; use --workers 1")
+
+
+def show(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Print what was found, or where it was written."""
     for name, found in results.items():
         if is_ranking(found):
             print(f"{name}  {_ranking(found)}")
@@ -30,9 +52,6 @@ def main(arguments: argparse.Namespace) -> None:
         print(
             f"{len(results)} files predicted; pictures and predictions.json in {arguments.out_dir}"
         )
-    if arguments.timings:
-        stages = ", ".join(f"{name} {value:.2f}" for name, value in watch.medians().items())
-        print(f"median ms an image: {stages}")
 
 
 def _ranking(rows: list[dict[str, Any]]) -> str:
@@ -54,5 +73,6 @@ if __name__ == "__main__":
     options.add_argument("sources", nargs="+", help="image, folder, glob, .txt list or video")
     options.add_argument("--out-dir", type=Path, help="where annotated pictures and JSON go")
     options.add_argument("--score-thr", type=float, default=0.4, help="lowest score shown")
+    options.add_argument("--workers", type=int, default=1, help="images worked on at once")
     options.add_argument("--timings", action="store_true", help="print where the time goes")
     command_line.run(main, options)

@@ -1,7 +1,9 @@
 import pytest
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
+from detection import postprocess
 from detection.postprocess import detect, to_image_size
 
 SQUARE = [0.0, 0.0, 10.0, 10.0]
@@ -61,6 +63,40 @@ def test_boxes_return_to_the_size_of_their_image() -> None:
     """Input 320 x 320 of an image 640 high and 160 wide: y doubles, x halves."""
     boxes = to_image_size(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), (320, 320), (640, 160))
     assert boxes.tolist() == [[5, 40, 15, 80]]
+
+
+def greedy(boxes: Tensor, scores: Tensor, limits: tuple[int, int]) -> list[tuple[int, int]]:
+    """(point, label) of what survives, taking the best left and dropping what overlaps it."""
+    order = sorted(
+        ((-float(scores[p, k]), p, k) for p, k in (scores > 0.025).nonzero().tolist()),
+        key=lambda item: item[0],
+    )
+    entered, kept = [0] * scores.shape[1], []
+    iou = box_iou(boxes, boxes).tolist()
+    for _, point, label in order:
+        entered[label] += 1
+        free = all(label != other or iou[point][p] <= 0.6 for p, other in kept)
+        if entered[label] <= limits[0] and free:
+            kept.append((point, label))
+    return kept[: limits[1]]
+
+
+@pytest.mark.parametrize("spread", [300.0, 10.0])  # pixels; close together few survive
+@pytest.mark.parametrize("limits", [(1000, 100), (1000, 5000), (40, 100), (3, 100)])
+@pytest.mark.parametrize("at_once", [2048, 600])
+def test_the_best_first_find_what_all_at_once_find(
+    spread: float, limits: tuple[int, int], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """About 1100 candidates, more than are looked at first; scores of one number tie."""
+    monkeypatch.setattr(postprocess, "AT_ONCE", at_once)
+    random = torch.Generator().manual_seed(0)
+    corner = torch.rand(300, 2, generator=random) * spread
+    boxes = torch.cat([corner, corner + 20 + torch.rand(300, 2, generator=random) * 40], dim=1)
+    scores = (torch.rand(300, 4, generator=random) * 500).round() / 500
+    found = detect(boxes, scores, max_per_class=limits[0], max_per_image=limits[1])
+    wanted = greedy(boxes, scores, limits)
+    assert found["labels"].tolist() == [label for _, label in wanted]
+    assert found["boxes"].tolist() == [boxes[point].tolist() for point, _ in wanted]
 
 
 @pytest.mark.golden

@@ -1,83 +1,149 @@
-"""The benchmark's arithmetic, its turns, and stages that add up."""
+"""The benchmark's arithmetic, its turns, and which file each engine runs."""
 
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from engine import benchmark, config
-from engine.benchmark import Contestant, race, summary
-from engine.images import read_image
+from engine.benchmark import Order, Record, bursts, floor, middle_half, race, ratio, summary
+from engine.contestant import COLD, Local, Timing
 from engine.machine import Cost, Peak
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
-IMAGES = np.zeros((1, 3, 64, 96), np.float32)
+TINY = {"model.backbone.scale": 0.25, "model.num_classes": 3}
 
 
-def runner(log: list[str], name: str) -> Contestant:
-    def run(_: np.ndarray) -> list[np.ndarray]:
-        log.append(name)
-        return []
+class Scripted:
+    """A contestant whose runs take what a list says, in milliseconds, over and over."""
 
-    return Contestant(name, 1, run, 0.5, 2_000_000)
+    name = "scripted"
+
+    def __init__(self, times: list[float]) -> None:
+        self.times, self.at = times, 0
+
+    def burst(self, runs: int) -> list[Timing]:
+        found = []
+        for _ in range(runs):
+            seconds = self.times[self.at % len(self.times)] / 1000
+            self.at += 1
+            found.append(Timing(seconds, 2 * seconds))
+        return found
 
 
-def test_contestants_take_turns() -> None:
+def subject(order: Order, folder: Path) -> benchmark.Subject:
+    return benchmark.subject(config.load(order.config, order.options), order, folder)
+
+
+def record(*rounds: list[float]) -> Record:
+    made = Record(Scripted([1.0]))
+    made.rounds = [[Timing(ms / 1000, ms / 500) for ms in burst] for burst in rounds]
+    return made
+
+
+def test_contestants_take_turns_and_another_begins_each_time() -> None:
     log: list[str] = []
-    entries = [runner(log, "a"), runner(log, "b")]
-    race(entries, IMAGES, 5)
-    assert "".join(log[-10:]) == "ababababab"
-    assert [len(entry.wall) for entry in entries] == [5, 5]
-    assert log.count("a") - 5 >= 2 * benchmark.WINDOW  # warm-up: at least two windows
+    found = race([Local("a", lambda: log.append("a")), Local("b", lambda: log.append("b"))], 35)
+    turns = "".join(key for key, _ in groupby(log[-sum(bursts(35)) * 2 - 8 * COLD :]))
+    assert turns == "ababa"  # ab ba ab ba
+    assert [[len(one) for one in record.rounds] for record in found] == [[10, 10, 10, 5]] * 2
 
 
-def test_numbers_by_hand() -> None:
-    """1 ms to 100 ms; 5 GMAC at 100 GFLOP/s take 100 ms, 10 MB at 10 GB/s take 1 ms."""
-    entry = runner([], "a")
-    entry.wall = [n / 1000 for n in range(1, 101)]
-    entry.processor = [0.002] * 100
-    found = summary(entry, 1, Cost(5 * 10**9, 10**7), Peak(100.0, 10.0), {"read": [0.001, 0.003]})
-    assert found["p50"] == pytest.approx(50.5)
-    assert found["p90"] == pytest.approx(90.1)
-    assert found["floor_arithmetic"] == pytest.approx(100.0)
-    assert found["floor_weights"] == pytest.approx(1.0)
-    assert found["over_floor"] == pytest.approx(0.505)
+@pytest.mark.parametrize(
+    ("times", "turns"),
+    [
+        ([5.0], 2),  # the second agrees with the first
+        ([9.0] * 10 + [6.0] * 10 + [5.0] * 10 + [5.1] * 10, 4),  # 2 % apart at last
+        ([float(2**n) for n in range(10) for _ in range(10)], 10),  # never: given up
+    ],
+)
+def test_warm_up_ends_once_times_are_stable(times: list[float], turns: int) -> None:
+    (found,) = race([Scripted(times)], 10)
+    assert found.warm_up == turns * benchmark.BURST
+
+
+def test_percentiles_by_hand() -> None:
+    """1 ms to 100 ms in ten rounds."""
+    found = summary(record(*([10.0 * r + n for n in range(1, 11)] for r in range(10))))
+    assert [found[f"p{q}"] for q in (50, 90, 95, 99)] == pytest.approx([50.5, 90.1, 95.05, 99.01])
+    assert found["fastest"] == pytest.approx(1.0)
+    assert found["processor_p50"] == pytest.approx(101.0)
+    assert found["rounds_p50"] == pytest.approx([5.5 + 10 * r for r in range(10)])
     assert found["halves_p50"] == pytest.approx([25.5, 75.5])
     assert not found["repeatable"]
-    assert (found["load_ms"], found["memory_mb"]) == (500, 2)
-    assert found["stages"] == {"read": 2.0}
 
 
-def test_stages_add_up_and_boxes_are_counted(
-    onnx_file: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("second", "same"), [(10.9, True), (11.1, False), (9.2, True), (9.0, False)]
+)
+def test_halves_that_differ_by_more_than_a_tenth(second: float, same: bool) -> None:
+    assert summary(record([10.0], [second]))["repeatable"] is same
+    assert summary(record([10.0]))["repeatable"] is False  # of one round nothing is known
+
+
+def test_floor_by_hand() -> None:
+    """5 GMAC at 100 GFLOP/s take 100 ms an image, 10 MB at 10 GB/s take 1 ms."""
+    found = floor(record([300.0, 250.0, 400.0]), 2, Cost(5 * 10**9, 10**7), Peak(100.0, 10.0))
+    assert found["floor_arithmetic"] == pytest.approx(200.0)
+    assert found["floor_weights"] == pytest.approx(1.0)
+    assert found["over_floor"] == pytest.approx(1.25)  # of the fastest
+    assert found["images_per_second"] == pytest.approx(2 / 0.3)
+
+
+def test_ratio_is_of_rounds_in_pairs() -> None:
+    """The machine halves its speed in the third round, which the ratio does not see."""
+    found = ratio(record([3.0], [3.0], [6.0]), record([4.0], [4.0], [8.0]))
+    assert found.median == pytest.approx(0.75)
+    assert found.fastest == pytest.approx(0.75)
+
+
+def test_stages_of_the_middle_runs_add_up() -> None:
+    rows = [{"read": n / 1000, "forward": 2 * n / 1000, "total": 3 * n / 1000} for n in range(1, 9)]
+    found = middle_half([*reversed(rows)])
+    assert found == pytest.approx({"read": 4.5, "forward": 9.0, "total": 13.5})  # 3, 4, 5, 6
+    assert middle_half([]) == {}
+
+
+def test_a_photo_is_drawn_where_none_is_given(tmp_path: Path) -> None:
+    from engine.images import read_image
+
+    drawn = read_image(benchmark.photo(None, tmp_path))
+    assert drawn.shape == (480, 640, 3)
+    assert np.unique(drawn.reshape(-1, 3), axis=0).shape[0] > 1000  # no flat colour
+    assert benchmark.photo(tmp_path / "mine.jpg", tmp_path) == tmp_path / "mine.jpg"
+
+
+def test_torch_runs_the_checkpoint_and_random_weights_are_none_of_a_file(tmp_path: Path) -> None:
+    found = subject(Order(OWN, ["torch"], TINY, shape=(64, 96)), tmp_path)
+    assert found.path("torch") == tmp_path / "random.pth"
+    assert found.exported is None  # nothing asked for it
+    assert found.size == (64, 96)
+    weights = torch.load(found.path("torch"), weights_only=True)["state_dict"]
+    numbers = sum(v.numel() for k, v in weights.items() if "running" not in k and "num_" not in k)
+    assert found.cost.weight_bytes == 4 * numbers
+
+
+def test_an_exported_file_is_run_as_it_is(onnx_file: Callable[..., Path], tmp_path: Path) -> None:
+    path = onnx_file()
+    found = subject(Order(OWN, ["onnxruntime", "openvino"], path=path), tmp_path)
+    assert {found.path("onnxruntime"), found.path("openvino")} == {path}
+    assert (found.size, found.precision) == ((64, 96), "fp32")
+
+
+@pytest.mark.parametrize(
+    ("changes", "order", "line"),
+    [
+        ({}, {"backends": ["torch"]}, "--backend torch does not run it; use onnxruntime or openv"),
+        ({}, {"batch": 2}, "takes one image; leave out --batch or export --dynamic batch"),
+    ],
+)
+def test_what_a_file_cannot_do(
+    onnx_file: Callable[..., Path], tmp_path: Path, changes: dict, order: dict, line: str
 ) -> None:
-    what = benchmark.subject(
-        config.load(OWN), onnx_file(), tmp_path, backends=["onnxruntime"], shape=None, batch=1
-    )
-    entry = benchmark.contestant(what, "onnxruntime", 1)
-    path = benchmark.photo(None, tmp_path)
-    parts = benchmark.stages(what, entry, path, 5)
-    assert list(parts) == [*benchmark.STAGES, "total"]
-    total = sum(sum(times) for name, times in parts.items() if name != "total")
-    assert total == pytest.approx(sum(parts["total"]), rel=0.05)
-    image = read_image(path)
-    assert benchmark.survivors(what, entry, image) == (1, "boxes")
-
-
-def test_engine_that_does_not_run_a_file(onnx_file: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="--backend torch does not run it; use onnxruntime or open"
-    ):
-        benchmark.subject(
-            config.load(OWN), onnx_file(), tmp_path, backends=["torch"], shape=None, batch=1
-        )
-
-
-def test_more_threads_than_cores(onnx_file: Callable[..., Path], tmp_path: Path) -> None:
-    what = benchmark.subject(
-        config.load(OWN), onnx_file(), tmp_path, backends=["onnxruntime"], shape=None, batch=1
-    )
-    with pytest.raises(ValueError, match="--threads 999: this process may use"):
-        benchmark.contestant(what, "onnxruntime", 999)
+    asked = {"backends": ["onnxruntime"], "path": onnx_file(**changes), **order}
+    with pytest.raises(ValueError, match=line):
+        subject(Order(OWN, **asked), tmp_path)

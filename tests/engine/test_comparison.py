@@ -70,7 +70,7 @@ def test_without_training_accuracy_is_the_published(state: dict[str, Any]) -> No
     for value in state["rows"].values():
         value["runs"] = {}
     assert comparison.run_tables(state["rows"]) == []
-    assert comparison.cautions(state)[-1].startswith("nothing was trained here")
+    assert comparison.cautions(state)[-1].startswith("nothing was trained or evaluated here")
     comparison.pareto(state["rows"], state)
 
 

@@ -4,13 +4,14 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine import load_model
-from engine.exported import SCRIPT_ENTRY, is_exported, open_exported, read
+from engine.exported import SCRIPT_ENTRY, STARTERS, is_exported, open_exported, read
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
@@ -127,3 +128,22 @@ def test_a_zip_file_of_somebody_else(tmp_path: Path) -> None:
         archive.writestr(f"a/extra/{SCRIPT_ENTRY}", json.dumps({"format": "x"}))
     with pytest.raises(ValueError, match="not exported by this project"):
         read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_callers_at_once_get_their_own(tmp_path: Path, engine: str) -> None:
+    """Twice the input of each, however the calls of three threads mix."""
+    onnx = pytest.importorskip("onnx")
+    nodes = [onnx.helper.make_node("Add", ["x", "x"], ["y"])]
+    given, made = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4096]) for name in "xy"
+    )
+    graph = onnx.helper.make_graph(nodes, "twice", [given], [made])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    path = tmp_path / "twice.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    run = STARTERS[engine](path, 1, 3)
+    numbers = [np.full((1, 4096), n, np.float32) for n in range(60)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda x: run(x)[0], numbers))
+    assert [(float(y.min()), float(y.max())) for y in found] == [(2 * n, 2 * n) for n in range(60)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbone.layers import ConvBN
-from engine.graph import Reading, Span, fold_scale, folded, resized, taps
+from engine.graph import Reading, Span, fold_scale, folded, resized, split, taps
 from engine.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 
@@ -163,3 +163,35 @@ class TestFolding:
 
         with pytest.raises(ValueError, match="Plain: its first layer is no plain convolution"):
             fold_scale(Plain(), torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 4, 4))
+
+
+class TestSplit:
+    def test_a_window_by_hand(self) -> None:
+        """2 x 3 weights 1..6 at the corner of a picture of ones: only its last 1 x 2 are inside."""
+        conv = nn.Conv2d(1, 1, (2, 3), padding=(1, 1), bias=False)
+        conv.weight.data = torch.arange(1.0, 7.0).view(1, 1, 2, 3)
+        found = split(conv)(torch.ones(1, 1, 4, 4))
+        assert found[0, 0, 0, 0].item() == 5 + 6
+        assert found[0, 0, 1, 1].item() == 21
+        assert found.shape == conv(torch.ones(1, 1, 4, 4)).shape
+
+    def test_many_channels_and_a_bias(self) -> None:
+        torch.manual_seed(0)
+        conv, images = nn.Conv2d(24, 1, 5, padding=2), torch.randn(2, 24, 9, 6)
+        torch.testing.assert_close(split(conv)(images), conv(images), rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("options", "parts"),
+        [
+            ({"out_channels": 1, "kernel_size": 5}, 2),
+            ({"out_channels": 2, "kernel_size": 5}, 0),  # enough for engines to do well
+            ({"out_channels": 1, "kernel_size": 1}, 0),
+            ({"out_channels": 1, "kernel_size": 3, "stride": 2}, 0),
+            ({"out_channels": 1, "kernel_size": 3, "dilation": 2}, 0),
+        ],
+    )
+    def test_only_windows_to_one_channel_are_split(self, options: dict, parts: int) -> None:
+        model = nn.Sequential()
+        model.conv = nn.Conv2d(4, bias=False, **options)
+        model.norm = nn.BatchNorm2d(options["out_channels"])
+        assert len(list(folded(model).conv.children())) == parts

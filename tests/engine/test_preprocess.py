@@ -34,6 +34,24 @@ def test_own_mean_and_deviation() -> None:
     assert torch.allclose(out[0], raw * torch.tensor([1, 2, 10]).view(3, 1, 1), atol=1e-6)
 
 
+def test_normalisation_of_rows_is_that_of_pixels() -> None:
+    """To the last bit, whatever the memory order that comes in, even repeated images."""
+    images = torch.randint(0, 256, (2, 3, 5, 7), dtype=torch.uint8)
+    prepare = Preprocess(size=None, mean=(0.5, 0.25, 0.125), std=(0.1, 0.2, 0.3))
+    for batch in (
+        images,
+        images.to(memory_format=torch.channels_last),
+        images[:1].expand(3, 3, 5, 7),
+    ):
+        found = prepare.normalise(batch)
+        assert torch.equal(found, batch.float() * prepare.scale + prepare.offset)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        prepare.planes = True
+        assert torch.equal(prepare.normalise(batch), found)
+        assert prepare.normalise(batch).is_contiguous()
+        prepare.planes = False
+
+
 def test_images_of_the_right_size_pass_unchanged() -> None:
     sample = image(32, 48)
     out = Preprocess(size=(32, 48), mean=(0, 0, 0), std=(1, 1, 1))(batch(sample))["images"]

@@ -56,12 +56,6 @@ def test_torchscript_has_no_eight_bits(small_detector: Path, tmp_path: Path) -> 
         )  # fmt: skip
 
 
-@pytest.mark.xfail(
-    reason="open: of random weights up to 15 % of an end-to-end file's boxes lack a counterpart"
-    "; the cause is not known",
-    raises=ValueError,
-    strict=False,
-)
 @pytest.mark.slow
 @pytest.mark.parametrize(("format_", "name"), [("openvino", "a.xml"), ("onnx", "a.onnx")])
 def test_a_folder_without_a_metric(

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +190,39 @@ def test_a_damaged_image(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8 broken")
     with pytest.raises(ValueError, match=r"a\.jpg: not an image"):
         predict_files(Painter(), [tmp_path / "a.jpg"], None, 0.5)
+
+
+class Slow(Painter):
+    """A model whom darker pictures take longer, and who notes how many it has at once."""
+
+    def __init__(self) -> None:
+        self.now, self.most, self.seen = 0, 0, 0
+        self.lock = threading.Lock()
+
+    def predict(self, image: Any) -> list[dict[str, Any]]:
+        with self.lock:
+            self.now, self.seen = self.now + 1, self.seen + 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.02 - 0.00007 * float(image.mean()))
+        with self.lock:
+            self.now -= 1
+        return super().predict(image)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_share_the_images_and_keep_their_order(tmp_path: Path, workers: int) -> None:
+    files = [paint(tmp_path / f"{n}.png", (20 * n, 20 * n, 20 * n)) for n in range(12)]
+    model = Slow()
+    results = predict_files(model, [*files, files[0]], tmp_path / "out", 0.5, workers=workers)
+    assert model.most == workers
+    assert [rows[0]["mean"][0] for rows in results.values()] == [*(20 * n for n in range(12)), 0]
+    assert list(results) == [*(f"{n}.png" for n in range(12)), "0_2.png"]
+
+
+def test_an_error_ends_all_workers(tmp_path: Path) -> None:
+    files = [paint(tmp_path / f"{n:02}.png") for n in range(40)]
+    files[1].write_bytes(b"nothing")
+    model = Slow()
+    with pytest.raises(ValueError, match=r"01\.png: not an image"):
+        predict_files(model, files, None, 0.5, workers=2)
+    assert model.seen < 20

@@ -144,3 +144,32 @@ def test_errors(
     assert "a.mp4: no frame of this video" in line(good, tmp_path / "a.mp4")
     assert "holds the source" in line(good, mini_coco / "val", "--out-dir", mini_coco / "val")
     assert run_tool("predict", OWN, good).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--workers", "0"], "error: --workers 0: give 1 or more\n"),
+        (
+            ["--workers", "2", "--timings"],
+            "error: --timings: the stages of several images run at once; use --workers 1\n",
+        ),
+    ],
+)
+def test_workers_that_cannot_be(run_tool: Run, arguments: list[str], line: str) -> None:
+    ran = run_tool("predict", OWN, "none.pth", "none.jpg", *arguments)
+    assert (ran.code, ran.err) == (1, line)
+
+
+def test_workers_find_what_one_finds(
+    run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    given = [OWN, trained / "epoch_2.pth", mini_coco / "val", "--score-thr", "0.05"]
+    for workers in ("1", "2"):
+        ran = run_tool("predict", *given, "--workers", workers, "--out-dir", tmp_path / workers)
+        assert ran.code == 0, ran.err
+    torch.set_num_threads(threads)
+    one, two = (json.loads((tmp_path / n / "predictions.json").read_text()) for n in ("1", "2"))
+    assert one == two
+    assert len(one) == 6
