@@ -7,7 +7,6 @@ pixels of the image; COCO's own xywh exists only in `_read_boxes`.
 import json
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,18 +208,6 @@ def is_inside(name: object) -> bool:
         and not Path(name).is_absolute()
         and ".." not in re.split(r"[/\\]", name)
     )
-
-
-def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
-    """Those of `names` that are not in `folder`: one listing a folder, not one look a file."""
-    wanted = set(names)
-    present = {
-        f"{parent}{entry.name}"
-        for parent in {name[: name.rfind("/") + 1] for name in wanted}
-        if (folder / parent).is_dir()
-        for entry in (folder / parent).iterdir()
-    }
-    return sorted(wanted - present)
 
 
 def _files(path: Path, images: list[dict[str, Any]]) -> NDArray[np.bytes_]:
