@@ -83,12 +83,13 @@ def greedy(boxes: Tensor, scores: Tensor, limits: tuple[int, int]) -> list[tuple
 
 @pytest.mark.parametrize("spread", [300.0, 10.0])  # pixels; close together few survive
 @pytest.mark.parametrize("limits", [(1000, 100), (1000, 5000), (40, 100), (3, 100)])
-@pytest.mark.parametrize("at_once", [2048, 600])
+@pytest.mark.parametrize(("first", "most"), [(512, 4096), (30, 4096), (30, 100)])
 def test_the_best_first_find_what_all_at_once_find(
-    spread: float, limits: tuple[int, int], at_once: int, monkeypatch: pytest.MonkeyPatch
+    spread: float, limits: tuple[int, int], first: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """About 1100 candidates, more than are looked at first; scores of one number tie."""
-    monkeypatch.setattr(postprocess, "AT_ONCE", at_once)
+    monkeypatch.setattr(postprocess, "FIRST", first)
+    monkeypatch.setattr(postprocess, "MOST", most)
     random = torch.Generator().manual_seed(0)
     corner = torch.rand(300, 2, generator=random) * spread
     boxes = torch.cat([corner, corner + 20 + torch.rand(300, 2, generator=random) * 40], dim=1)
