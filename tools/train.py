@@ -4,13 +4,17 @@ import argparse
 import os
 from pathlib import Path
 
+from mmengine.dist import is_main_process
+
 from engine import command_line, config, runner
+from engine.distributed import join
 from engine.saving import done_of, unit_of
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Load, check, build, then train or try one batch."""
     cfg = config.load(arguments.config, arguments.cfg_options)
+    join(cfg, arguments.launcher)
     work_dir = arguments.work_dir or Path("work_dirs") / arguments.config.stem
     runner.prepare_training(
         cfg,
@@ -26,9 +30,10 @@ def main(arguments: argparse.Namespace) -> None:
         values = runner.dry_run(
             run, load_from=arguments.load_from, backbone_from=arguments.backbone_from
         )
-        for name, value in values.items():
-            print(f"{name:24} {value:.4f}")
-        print("dry run done: data, model, loss, validation and checkpoint work")
+        if is_main_process():
+            for name, value in values.items():
+                print(f"{name:24} {value:.4f}")
+            print("dry run done: data, model, loss, validation and checkpoint work")
         return
     try:
         runner.train(
