@@ -20,6 +20,7 @@ from .calibrate import even_out_convolutions
 from .distributed import ShareLosses, join, wrap_on_cpu
 from .memory import keep_memory
 from .progress import LiveProgress
+from .recompute import recompute
 from .saving import SaveCheckpoint, bare, find_hook, newest, state_files
 
 TRAINING_PARTS = (
@@ -143,6 +144,8 @@ def start(cfg: Config, launcher: str) -> Runner:
     runner.logger.setLevel(cfg.get("log_level", "INFO"))  # it remembers having been silenced
     if get_world_size() > 1:
         runner.register_hook(ShareLosses())
+    if modules := runner.cfg.pop("activation_checkpointing", None):  # before mmengine sees it
+        recompute(bare(runner.model), modules)
     device = next(runner.model.parameters()).device
     runner.logger.info(
         f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads, "
