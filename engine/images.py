@@ -29,6 +29,11 @@ def read_image(path: str | Path, *, apply_exif: bool = True) -> NDArray[np.uint8
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image file") from None
+    return pixels_of(path, data, apply_exif=apply_exif)
+
+
+def pixels_of(path: str | Path, data: bytes, *, apply_exif: bool = True) -> NDArray[np.uint8]:
+    """As `read_image`, of a file's content; `path` is for the error."""
     flags = cv2.IMREAD_COLOR_RGB | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
     image = decode(path, data, flags)
     if image is None:
