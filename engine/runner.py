@@ -17,6 +17,7 @@ from torch import nn
 from . import checkpoint, config
 from .amp import CPUAmpOptimWrapper
 from .calibrate import even_out_convolutions
+from .compiled import compile_trunk
 from .distributed import ShareLosses, join, wrap_on_cpu
 from .memory import keep_memory
 from .progress import LiveProgress
@@ -146,6 +147,8 @@ def start(cfg: Config, launcher: str) -> Runner:
         runner.register_hook(ShareLosses())
     if modules := runner.cfg.pop("activation_checkpointing", None):  # before mmengine sees it
         recompute(bare(runner.model), modules)
+    if options := runner.cfg.pop("compile", None):
+        compile_trunk(bare(runner.model), options)
     device = next(runner.model.parameters()).device
     runner.logger.info(
         f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads, "
