@@ -52,7 +52,7 @@ class ShardIndex(NamedTuple):
 class Raw(NamedTuple):
     """An image as it lies in a shard."""
 
-    index: int  # its number in the split
+    number: int  # in the split
     image_id: str  # <shard>/<key>
     data: bytes
     label: int
@@ -157,17 +157,17 @@ class ImageShards(IterableDataset[Sample]):
 
     def _pass(self, number: int, part: int, parts: int) -> Iterator[Raw]:
         """This worker's images of one pass."""
-        shards = np.arange(len(self._index.names))
+        shards = list(range(len(self._index.names)))
         if not self._training:
             return self._raw(shards[part::parts])
-        np.random.default_rng((self.seed, number)).shuffle(shards)
+        shards = np.random.default_rng((self.seed, number)).permutation(len(shards)).tolist()
         source = random.Random(repr((self.seed, number, part)))
         mixed = _webdataset().shuffle(self.buffer, initial=self.buffer, rng=source)
         return iter(mixed(self._raw(shards[part::parts])))
 
     def _raw(self, shards: Sequence[int]) -> Iterator[Raw]:
         """The images of some shards, as they lie there."""
-        for shard in map(int, shards):
+        for shard in shards:
             name, first = self._index.names[shard], int(self._firsts[shard])
             count = 0
             for count, sample in enumerate(read_shard(_join(self.root, name)), 1):
@@ -205,9 +205,9 @@ class ImageShards(IterableDataset[Sample]):
         except ValueError as error:
             if self._bad.policy == "stop":
                 raise
-            self._bad.note(raw.index, error)
+            self._bad.note(raw.number, error)
             return None
-        image = self._augment(image, (self.seed, number, raw.index))
+        image = self._augment(image, (self.seed, number, raw.number))
         targets = {"label": raw.label, "image_id": raw.image_id}
         return {"images": torch.from_numpy(image), "targets": targets}
 
@@ -269,7 +269,7 @@ def _files_of(where: str) -> Iterator[dict[str, Any]]:
             for member in tar:
                 if member.isreg() and (content := tar.extractfile(_of_size(where, member))):
                     yield {"fname": member.name, "data": content.read(), "__url__": where}
-                tar.members = []  # it would remember them all
+                tar.members = []  # type: ignore[attr-defined]  # it would remember them all
     except tarfile.TarError as error:
         raise ValueError(f"{where}: no tar that can be read ({error})") from error
 
