@@ -16,20 +16,28 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import writers
-from .exported import Exported, contiguous, open_exported
+from .exported import Exported, contiguous, open_exported, require
 from .gaps import Gap, largest, values_apart
 from .images import read_image
 from .interface import Ending, Picture
+from .layer_times import Speed, compare
 from .mini_scenes import draw_scene
 from .prepared import Plan, Prepared, Source, example, load, prepare
-from .quantise import EightBit, Outcome, quantised
+from .quantise import EightBit, Outcome, calibration_images, quantised
 from .sources import IMAGE_SUFFIXES
 from .verify import ALLOWED_POINTS, Drop, data_of, metric, metric_name
 
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml",), "torchscript": (".pt", ".ts")}
+PACKAGES = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+    "torchscript": (),
+}
+QUANTISERS: dict[str, tuple[str, ...]] = {"onnx": (), "openvino": ("nncf",)}
 MAX_CHECKED = 8  # pictures that outputs are compared on
 DRAWN_SIZES = ((240, 320), (320, 256), (128, 128))  # of the pictures drawn where none are given
 
@@ -55,6 +63,13 @@ class Report:
     num_pictures: int
     drop: Drop | None  # where a data set was given
     eight_bit: Outcome | None = None  # of whose file `gap` does not tell, but of the float32 one
+    speed: Speed | None = None  # of that file against the float32 one
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, with the weights that lie beside it."""
+        parts = {self.path, *(self.path.with_suffix(".bin"),) * (self.path.suffix == ".xml")}
+        return sum(path.stat().st_size for path in parts)
 
 
 def export(
@@ -89,19 +104,22 @@ def export(
         raise ValueError("--int8: TorchScript has no 8-bit form here; use onnx or openvino")
     images = pictures(verify)
     source = load(cfg, path, plan, options)
+    given = None if eight_bit is None else calibration_images(cfg, eight_bit.calib)
+    check_engines(plan.format, given is not None)
     prepared = prepare(source, plan)
-    outcome = None
+    outcome, speed = None, None
     with written_together(out) as aside, tempfile.TemporaryDirectory() as folder:
         whole = aside if eight_bit is None else Path(folder) / aside.name
         write(prepared, whole)
         gap = check_outputs(prepared, whole, images)
-        if eight_bit is not None:
-            outcome = quantised(cfg, prepared, whole, aside, eight_bit, options)
+        if eight_bit is not None and given is not None:
+            outcome = quantised(cfg, prepared, (whole, aside), given, eight_bit, options)
+            speed = compare(whole, aside, _given(prepared, *network_input(prepared, images[0])))
         allowed = ALLOWED_POINTS if eight_bit is None else eight_bit.budget
         drop = None
         if verify is not None:
             drop = check_metric(cfg, source, aside, verify, options, allowed)
-    return Report(out, gap, tolerance(prepared), len(images), drop, outcome)
+    return Report(out, gap, tolerance(prepared), len(images), drop, outcome, speed)
 
 
 def check_metric(
@@ -124,6 +142,12 @@ def check_metric(
     if drop.points > allowed:
         raise ValueError(f"{drop}: more than {allowed} points lost; nothing was written")
     return drop
+
+
+def check_engines(format_: str, eight_bit: bool) -> None:
+    """Raise ValueError, with the command that installs it, where a package is missing."""
+    for name in (*PACKAGES[format_], *(QUANTISERS[format_] if eight_bit else ())):
+        require(name)
 
 
 @contextmanager
@@ -283,8 +307,13 @@ def _picture_gap(prepared: Prepared, exported: Exported, image: Picture) -> Gap:
 
 def _run(prepared: Prepared, exported: Exported, image: Picture, inputs: Tensor) -> list[Tensor]:
     """Outputs of the file for a picture, or for the network input (B, 3, H, W) made of it."""
-    given = image if prepared.plan.with_preprocess else contiguous(inputs)
+    given = _given(prepared, image, inputs)
     return [torch.from_numpy(np.asarray(output)) for output in exported.run(given)]
+
+
+def _given(prepared: Prepared, image: Picture, inputs: Tensor) -> NDArray[Any]:
+    """What the file takes of the two."""
+    return image if prepared.plan.with_preprocess else contiguous(inputs)
 
 
 def network_input(prepared: Prepared, image: Picture) -> tuple[Picture, Tensor]:
