@@ -28,6 +28,9 @@ _ROW = np.dtype(
         ("crowd", np.bool_),
     ]
 )
+_SEGMENTATION = b'"segmentation"'
+_NO_POLYGONS = _SEGMENTATION + b":0"
+_CHUNK = 2**24  # bytes of the file at a time
 _GET_COCO = (
     "COCO is train2017.zip, val2017.zip and annotations_trainval2017.zip from "
     "https://cocodataset.org/#download, all unpacked there; small drawn data to try things on: "
@@ -131,9 +134,8 @@ def load_records(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 def _sections(path: Path, hook: Callable[[dict[str, Any]], Any]) -> dict[str, list[Any]]:
     """The three lists, every object in them as `hook` makes it."""
-    text = _POLYGONS.sub(b'"segmentation":0', path.read_bytes())
     try:
-        content = json.loads(text, object_hook=hook)
+        content = json.loads(_without_polygons(path), object_hook=hook)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: no JSON ({error})") from None
     for section in _SECTIONS:
@@ -145,6 +147,21 @@ def _sections(path: Path, hook: Callable[[dict[str, Any]], Any]) -> dict[str, li
 def _slim(record: dict[str, Any]) -> dict[str, Any]:
     """Drops what is not needed while the rest is still being parsed."""
     return {key: value for key, value in record.items() if key in _KEPT_KEYS}
+
+
+def _without_polygons(path: Path) -> bytes:
+    """The file's text with 0 for every list of polygons, never all of it in memory at once."""
+    kept, rest = [], b""
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            rest += chunk
+            # A key, or what may become one, begins the next piece: its list may go on there.
+            key = rest.rfind(_SEGMENTATION)
+            cut = key if key >= 0 else max(0, len(rest) - len(_SEGMENTATION))
+            kept.append(_POLYGONS.sub(_NO_POLYGONS, rest[:cut]))
+            rest = rest[cut:]
+    kept.append(_POLYGONS.sub(_NO_POLYGONS, rest))
+    return b"".join(kept)
 
 
 def _packed(record: dict[str, Any]) -> dict[str, Any] | bytes:
