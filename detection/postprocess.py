@@ -33,8 +33,11 @@ def detect(
     kept, seen, wanted = rows[:0], 0, FIRST
     while seen < len(rows) and len(kept) < max_per_image:
         best = _best(confidence, wanted)  # those seen before, then the next
+        many = len(best) > MOST  # which a few can be where many scores are one number
+        if many:
+            best = _best(confidence, len(rows))
         entering = _rank_in_class(labels[best]) < max_per_class
-        if wanted > MOST:
+        if many:
             every = best[entering]
             alive = _suppress_all(
                 boxes[rows[every]], confidence[every], labels[every], iou_threshold
@@ -47,7 +50,7 @@ def detect(
             _class_by_class(boxes, rows[both], labels[both]), len(kept), iou_threshold
         )
         kept, seen = torch.cat([kept, fresh[alive]]), len(best)
-        wanted = 2 * seen if 2 * seen <= MOST else len(rows)
+        wanted = 2 * seen
     keep = kept[:max_per_image]
     return {"boxes": boxes[rows[keep]], "scores": confidence[keep], "labels": labels[keep]}
 
