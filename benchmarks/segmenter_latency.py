@@ -77,15 +77,15 @@ def main(arguments: argparse.Namespace) -> None:
         photo = folder / "street.jpg"
         cv2.imwrite(str(photo), picture(*SIZE)[..., ::-1])
         data = photo.read_bytes()
-        whats = {key: subject(file, folder, shape=SIZE) for key, file in CONFIG.items()}
-        models = {key: predictor(CONFIG[key], what, folder) for key, what in whats.items()}
+        subjects = {key: subject(file, folder, shape=SIZE) for key, file in CONFIG.items()}
+        models = {key: predictor(CONFIG[key], what, folder) for key, what in subjects.items()}
         entries = [
             Local(key, lambda model=model: model.predict(pixels(photo, data)))
             for key, model in models.items()
         ]
-        notes: dict[str, Any] = {key: floor_note(what) for key, what in whats.items()}
+        notes: dict[str, Any] = {key: floor_note(what) for key, what in subjects.items()}
         report = settle(entries, TARGETS, arguments.runs, notes)
-        for key, what in whats.items():
+        for key, what in subjects.items():
             report[key] = {
                 "stages": stages(CONFIG[key], what, photo, max(4, arguments.runs // 10)),
                 "parts": parts(what.path("openvino")),
