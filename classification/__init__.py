@@ -1,5 +1,5 @@
 """Image classification: one class an image."""
 
-from .zoo import create_model
+from .create import create_model
 
 __all__ = ["create_model"]

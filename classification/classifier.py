@@ -20,6 +20,7 @@ from classification.draw import draw_labels, ranked
 from classification.ending import Ending, to_results
 from classification.loss import ClassificationLoss, DistillationLoss
 from classification.teacher import Teacher
+from engine.foreign import Foreign
 from engine.interface import Image, Network, Size
 from engine.predict import predict
 
@@ -144,6 +145,12 @@ class Classifier(BaseModel):
         if isinstance(images, np.ndarray | str | Path):
             images = [images]
         return [predict(self, image)[0] for image in images]
+
+    def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
+        """Fill the model from a Paddle file, as `classification.weights.load_file` does."""
+        from classification.weights import load_file  # which needs this class
+
+        return load_file(self, path, classes)
 
     def ending(self, *, batched: bool) -> Ending:  # noqa: ARG002  # a row an image
         """The best classes as a part of an exported graph."""

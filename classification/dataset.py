@@ -13,11 +13,13 @@ import torch
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
+from classification.check import check_entries
 from classification.listing import find_images
 from classification.transforms import Augment
 from engine.augment import Transform
 from engine.bad_images import Policy
 from engine.data import SeededData
+from engine.findings import Finding
 from engine.images import read_image
 
 
@@ -43,6 +45,13 @@ class ImageNet(SeededData):
         FileNotFoundError: the split or an image of its list is missing.
         ValueError: folders, lists and label file do not fit together.
     """
+
+    task = "cls"
+
+    @classmethod
+    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
+        """What is wrong as far as it shows without opening an image."""
+        return check_entries(data_root, splits).findings
 
     def __init__(
         self,

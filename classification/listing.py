@@ -10,7 +10,7 @@ Shapes: N images, K classes.
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from classification.classes import CLASSES_FILE, ClassList, find_label_file, read_classes
+from engine.listed_files import missing_files
 from engine.sources import IMAGE_SUFFIXES
 
 REFERENCE = "train"  # the split that decides the classes where no file names them
@@ -75,32 +76,45 @@ def read_list(path: Path) -> ListFile:
         FileNotFoundError: no such file.
         ValueError: a line is something else, a class number is too large, or there is no line.
     """
+    rows = []
+    for number, entry in parse_list(path):
+        if isinstance(entry, ValueError):
+            raise entry
+        rows.append((*entry, number))
+    if not rows:
+        raise ValueError(f"{path}: names no image; write a line `path index` for each")
+    paths, *numbers = zip(*rows, strict=True)
+    labels, lines = np.array(numbers, np.int64)  # (N,) each
+    return ListFile(path, list(paths), labels, lines)
+
+
+def parse_list(path: Path) -> Iterator[tuple[int, tuple[str, int] | ValueError]]:
+    """Number of every line that is not empty, and its path and class or what is wrong with it.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such list file") from None
-    paths, labels, lines = [], [], []
     for number, line in enumerate(text.split("\n"), 1):
-        fields = line.rsplit(maxsplit=1)
-        if not fields:
-            continue
-        if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdigit()):
-            raise ValueError(
-                f"{path}, line {number}: {line.strip()[:80]!r} is no `path index`; the index is "
-                "the class number, from 0"
-            )
-        digits = fields[1].lstrip("0") or "0"
-        if len(digits) > 10 or int(digits) > MAX_LABEL:
-            raise ValueError(
-                f"{path}, line {number}: class number {digits[:30]} is too large; count from 0 to "
-                "K - 1"
-            )
-        paths.append(fields[0].strip())
-        labels.append(int(digits))
-        lines.append(number)
-    if not paths:
-        raise ValueError(f"{path}: names no image; write a line `path index` for each")
-    return ListFile(path, paths, np.array(labels, np.int64), np.array(lines, np.int64))
+        if line and not line.isspace():
+            entry = _entry(line)
+            where = f"{path}, line {number}: "
+            yield number, ValueError(where + entry) if isinstance(entry, str) else entry
+
+
+def _entry(line: str) -> tuple[str, int] | str:
+    """Path and class number of a line, or what is wrong with it."""
+    fields = line.rsplit(maxsplit=1)
+    if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdigit()):
+        shown = repr(line.strip()[:80])
+        return f"{shown} is no `path index`; the index is the class number, from 0"
+    digits = fields[1].lstrip("0") or "0"
+    if len(digits) > 10 or int(digits) > MAX_LABEL:
+        return f"class number {digits[:30]} is too large; count from 0 to K - 1"
+    return fields[0].strip(), int(digits)
 
 
 def check_range(listed: ListFile, num_classes: int, source: Path | str) -> None:
@@ -197,31 +211,14 @@ def _check_folders(listed: ListFile, classes: ClassList, source: Path) -> None:
 
 
 def _check_files(data_root: Path, listed: ListFile) -> None:
-    """Raise FileNotFoundError unless all are there: one listing a folder, not one look a file."""
-    present: dict[str, set[str]] = {}
-    missing = []
-    for number, path in enumerate(listed.paths):
-        folder, _, name = path.rpartition("/")
-        if path.startswith("/") and not folder:
-            folder = "/"
-        if folder not in present:
-            present[folder] = _file_names(data_root / folder)
-        if name not in present[folder]:
-            missing.append(number)
+    """Raise FileNotFoundError unless all are there."""
+    missing = missing_files(data_root, listed.paths)
     if missing:
         first = missing[0]
         raise FileNotFoundError(
             f"{listed.source}, line {listed.lines[first]}: no file {listed.paths[first]} in "
             f"{data_root} ({len(missing)} of {len(listed.paths)} are missing)"
         )
-
-
-def _file_names(folder: Path) -> set[str]:
-    """Names of the files in a folder, and of links to files; none where there is no folder."""
-    if not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
 
 
 def find_unsplit(root: Path) -> tuple[Listing, Path | None]:
@@ -263,7 +260,7 @@ def _below(
     labels: list[int] = []
     others: list[str] = []
     for name in sorted(found, key=lambda name: labels_of[name]):
-        images, rest = _files_below(root / name, f"{prefix}{name}")
+        images, rest = files_below(root / name, f"{prefix}{name}")
         paths += images
         labels += [labels_of[name]] * len(images)
         others += rest
@@ -312,7 +309,7 @@ def class_folders(root: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _files_below(folder: Path, prefix: str) -> tuple[list[str], list[str]]:
+def files_below(folder: Path, prefix: str) -> tuple[list[str], list[str]]:
     """Images of a class folder and of those in it, sorted, and its other files: prefix + path.
 
     Links are followed, each folder once; those that lead up are not, nor folders called `.name`.

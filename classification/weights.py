@@ -1,6 +1,8 @@
 """Names that PaddleClas' PPLCNet and MobileNetV3 have for their weights -> ours."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 from backbone.weights import (
     Arrays,
@@ -9,11 +11,15 @@ from backbone.weights import (
     creation_names,
     fill_norms,
     is_creation_order,
+    is_folded,
+    read_arrays,
+    read_classes,
     rename,
     trunk_name,
 )
 from classification.classifier import Classifier
 from engine.checkpoint import LoadReport, load_weights
+from engine.foreign import Foreign, names_or_numbers
 
 # Names outside the trunk -> ours, structured ones and those by creation order.
 HEAD_NAMES = (
@@ -84,3 +90,16 @@ def load_foreign(model: Classifier, arrays: Arrays, source: str) -> LoadReport:
             "--config describes?"
         )
     return report
+
+
+def load_file(model: Classifier, path: Path, classes: Sequence[str] = ()) -> Foreign:
+    """Fill `model`, in place, from a file of these classes: default its own, else numbers.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no weight file, or one of another model or number of classes.
+    """
+    arrays = read_arrays(path)
+    report = load_foreign(model, arrays, str(path))
+    names = names_or_numbers(classes or read_classes(path), model.num_classes, path)
+    return Foreign(report, names, {"norms_folded": True} if is_folded(arrays) else {})

@@ -7,13 +7,14 @@ Command: python tools/train.py configs/classifier_lcnet.py
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
+from mmengine.runner import TestLoop, ValLoop
 from torch.optim import SGD
 
 from backbone.pplcnet import PPLCNet
 from classification.batch_mix import BatchMix
 from classification.classifier import Classifier
 from classification.loss import ClassificationLoss
+from engine.loop import EpochLoop
 from engine.preprocess import Preprocess
 from engine.schedule import WarmupCosineLR
 
@@ -49,7 +50,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     )
 ]
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=360, val_interval=1)
+train_cfg = dict(type=EpochLoop, max_epochs=360, val_interval=1)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
 default_hooks["checkpoint"].update(best="accuracy/top1")

@@ -7,12 +7,13 @@ Command: python tools/train.py configs/picodet_lcnet.py
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
+from mmengine.runner import TestLoop, ValLoop
 from torch.optim import SGD
 
 from backbone.pplcnet import PPLCNet
 from detection.picodet import PicoDet
 from engine.ema import EMA
+from engine.loop import EpochLoop
 from engine.preprocess import Preprocess
 from engine.schedule import WarmupCosineLR
 
@@ -54,7 +55,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     )
 ]
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=300, val_interval=10)
+train_cfg = dict(type=EpochLoop, max_epochs=300, val_interval=10)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
 default_hooks["checkpoint"].update(interval=10, best="coco/bbox_mAP")

@@ -16,12 +16,15 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
+from detection.check import check_entries
 from detection.coco_json import CocoBoxes, locate, read_coco
 from detection.transforms import Augment
 from engine.augment import Transform
 from engine.bad_images import Policy
 from engine.data import SeededData
+from engine.findings import Finding
 from engine.images import read_image
+from engine.listed_files import missing_files
 
 
 @DATASETS.register_module()
@@ -49,6 +52,13 @@ class CocoDetection(SeededData):
         FileNotFoundError: the json, the image folder or an image listed is missing.
         ValueError: the json is not COCO's format or contradicts itself.
     """
+
+    task = "det"
+
+    @classmethod
+    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
+        """What is wrong as far as it shows without opening an image."""
+        return check_entries(data_root, splits).findings
 
     def __init__(
         self,
@@ -133,15 +143,9 @@ def _without_empty_images(coco: CocoBoxes) -> CocoBoxes:
 
 
 def _check_files(folder: Path, ann_file: Path, names: Iterable[str]) -> None:
-    """Raise FileNotFoundError unless all are there: one listing a folder, not one look a file."""
-    wanted = set(names)
-    present = {
-        f"{parent}{entry.name}"
-        for parent in {name[: name.rfind("/") + 1] for name in wanted}
-        if (folder / parent).is_dir()
-        for entry in (folder / parent).iterdir()
-    }
-    missing = sorted(wanted - present)
+    """Raise FileNotFoundError unless all are there."""
+    wanted = sorted(set(names))
+    missing = [wanted[place] for place in missing_files(folder, wanted)]
     if missing:
         raise FileNotFoundError(
             f"{folder / missing[0]}: no such image, but {ann_file} lists it "

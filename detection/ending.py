@@ -108,8 +108,13 @@ def _suppressed_in_onnx(boxes: Any, scores: Any) -> Any:
 
 
 def _best(image: Tensor, scores: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
-    """Order (N,) by score in which each image has its best, and their scores (N,)."""
-    scores, order = scores.sort(descending=True)
+    """Order (N,) by score in which each image has its best, and their scores (N,).
+
+    Of equal scores the first stays first. The graph's sort does so by itself, and the exporter
+    knows no other.
+    """
+    graph = torch.compiler.is_compiling()
+    scores, order = scores.sort(-1, True) if graph else scores.sort(stable=True, descending=True)
     own = image[order][:, None] == torch.arange(num_images)  # (N, B)
     rank = (own.long().cumsum(0) * own).sum(1)  # (N,) from 1 inside an image
     kept = (rank <= MAX_PER_IMAGE).nonzero()[:, 0]

@@ -1,6 +1,7 @@
 """PicoDet (Yu et al. 2021, arXiv 2111.00902), both generations as ppdet has them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from detection.loss import PicoLoss
 from detection.neck import PAN, CSPFusion, LCFusion
 from detection.postprocess import detect, to_image_size
 from detection.simota import assign_simota
+from engine.foreign import Foreign
 from engine.interface import Image, Network, Size
 from engine.predict import predict
 
@@ -148,6 +150,12 @@ class PicoDet(BaseModel):
     def predict(self, images: Image | Sequence[Image]) -> list[Detections]:
         """Detections of RGB uint8 arrays (H, W, 3), of paths or of one of these, in a list."""
         return predict(self, images)
+
+    def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
+        """Fill the model from a Paddle file, as `detection.weights.load_file` does."""
+        from detection.weights import load_file  # which needs this class
+
+        return load_file(self, path, classes)
 
     def ending(self, *, batched: bool) -> Ending:
         """Suppression as a part of an exported graph."""

@@ -72,7 +72,7 @@ def split_coco(
     split_of = dict(zip(image_ids, place.tolist(), strict=True))
     for number, path in enumerate(targets.values()):
         write_binary(path, json.dumps(_part(content, split_of, number)).encode())
-    links = [_link(out / split, images) for split in shares]
+    links = [link_folder(out / split, images) for split in shares]
     return Divided(
         images=np.stack([has[place == number].sum(axis=0) for number in range(len(shares))]),
         boxes=_boxes(content, split_of, coco.category_ids, len(shares)),
@@ -174,7 +174,7 @@ def _check_free(
             raise ValueError(f"{folder}: holds other images; give --out another folder")
 
 
-def _link(folder: Path, images: Path) -> Path | None:
+def link_folder(folder: Path, images: Path) -> Path | None:
     """Make `folder` a link to `images` unless it is that already."""
     if folder.exists():
         return None

@@ -11,13 +11,16 @@ from backbone.weights import (
     creation_names,
     fill_norms,
     is_creation_order,
+    is_folded,
+    read_arrays,
     read_classes,
     rename,
     trunk_name,
 )
-from detection.coco_classes import CLASSES
+from detection.coco_classes import CATEGORY_IDS, CLASSES
 from detection.picodet import PicoDet
 from engine.checkpoint import LoadReport, load_weights
+from engine.foreign import Foreign
 
 # Stored in every file, never applied (scale) or a constant (0..reg_max of the expectation).
 UNUSED = re.compile(r"head\.p\d_feat\.scale_reg|head\.distribution_project\.project")
@@ -166,3 +169,19 @@ def load_foreign(
             "--config describes?"
         )
     return report
+
+
+def load_file(model: PicoDet, path: Path, classes: Sequence[str] = ()) -> Foreign:
+    """Fill `model`, in place, from a file of these classes: default its own, else COCO's.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no weight file, or one of another model.
+    """
+    arrays = read_arrays(path)
+    names = tuple(classes) or class_names(path)
+    report = load_foreign(model, arrays, str(path), names)
+    info: dict[str, object] = {"norms_folded": True} if is_folded(arrays) else {}
+    if names == CLASSES:
+        info["category_ids"] = list(CATEGORY_IDS)
+    return Foreign(report, names, info)

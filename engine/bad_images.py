@@ -7,6 +7,8 @@ from typing import Literal, TypeVar
 import torch
 from mmengine.logging import print_log
 
+from .images import FolderGone
+
 Policy = Literal["stop", "skip"]
 Sample = TypeVar("Sample")
 
@@ -44,6 +46,7 @@ class BadImages:
 
         Raises:
             ValueError, OSError: `reader` raised it, with "stop".
+            FolderGone: the whole folder is gone; no other image is tried.
             ValueError: no image at all can be read, with "skip".
         """
         size = len(self._bad)
@@ -51,12 +54,13 @@ class BadImages:
             try:
                 return candidate, reader(candidate)
             except (ValueError, OSError) as error:
-                if self.policy == "stop":
+                if self.policy == "stop" or isinstance(error, FolderGone):
                     raise
-                self._note(candidate, error)
+                self.note(candidate, error)
         raise ValueError(f"not one of {size} images can be read")
 
-    def _note(self, index: int, error: Exception) -> None:
+    def note(self, index: int, error: Exception) -> None:
+        """Count a skipped image, and log it the first time."""
         if not self._bad[index]:
             self._bad[index] = True
             print_log(f"skipped image: {error}", logger="current", level=logging.WARNING)

@@ -6,7 +6,10 @@ A file is a dict of
     classes     class names in label order
     state_dict  weights to evaluate with (the moving average where one is kept)
     info        epoch, iteration, metrics, category ids: plain data
-    training    only in files one can resume from: optimiser, schedules, average, random states
+    training    only in files one can resume from: see engine/resuming.py
+
+The same content gives the same bytes: nothing in a file depends on its name, the time or the
+machine's memory.
 """
 
 import io
@@ -23,7 +26,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .config import parameters
-from .files import near, write_binary
+from .files import near, sync_folder, write_binary
 
 FORMAT = "lcnet-vision/1"
 ENTRIES = {"model": dict, "classes": list, "state_dict": dict, "info": dict}
@@ -36,14 +39,30 @@ READ_ERRORS = (
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint, whole or not at all; on return it is on disk under its name.
 
     Raises:
         OSError: it cannot be written; an older file of that name stays as it was.
     """
     buffer = io.BytesIO()  # torch.save hides a full disk's OSError behind a RuntimeError
-    torch.save({"format": FORMAT, **content}, buffer)
+    torch.save(_canonical({"format": FORMAT, **content}, {}), buffer)
     write_binary(path, buffer.getbuffer())
+    sync_folder(path.parent)
+
+
+def _canonical(node: Any, words: dict[str, str]) -> Any:
+    """The same content made of new objects, of which only equal strings are one.
+
+    A pickle refers back to an object that it has seen, so its bytes would tell which equal parts
+    happen to be one object: others in a resumed run than in one that never stopped.
+    """
+    if isinstance(node, str):
+        return words.setdefault(node, node)
+    if isinstance(node, Mapping):
+        return {_canonical(key, words): _canonical(node[key], words) for key in node}
+    if isinstance(node, list | tuple):
+        return type(node)([_canonical(item, words) for item in node])
+    return node.detach() if isinstance(node, Tensor) else node
 
 
 def describe(

@@ -2,22 +2,21 @@
 
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from .saving import bare
+from .seeding import reseed_step
 
 
 @HOOKS.register_module()
 class Clock(Hook):
     """Sets `model.epoch`, `dataset.set_epoch` and the preprocessing's `step` as training goes on.
 
-    All that is random in them follows from the run's seed and these numbers, and torch's own
-    generator (dropout) is reseeded with them at every step, which is why a resumed run continues as
-    an uninterrupted one.
+    All that is random in them follows from the run's seed and these numbers, and the generators of
+    torch (dropout), numpy and Python are reseeded with them at every step, which is why a resumed
+    run continues as an uninterrupted one.
     """
 
     priority = "VERY_HIGH"
@@ -40,5 +39,4 @@ class Clock(Hook):
     def before_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
         """Pass the iteration on, counted from 0."""
         bare(runner.model).data_preprocessor.step = runner.iter
-        place = np.random.SeedSequence((runner.seed, get_rank(), runner.iter))
-        torch.manual_seed(int(place.generate_state(1)[0]))
+        reseed_step((runner.seed, get_rank(), runner.iter))

@@ -17,11 +17,19 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
 def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
     """Add CONFIG, CHECKPOINT where wanted, and --cfg-options."""
     result.add_argument("config", type=Path, help="config file, e.g. configs/picodet_lcnet.py")
     if checkpoint:
-        result.add_argument("checkpoint", type=Path, help="checkpoint of this project (.pth)")
+        result.add_argument("checkpoint", type=Path, help="checkpoint, exported file or zoo:NAME")
     result.add_argument(
         "--cfg-options",
         nargs="+",

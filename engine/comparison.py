@@ -135,16 +135,32 @@ def cautions(state: Mapping[str, Any]) -> list[str]:
         )
     if any(row["published"] for row in rows.values()):
         lines.append(f"published latencies are of another processor ({PAPERS_MACHINE})")
-    if any("metric" in run for row in rows.values() for run in row["runs"].values()):
-        lines.append(f"accuracies: {state.get('data', '')}")
-        lines += [
-            f"trained from nothing in {steps} steps each, on the same images in the same order "
-            "with the same augmentation: they rank short trainings, not the published ones"
-            for steps in [state.get("steps")]
-            if steps
-        ]
+    outcomes = [run for row in rows.values() for run in row["runs"].values()]
+    if any("metric" in run for run in outcomes):
+        lines += [f"accuracies: {state['data']}", *_training(state)]
+    elif not outcomes:
+        lines.append(
+            "nothing was trained or evaluated here: accuracies, if any, are published ones"
+        )
+    return lines
+
+
+def _training(state: Mapping[str, Any]) -> list[str]:
+    """What the trainings had in common, and what not; nothing where checkpoints were evaluated."""
+    if not (steps := state.get("steps")):
+        return []
+    lines = ["short trainings from nothing: they do not rank the published ones"]
+    if state["alike"] and len(set(steps.values())) == 1:
+        lines.append(
+            f"{next(iter(steps.values()))} steps each, on the same images in the same order with "
+            "the same augmentation"
+        )
     else:
-        lines.append("nothing was trained here: accuracies are the published ones")
+        each = ", ".join(f"{label} {count}" for label, count in steps.items())
+        lines.append(
+            "the rows' batches, images or augmentation differ, as their configs do; --recipe "
+            f"trains all alike; steps: {each}"
+        )
     return lines
 
 
@@ -169,14 +185,10 @@ def pareto(rows: Rows, state: Mapping[str, Any]) -> bytes:
 
 def _draw_rows(axes: Any, rows: Rows, engine: str) -> None:
     known = verdict.places(rows, engine)
-    middle = median(ms for ms, _ in known.values()) if known else 0.0
     for label, (ms, value) in known.items():
-        side, offset = ("right", -6) if ms > middle else ("left", 6)
         found = verdict.accuracy(rows[label])
         axes.errorbar(ms, value, yerr=found.deviation if found else None, fmt="o", capsize=3)
-        axes.annotate(
-            label, (ms, value), (offset, 5), textcoords="offset points", ha=side, fontsize=9
-        )
+    _name(axes, known, 5, fontsize=9)
     front = [known[label] for label in verdict.front(rows, engine)]
     if front:
         axes.plot(*zip(*front, strict=True), "-", color="#444444", lw=1, zorder=0)
@@ -188,15 +200,38 @@ def _draw_published(axes: Any, rows: Rows) -> None:
     over = axes.twinx().twiny()
     over.set_xlabel(f"published milliseconds, {PAPERS_MACHINE}", color=PALE)
     over.figure.axes[1].set_ylabel("published accuracy, %", color=PALE)
-    for label, row in rows.items():
-        published = row["published"]
-        if published and published["ms"]:
-            point = (published["ms"], published["accuracy"])
-            over.plot(*point, "D", color=PALE, ms=4)
-            over.annotate(
-                label, point, xytext=(5, -9), textcoords="offset points", fontsize=7, color=PALE
-            )
+    known = {
+        label: (row["published"]["ms"], row["published"]["accuracy"])
+        for label, row in rows.items()
+        if row["published"] and row["published"]["ms"]
+    }
+    over.plot(*zip(*known.values(), strict=True), "D", color=PALE, ms=4)
+    _name(over, known, -9, fontsize=7, color=PALE)
     over.margins(0.15)
+
+
+def _name(
+    axes: Any,
+    points: Mapping[str, tuple[float, float]],
+    rise: int,
+    fontsize: int,
+    color: str = "black",
+) -> None:
+    """Write labels beside points, towards the middle, so many typographic points higher."""
+    if not points:
+        return
+    middle = sum(x for x, _ in points.values()) / len(points)
+    for label, point in points.items():
+        side, offset = ("right", -6) if point[0] > middle else ("left", 6)
+        axes.annotate(
+            label.replace("$", r"\$"),  # which begins a formula
+            point,
+            (offset, rise),
+            textcoords="offset points",
+            ha=side,
+            fontsize=fontsize,
+            color=color,
+        )
 
 
 def markdown(tables: Sequence[Table], words: Sequence[Sequence[str]]) -> str:
@@ -204,10 +239,18 @@ def markdown(tables: Sequence[Table], words: Sequence[Sequence[str]]) -> str:
     parts = ["# Comparison"]
     for head, *body in tables:
         rule = ["---", *["---:"] * (len(head) - 1)]
-        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body)))
+        lines = ([_markdown_text(cell) for cell in cells] for cells in (head, rule, *body))
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     parts.append("![Accuracy over latency](pareto.png)")
-    parts += ["\n".join([first, "", *(f"- {line}" for line in rest)]) for first, *rest in words]
+    for paragraph in words:
+        first, *rest = map(_markdown_text, paragraph)
+        parts.append("\n".join([first, "", *(f"- {line}" for line in rest)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_text(text: str) -> str:
+    """A text that ends no table cell and opens no HTML tag."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def html(tables: Sequence[Table], words: Sequence[Sequence[str]], picture: bytes) -> str:

@@ -1,12 +1,15 @@
 """What the data sets of all tasks share: a seed, the pass they are in, and unreadable images."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch.utils.data import Dataset
 
 from .bad_images import BadImages, Policy
+from .findings import Finding
+from .seeding import reseed_sample
 
 Sample = dict[str, Any]
 
@@ -14,20 +17,32 @@ Sample = dict[str, Any]
 class SeededData(Dataset[Sample]):
     """Base of data sets whose samples depend on (seed, epoch, index) only.
 
-    So it does not matter how many workers load them. An index beyond the last image means a later
-    pass: index i + n * len(self) is image i, augmented as in epoch n.
+    So it does not matter how many workers load them. In training the generators of torch, numpy and
+    Python follow from the same three, for transforms that draw from those. An index beyond the last
+    image means a later pass: index i + n * len(self) is image i, augmented as in epoch n.
 
     Args:
         size: Number of images.
-        training: Whether images may be skipped.
+        training: Whether images may be skipped, and transforms may draw.
         on_bad_image: What to do about an image that cannot be read: "stop" raises ValueError;
             "skip" (in training only) logs it once, counts it in `num_bad_images` and takes the next
             one.
         seed: Seed of the augmentation.
     """
 
+    task: ClassVar[str]  # what tools/check_dataset.py calls it
+
+    @classmethod
+    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:  # noqa: ARG003
+        """What is wrong with the data as far as it shows without opening an image.
+
+        Raises FileNotFoundError where a split is not there.
+        """
+        return []
+
     def __init__(self, size: int, *, training: bool, on_bad_image: Policy, seed: int) -> None:
         self.seed = seed
+        self._training = training
         self._bad = BadImages(on_bad_image, size, training=training)
         self._size = size
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
@@ -53,7 +68,10 @@ class SeededData(Dataset[Sample]):
             raise IndexError(f"index {index} is negative")
         later, index = divmod(index, self._size)
         index, content = self._bad.read(index, self._read)
-        return self._sample(index, content, (self.seed, int(self._epoch) + later, index))
+        place = (self.seed, int(self._epoch) + later, index)
+        if self._training:
+            reseed_sample(place)
+        return self._sample(index, content, place)
 
     def _read(self, index: int) -> Any:
         """What the files of image `index` hold; ValueError where they cannot be used."""

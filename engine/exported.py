@@ -34,6 +34,7 @@ ENTRIES = {
     "end2end": bool, "with_preprocess": bool, "precision": str,
 }  # fmt: skip
 CHUNK = 1 << 20
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO's; else bfloat16 on processors with it
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def start_openvino(path: Path, threads: int, callers: int = 1) -> Run:
     """An OpenVINO or ONNX file in OpenVINO on the processor, in float32 where it is not int8."""
     openvino = require("openvino")
     options = {
-        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+        **FLOAT32,
         "INFERENCE_NUM_THREADS": threads * callers,
         "NUM_STREAMS": callers,
         "PERFORMANCE_HINT": "LATENCY",

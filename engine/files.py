@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -40,6 +41,44 @@ def write_binary(path: Path, content: Buffer | Callable[[BinaryIO], None]) -> No
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk does not say which file
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in `folder` on disk, which a power cut could otherwise take back.
+
+    Raises:
+        OSError: the disk fails; file systems that cannot do it are left alone.
+    """
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove what `written_whole` left of files named like `pattern` when it was killed."""
+    for aside in folder.glob(f".{pattern}.*.part"):
+        if not _runs(aside.name.split(".")[-2]):
+            aside.unlink(missing_ok=True)
+
+
+def _runs(process: str) -> bool:
+    """Whether there is a process of that number; True for what is no number."""
+    if not process.isdecimal():
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return int(process) != os.getpid()
 
 
 def write_json(path: Path, content: object) -> None:

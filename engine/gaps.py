@@ -15,6 +15,10 @@ class Gap(NamedTuple):
     value: float  # largest difference of a number, in the unit of the output
     share: float  # 0..1 of the entries that have no counterpart at all
 
+    def within(self, allowed: "Gap") -> bool:
+        """Whether neither number exceeds its limit."""
+        return self.value <= allowed.value and self.share <= allowed.share
+
     def __str__(self) -> str:
         return f"{self.value:.2g} apart at most, {100 * self.share:.3g} % without counterpart"
 

@@ -24,6 +24,11 @@ CUBIC_A = -0.75  # cv2.INTER_CUBIC's
 Extent: TypeAlias = Any  # an int, or in a graph of any size a symbol for one
 
 
+def least(a: Extent, b: Extent) -> Extent:
+    """The smaller of two numbers of pixels; TorchScript's tracing has tensors for them."""
+    return a.clamp(max=b) if isinstance(a, Tensor) else torch.sym_min(a, b)
+
+
 class Span(NamedTuple):
     """Pixels of one side of an image that are resized, and those of the result that are kept."""
 
@@ -44,9 +49,9 @@ class Span(NamedTuple):
 
         In whole numbers, so that a graph holds it; round(x) goes to the even one of two as near.
         """
-        length = torch.sym_min(side, 8 * short)
+        length = least(side, 8 * short)
         quotient, rest = length * shortest // short, length * shortest % short
-        up = torch.sym_max(0, (2 * rest + quotient % 2 - 1) // short)
+        up = -least(-((2 * rest + quotient % 2 - 1) // short), 0)
         resized = quotient + up
         return cls((side - length) // 2, length, resized, (resized - count) // 2, count)
 
@@ -107,7 +112,7 @@ class Reading(nn.Module):
         assert self.size is not None
         if self.resize_shortest is None:
             return Span.whole(height, self.size[0]), Span.whole(width, self.size[1])
-        short = torch.sym_min(height, width)
+        short = least(height, width)
         cut = (self.resize_shortest, short)
         return Span.middle(height, self.size[0], *cut), Span.middle(width, self.size[1], *cut)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .foreign import Foreign
 from .gaps import Gap
 
 Picture = NDArray[np.uint8]  # RGB (H, W, 3)
@@ -54,6 +55,10 @@ class Model(Protocol):
 
     def describe(self, found: dict[str, Any], threshold: float) -> list[dict[str, Any]]:
         """A result as plain data."""
+        ...
+
+    def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
+        """Fill the model from a weight file of another project; executes nothing of it."""
         ...
 
     def ending(self, *, batched: bool) -> nn.Module:

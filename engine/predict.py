@@ -13,6 +13,7 @@ from . import checkpoint, config, exported
 from .exported import is_exported
 from .images import read_image
 from .interface import Image, Picture
+from .zoo import local
 
 EVALUATION_PARTS = ("data_preprocessor", "inference")  # of a model config; hold no weights
 
@@ -27,9 +28,9 @@ def load_model(
 
     The config brings the classes in; where it disagrees with the checkpoint, that is logged and
     the checkpoint wins, but for overrides of `model.data_preprocessor` in `options`. A file that
-    tools/export.py wrote (.onnx, .xml, .pt, .ts) may stand in the checkpoint's place. With
-    `callers`, so many threads may call the model at once, each computing with torch's number of
-    threads.
+    tools/export.py wrote (.onnx, .xml, .pt, .ts) may stand in the checkpoint's place, or "zoo:NAME"
+    for a published one (see `engine.zoo`). With `callers`, so many threads may call the model at
+    once, each computing with torch's number of threads.
 
     Returns:
         The model, its class names at `model.classes`.
@@ -39,7 +40,7 @@ def load_model(
         ValueError: a file is not what it should be, or not all weights fit.
     """
     cfg = config.load(config_path, options)
-    return restore(cfg, checkpoint_path, options, callers)
+    return restore(cfg, local(checkpoint_path), options, callers)
 
 
 def restore(

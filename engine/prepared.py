@@ -90,8 +90,6 @@ def load(cfg: Config, path: Path, plan: Plan, options: Mapping[str, Any] | None 
     preprocess = description["data_preprocessor"]
     if plan.shape is not None:
         preprocess["size"] = list(plan.shape)
-    elif plan.dynamic == "size":
-        preprocess["size"] = None
     if description.get("inference") and (plan.end2end or plan.with_preprocess):
         print_log("windows, scales and mirror of model.inference are not in the graph", "current")
         description["inference"] = None
@@ -119,10 +117,6 @@ def _check_plan(plan: Plan, description: Mapping[str, Any], cfg: Config) -> None
     cut = description["data_preprocessor"].get("resize_shortest")
     if cut and plan.dynamic == "size":
         raise ValueError("--dynamic size: this model takes a cut of one size out of each image")
-    if cut and plan.with_preprocess and plan.format == "torchscript":
-        raise ValueError(
-            "--with-preprocess: TorchScript does not hold this cut; use another format"
-        )
     if plan.shape is not None and plan.dynamic == "size":
         raise ValueError("--shape and --dynamic size exclude each other; give one of them")
     if plan.shape is not None:
@@ -162,7 +156,7 @@ def _reading(source: Source) -> Reading:
 def _content(source: Source, plan: Plan, outputs: Sequence[str]) -> dict[str, Any]:
     """What a file says of itself."""
     preprocess = MODELS.build(source.description["data_preprocessor"])
-    height, width = source.size or (None, None)
+    height, width = (None, None) if plan.dynamic == "size" else source.size or (None, None)
     shape = [None if plan.dynamic == "batch" else 1, 3, height, width]
     return {
         "format": FORMAT,
@@ -200,4 +194,5 @@ def example(source: Source, plan: Plan) -> Tensor:
     """An input to trace the graph with."""
     if plan.with_preprocess:
         return torch.zeros(*EXAMPLE_SIZE, 3, dtype=torch.uint8)
-    return torch.zeros(2 if plan.dynamic == "batch" else 1, 3, *(source.size or EXAMPLE_SIZE))
+    size = EXAMPLE_SIZE if plan.dynamic == "size" else source.size or EXAMPLE_SIZE
+    return torch.zeros(2 if plan.dynamic == "batch" else 1, 3, *size)

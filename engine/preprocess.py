@@ -14,6 +14,7 @@ from mmengine.registry import FUNCTIONS, MODELS
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import get_worker_info
 
 from .interface import IGNORE
 
@@ -31,7 +32,16 @@ INTERPOLATIONS = {
 
 @FUNCTIONS.register_module()
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Samples as a batch: a list of `images` and a list of `targets`, nothing stacked yet."""
+    """Samples as a batch: a list of `images` and a list of `targets`, nothing stacked yet.
+
+    In a loader worker the tensors are put into shared memory here. Left to the queue's own thread,
+    a full /dev/shm would lose the batch without an error, and the run would wait for ever.
+    """
+    if get_worker_info() is not None:
+        for sample in samples:
+            for value in (sample["images"], *sample["targets"].values()):
+                if isinstance(value, Tensor):
+                    value.share_memory_()
     return {key: [sample[key] for sample in samples] for key in ("images", "targets")}
 
 

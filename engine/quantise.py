@@ -3,8 +3,10 @@
 NNCF writes OpenVINO's, ONNX Runtime's static quantiser writes ONNX's.
 """
 
+import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,11 +28,12 @@ from .graph import folded
 from .images import read_image
 from .interface import Picture
 from .prepared import Prepared
-from .sensitivity import Layer, layers
+from .sensitivity import FIRST, FREE, LAST, Layer, layers
 from .verify import data_of, metric, metric_name, points
 
 NUM_CALIBRATION = 64
 NUM_RANKED = 4  # of these, on which layers are ranked
+SMOOTHING = 0.5  # share of the channels' differences that goes into the weights
 # Folders that tell which task a data set is laid out for, by its model's type.
 LAYOUTS = {"annotations": "PicoDet", "gtFine": "DeepLabV3Plus", "train_list.txt": "Classifier"}
 
@@ -96,10 +100,16 @@ def _check_layout(cfg: Config, folder: Path) -> None:
 
 
 def attempts(ranked: Sequence[Layer]) -> Iterator[tuple[str, ...]]:
-    """Which layers to keep in float: none, those with a reason, then twice as many each time."""
-    yield ()
-    kept = [layer.name for layer in ranked if layer.reason]
-    yield tuple(kept)
+    """Which layers to keep in float: those that cost no time, then by reason, then by rank.
+
+    Of the ranking twice as many each time.
+    """
+    kept: list[str] = []
+    for reasons in (FREE, (FIRST,), (LAST,)):
+        more = [layer.name for layer in ranked if layer.reason in reasons]
+        kept += more
+        if more or reasons is FREE:
+            yield tuple(kept)
     others = [layer.name for layer in ranked if not layer.reason]
     count = 1
     while count < len(others):
@@ -108,21 +118,31 @@ def attempts(ranked: Sequence[Layer]) -> Iterator[tuple[str, ...]]:
 
 
 def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequence[str]) -> Any:
-    """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours."""
+    """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours.
+
+    Channels in front of a convolution are scaled to like ranges, and its weights back
+    (SmoothQuant, Xiao and others 2023, equation 4): h-swish and folded batch-norms leave channels
+    of one tensor very unlike, and they share its 256 levels.
+    """
     os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
     nncf = require("nncf")
+    nncf.set_log_level(logging.ERROR)
     return nncf.quantize(
         model,
         nncf.Dataset(list(samples)),
         preset=nncf.QuantizationPreset.MIXED,
+        model_type=nncf.ModelType.TRANSFORMER,  # without which it does not scale
         subset_size=len(samples),
         ignored_scope=nncf.IgnoredScope(
             patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
             validate=False,
         ),
-        # Half the range of weights, without which processors lacking VNNI overflow.
         advanced_parameters=nncf.AdvancedQuantizationParameters(
-            overflow_fix=nncf.OverflowFix.ENABLE
+            # Half the range of weights, without which processors lacking VNNI overflow.
+            overflow_fix=nncf.OverflowFix.ENABLE,
+            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
+                convolution=SMOOTHING, matmul=-1
+            ),
         ),
     )
 
@@ -164,8 +184,8 @@ def quantise_onnx(
 def quantised(
     cfg: Config,
     prepared: Prepared,
-    source: Path,
-    target: Path,
+    files: tuple[Path, Path],
+    images: Sequence[Picture],
     choice: EightBit,
     options: Mapping[str, Any] | None = None,
 ) -> Outcome:
@@ -174,17 +194,16 @@ def quantised(
     Args:
         cfg: Loaded config of the checkpoint.
         prepared: What was exported.
-        source: The float32 file.
-        target: File to write.
-        choice: Calibration images and budget.
+        files: The float32 file, and the one to write.
+        images: To calibrate with, `calibration_images`.
+        choice: Data to decide on, and budget.
         options: Overrides that were applied to `cfg`.
 
     Raises:
-        FileNotFoundError: there is no image to calibrate with.
         ValueError: a quantiser is missing, or no choice of layers keeps the metric.
     """
     model = prepared.source.model
-    images = calibration_images(cfg, choice.calib)
+    source, target = files
     inputs = [_network_input(model, image) for image in images]
     whole = prepared.plan.with_preprocess
     samples = images if whole else [contiguous(x) for x in inputs]
@@ -193,13 +212,22 @@ def quantised(
     data = data_of(cfg, choice.calib)
     before = None if data is None else metric(data, prepared.source.path, options)
     outcome = Outcome(ranked, before, [])
-    for kept in attempts(ranked):
-        if data is None and not kept:
+    reasoned = [layer.name for layer in ranked if layer.reason]
+    for number, kept in enumerate(attempts(ranked)):
+        if data is None and not set(reasoned) <= set(kept):
             continue  # nothing would tell that it is good enough
-        _write(prepared, source, target, samples, kept)
-        after = None if data is None else metric(data, target)
+        # Each in a place of its own: an engine may still have the one before mapped to memory.
+        aside = source.parent / str(number) / target.name
+        aside.parent.mkdir()
+        _write(prepared, source, aside, samples, kept)
+        after = None if data is None else metric(data, aside)
         outcome.attempts.append(Attempt(kept, after))
+        if after is not None:
+            found = f"{metric_name(cfg)} {before:.4f} before, {after:.4f} in 8 bits"
+            print_log(f"{len(kept)} of {len(ranked)} layers in float: {found}", "current")
         if before is None or after is None or points(before, after) <= choice.budget:
+            for path in aside.parent.iterdir():
+                shutil.move(path, target.parent / path.name)
             return outcome
     tried = ", ".join(f"{len(a.kept)} in float: {a.metric:.4f}" for a in outcome.attempts)
     raise ValueError(

@@ -1,12 +1,33 @@
-"""An endless order of images for training that is counted in iterations."""
+"""Orders of images in training, which can begin anywhere without a look at what came before."""
 
 import itertools
 from collections.abc import Iterator, Sized
 
 import torch
+from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
+
+
+@DATA_SAMPLERS.register_module()
+class EpochSampler(DefaultSampler):
+    """mmengine's order for training counted in epochs, which can also begin within an epoch."""
+
+    skipped = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Leave out the first `num_samples` of this process in the current epoch."""
+        self.skipped = num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle for this epoch; a new one begins at its start."""
+        if epoch != self.epoch:
+            self.skipped = 0
+        super().set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.islice(super().__iter__(), self.skipped, None)
 
 
 @DATA_SAMPLERS.register_module()

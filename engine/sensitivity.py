@@ -13,6 +13,12 @@ from torch import Tensor, nn
 LEVELS = 255  # of an activation, one scale and offset a tensor
 WEIGHT_LEVELS = 127  # of a weight on either side of zero, one scale an output channel
 
+DEPTHWISE = "depthwise, engines compute it in float as fast"
+POOLED = "after a global mean, too small to gain"
+FIRST = "first layer"
+LAST = "makes an output"
+FREE = (DEPTHWISE, POOLED)  # reasons that cost no time
+
 
 class Layer(NamedTuple):
     """A convolution or linear layer of the exported graph."""
@@ -102,7 +108,7 @@ def _reasons(model: nn.Module, images: Tensor, last: Sequence[str]) -> dict[str,
     def note(name: str, output: Tensor) -> None:
         called.append(name)
         if output.dim() == 4 and output.shape[2:] == (1, 1):
-            reasons[name] = "after a global mean"
+            reasons[name] = POOLED
 
     parts = _weighted(model)
     handles = [
@@ -114,6 +120,7 @@ def _reasons(model: nn.Module, images: Tensor, last: Sequence[str]) -> dict[str,
     finally:
         for handle in handles:
             handle.remove()
-    reasons[called[0]] = "first layer"
-    reasons |= {name: "makes an output" for name in parts if name.startswith(tuple(last))}
+    reasons |= {name: DEPTHWISE for name, part in parts.items() if getattr(part, "groups", 1) > 1}
+    reasons |= {name: LAST for name in parts if name.startswith(tuple(last))}
+    reasons[called[0]] = FIRST
     return reasons

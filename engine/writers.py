@@ -56,8 +56,11 @@ def write_onnx(
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
-        why = " ".join(str(error).split())[:200]
-        raise ValueError(f"this model does not export to ONNX: {why}") from error
+        cause = error.__cause__ or error
+        why = " ".join(str(cause).split())[:200]
+        raise ValueError(
+            f"this model does not export to ONNX with --opset {opset}: {why}"
+        ) from error
     assert program is not None
     model = program.model_proto
     _forget_sources(model)
@@ -107,9 +110,25 @@ def convert(path: Path) -> Any:
     """
     openvino = require("openvino")
     try:
-        return openvino.Core().read_model(path)  # convert_model would report to its makers
+        model = openvino.Core().read_model(path)  # convert_model would report to its makers
     except RuntimeError as error:
         raise ValueError(f"OpenVINO does not take this graph: {error}") from error
+    for node in [node for node in model.get_ops() if node.get_type_name() == "TopK"]:
+        _keep_order(node)
+    return model
+
+
+def _keep_order(node: Any) -> None:
+    """Let the first of equal values come first, as ONNX has it and OpenVINO's reader forgets."""
+    given = node.get_attributes()
+    values, count = node.input_value(0), node.input_value(1)
+    stable = require("openvino.opset11").topk(
+        values, count, given["axis"], given["mode"], given["sort"],
+        given["index_element_type"], stable=True,
+    )  # fmt: skip
+    for old, new in zip(node.outputs(), stable.outputs(), strict=True):
+        new.get_tensor().set_names(old.get_tensor().get_names())
+        old.replace(new)
 
 
 def write_openvino(model: Any, path: Path, content: Mapping[str, Any]) -> None:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from engine.augment import Transform
 from engine.bad_images import Policy
 from engine.data import SeededData
+from engine.findings import Finding
 from engine.images import read_image
 from engine.interface import Mask
+from segmentation.check import check_entries
 from segmentation.masks import find_pairs, read_classes, read_mask
 from segmentation.transforms import Augment
 
@@ -45,6 +47,13 @@ class Cityscapes(SeededData):
         ValueError: names or classes.txt contradict themselves; on reading a sample, a mask that is
             no mask or not of its image.
     """
+
+    task = "seg"
+
+    @classmethod
+    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
+        """What is wrong as far as it shows without opening an image."""
+        return check_entries(data_root, splits).findings
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbone.layers import init_convs
+from engine.foreign import Foreign
 from engine.interface import Image, Network, Size
 from engine.predict import predict
 from segmentation.aspp import ASPP, BiasedConvBN, SeparableConv
@@ -148,6 +149,12 @@ class DeepLabV3Plus(BaseModel):
         if isinstance(images, np.ndarray | str | Path):
             images = [images]
         return [predict(self, image)[0] for image in images]
+
+    def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
+        """Fill the model from a Paddle file, as `segmentation.weights.load_file` does."""
+        from segmentation.weights import load_file  # which needs this class
+
+        return load_file(self, path, classes)
 
     def ending(self, *, batched: bool) -> Ending:  # noqa: ARG002  # masks come one an image
         """The class of every pixel as a part of an exported graph."""

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.images import decode
+from engine.images import PNG_SIGNATURE, decode
 from engine.interface import IGNORE, Mask
 from segmentation.classes import CLASSES, MAX_LABEL_ID, label_id_table, train_id_table
 
@@ -22,7 +22,7 @@ LABEL_IDS_END = "_gtFine_labelIds.png"
 POLYGONS_END = "_gtFine_polygons.json"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 CLASSES_FILE = "classes.txt"
-PNG = b"\x89PNG\r\n\x1a\n"  # such a file goes on: size, bits a value (byte 24), kind of colour
+_BITS = "bits a value; masks have 8, one class each"
 
 
 class Pair(NamedTuple):
@@ -31,6 +31,14 @@ class Pair(NamedTuple):
     name: str  # of both files up to their endings, such as aachen_000000_000019
     image: Path
     mask: Path
+
+
+class MaskError(ValueError):
+    """A mask that cannot be used, and the kind of fault."""
+
+    def __init__(self, message: str, fault: str) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 def read_classes(data_root: Path) -> tuple[str, ...]:
@@ -70,6 +78,20 @@ def find_pairs(data_root: Path, split: str) -> list[Pair]:
         FileNotFoundError: a folder or a mask is missing, or the split has no image.
         ValueError: two images share one name.
     """
+    pairs = []
+    for _, pair in pair_up(data_root, split):
+        if isinstance(pair, Exception):
+            raise pair
+        pairs.append(pair)
+    return sorted(pairs)
+
+
+def pair_up(data_root: Path, split: str) -> Iterator[tuple[Path, Pair | Exception]]:
+    """Every image of the split, sorted, with its pair or with the error that it has none.
+
+    Raises:
+        FileNotFoundError: a folder is missing, or the split has no image.
+    """
     folder = data_root / "leftImg8bit" / split
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -85,17 +107,24 @@ def find_pairs(data_root: Path, split: str) -> list[Pair]:
         )
     truth = data_root / "gtFine" / split
     present = {path.relative_to(truth) for path in truth.rglob("*") if path.suffix != ".txt"}
-    pairs: dict[str, Pair] = {}
+    named: dict[str, Path] = {}
     for image in images:
         name = image.stem.removesuffix(IMAGE_END)
-        if name in pairs:
-            raise ValueError(
-                f"{image}: another image is called {name} too ({pairs[name].image}); names must "
-                "differ, because predictions are written under them"
+        if named.setdefault(name, image) is not image:
+            yield (
+                image,
+                ValueError(
+                    f"{image}: another image is called {name} too ({named[name]}); names must "
+                    "differ, because predictions are written under them"
+                ),
             )
-        stem = image.relative_to(folder).with_name(name)
-        pairs[name] = Pair(name, image, truth / _mask_of(stem, present, truth))
-    return [pairs[name] for name in sorted(pairs)]
+            continue
+        try:
+            mask = _mask_of(image.relative_to(folder).with_name(name), present, truth)
+        except FileNotFoundError as error:
+            yield image, error
+        else:
+            yield image, Pair(name, image, truth / mask)
 
 
 def _others(data_root: Path) -> str:
@@ -129,9 +158,10 @@ def read_mask(path: Path, classes: Sequence[str]) -> Mask:
     mask = read_grey(path)
     if path.name.endswith(LABEL_IDS_END):
         if tuple(classes) != CLASSES:
-            raise ValueError(
+            raise MaskError(
                 f"{path}: label ids are Cityscapes', but the data has {len(classes)} classes of "
-                f"its own; give masks of class numbers and call them <name>{TRAIN_IDS_END}"
+                f"its own; give masks of class numbers and call them <name>{TRAIN_IDS_END}",
+                "mask-label-ids",
             )
         check_values(path, mask, MAX_LABEL_ID + 1)
         return np.asarray(cv2.LUT(mask, train_id_table()), np.uint8)
@@ -145,26 +175,32 @@ def read_grey(path: Path) -> Mask:
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such mask") from None
-    if data.startswith(PNG) and len(data) > 24 and data[24] < 8:  # OpenCV would scale the values up
-        raise ValueError(f"{path}: {data[24]} bits a value; masks have 8, one class each")
+    if data.startswith(PNG_SIGNATURE) and len(data) > 24 and data[24] < 8:  # OpenCV scales those
+        raise MaskError(f"{path}: {data[24]} {_BITS}", "mask-bits")
     array = decode(path, data, cv2.IMREAD_UNCHANGED)
     if array is None:
-        raise ValueError(f"{path}: not a picture that can be read ({len(data)} bytes; damaged?)")
+        words = f"{path}: not a picture that can be read ({len(data)} bytes; damaged?)"
+        raise MaskError(words, "mask-unreadable")
     if array.dtype != np.uint8:
-        raise ValueError(f"{path}: {8 * array.itemsize} bits a value; masks have 8, one class each")
+        raise MaskError(f"{path}: {8 * array.itemsize} {_BITS}", "mask-bits")
     values = np.asarray(array, np.uint8)
     if values.ndim == 3:
-        raise ValueError(f"{path}: {_why_colour(data, values)}")
+        fault, why = _why_colour(data, values)
+        raise MaskError(f"{path}: {why}", fault)
     return values
 
 
-def _why_colour(data: bytes, array: NDArray[np.uint8]) -> str:
+def _why_colour(data: bytes, array: NDArray[np.uint8]) -> tuple[str, str]:
+    """(fault, words) about a mask of several channels."""
     kind = f"{array.shape[2]} channels instead of one"
-    if data.startswith(PNG) and data[25] == 3:
-        return "a palette PNG, whose colours hide the values; save the indices as 8-bit grey"
+    if data.startswith(PNG_SIGNATURE) and data[25] == 3:
+        words = "a palette PNG, whose colours hide the values; save the indices as 8-bit grey"
+        return "mask-palette", words
     if (array[..., 0] == array[..., 1]).all() and (array[..., 1] == array[..., 2]).all():
-        return f"{kind}, all the same: an RGB PNG of a grey mask; save one channel as 8-bit grey"
-    return f"{kind}: a mask of colours; save the class of each pixel as 8-bit grey"
+        words = f"{kind}, all the same: an RGB PNG of a grey mask; save one channel as 8-bit grey"
+        return "mask-channels", words
+    words = f"{kind}: a mask of colours; save the class of each pixel as 8-bit grey"
+    return "mask-colours", words
 
 
 def check_values(path: Path, mask: Mask, num_classes: int) -> None:
@@ -174,21 +210,28 @@ def check_values(path: Path, mask: Mask, num_classes: int) -> None:
         return
     wrong = np.flatnonzero(counts[num_classes:IGNORE]) + num_classes
     shown = ", ".join(map(str, wrong[:8])) + (", ..." if len(wrong) > 8 else "")
-    raise ValueError(
+    fault, why = _why_values(counts, num_classes)
+    raise MaskError(
         f"{path}: values {shown} are neither a class (0..{num_classes - 1}) nor {IGNORE} "
-        f"(ignore); {_why_values(counts, num_classes)}"
+        f"(ignore); {why}",
+        fault,
     )
 
 
-def _why_values(counts: NDArray[np.intp], num_classes: int) -> str:
+def _why_values(counts: NDArray[np.intp], num_classes: int) -> tuple[str, str]:
+    """(fault, words) about values that are no class."""
     values = np.flatnonzero(counts[:IGNORE])
     if values[-1] == num_classes:
-        return "counted from 1 instead of 0, or one class is missing in the list of classes"
+        words = "counted from 1 instead of 0, or one class is missing in the list of classes"
+        return "mask-off-by-one", words
     if num_classes == len(CLASSES) and values[-1] <= MAX_LABEL_ID:
-        return f"label ids taken for train ids? Call the file <name>{LABEL_IDS_END} to map them"
+        words = f"label ids taken for train ids? Call the file <name>{LABEL_IDS_END} to map them"
+        return "mask-label-ids", words
     if values[-1] > 2 * num_classes and len(values) <= num_classes + 1:
-        return "a grey copy of a mask of colours? Save the class of each pixel instead"
-    return f"give {CLASSES_FILE} a line for each class, or make the others {IGNORE}"
+        words = "a grey copy of a mask of colours? Save the class of each pixel instead"
+        return "mask-colours", words
+    words = f"give {CLASSES_FILE} a line for each class, or make the others {IGNORE}"
+    return "mask-values", words
 
 
 def encode_mask(mask: Mask) -> bytes:

@@ -1,9 +1,21 @@
 """Names that PaddleSeg's DeepLabV3P has for its weights -> ours."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
-from backbone.weights import Arrays, State, fill_norms, rename, trunk_name
+from backbone.weights import (
+    Arrays,
+    State,
+    fill_norms,
+    is_folded,
+    read_arrays,
+    read_classes,
+    rename,
+    trunk_name,
+)
 from engine.checkpoint import LoadReport, load_weights
+from engine.foreign import Foreign, names_or_numbers
 from segmentation.deeplabv3plus import DeepLabV3Plus
 
 # Structured names -> ours, applied in this order.
@@ -57,3 +69,16 @@ def load_foreign(model: DeepLabV3Plus, arrays: Arrays, source: str) -> LoadRepor
 def deeplab_state(arrays: Arrays) -> State:
     """State dict of a DeepLabV3Plus from the arrays of a PaddleSeg file."""
     return fill_norms(rename(arrays, deeplab_name))
+
+
+def load_file(model: DeepLabV3Plus, path: Path, classes: Sequence[str] = ()) -> Foreign:
+    """Fill `model`, in place, from a file of these classes: default its own, else numbers.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no weight file, or one of another model or number of classes.
+    """
+    arrays = read_arrays(path)
+    report = load_foreign(model, arrays, str(path))
+    names = names_or_numbers(classes or read_classes(path), model.num_classes, path)
+    return Foreign(report, names, {"norms_folded": True} if is_folded(arrays) else {})

@@ -2,14 +2,19 @@
 
 import io
 import json
+import multiprocessing
 import os
+import pickle
 import runpy
+import socket
 import sys
+import traceback
 import zlib
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -90,6 +95,35 @@ def mini_coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mini")
     make_mini_data(folder, MiniData(seed=3, train=12, val=6, side=128))
     return folder / "detection"
+
+
+@pytest.fixture(scope="session")
+def paddle_file() -> Callable[..., dict[str, np.ndarray]]:
+    """Writes a PP-LCNet x0.25 classifier with random weights as Paddle would: (path, classes).
+
+    Gives its arrays by Paddle's names.
+    """
+    import torch
+
+    from backbone.pplcnet import PPLCNet
+    from classification.classifier import Classifier
+
+    def write(path: Path, num_classes: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+        torch.manual_seed(seed)
+        model = Classifier(backbone=PPLCNet(0.25), num_classes=num_classes)
+        arrays = {
+            name.removeprefix("backbone.")
+            .replace("hidden.", "last_conv.")
+            .replace("classify.", "fc."): tensor.numpy()
+            for name, tensor in model.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
+        arrays["fc.weight"] = arrays["fc.weight"].T.copy()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(arrays, protocol=4))
+        return arrays
+
+    return write
 
 
 OWN = Path(__file__).parents[1] / "configs/picodet_lcnet_own.py"
@@ -191,3 +225,58 @@ def trained(tiny_train: Callable[..., Ran], tmp_path_factory: pytest.TempPathFac
     ran = tiny_train(work_dir)
     assert ran.code == 0, ran.err
     return work_dir
+
+
+def _be_rank(
+    rank: int, count: int, port: int, work: Callable[[int], object], pipe: Connection
+) -> None:
+    """Body of a forked process: `work`, and what it gives or raises, through the pipe."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    try:
+        pipe.send((work(rank), None))
+    except BaseException:
+        pipe.send((None, traceback.format_exc()))
+    pipe.close()
+    os._exit(0)  # nothing of pytest's is to be torn down twice
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Callable[..., list[Any]]:
+    """Calls a function of the rank in forked processes as torchrun would; gives what each returns.
+
+    Forked ones need not import anything, which takes torchrun's ten seconds.
+    """
+    import cv2
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("forked processes cannot use CUDA")
+
+    def run(work: Callable[[int], object], count: int = 2, timeout: float = 90) -> list[Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        cv2.setNumThreads(1)  # its threads do not come along, and would be waited for
+        forget_runs()
+        fork = multiprocessing.get_context("fork")
+        pipes = [fork.Pipe(duplex=False) for _ in range(count)]
+        processes = [
+            fork.Process(target=_be_rank, args=(rank, count, port, work, pipe), daemon=False)
+            for rank, (_, pipe) in enumerate(pipes)
+        ]
+        try:
+            for process, (_, sender) in zip(processes, pipes, strict=True):
+                process.start()
+                sender.close()
+            ready = [receiver.poll(timeout) for receiver, _ in pipes]
+            assert all(ready), f"no answer from ranks after {timeout} s: {ready}"
+            answers = [receiver.recv() for receiver, _ in pipes]
+        finally:
+            for process in processes:
+                process.kill()
+        for rank, (_, error) in enumerate(answers):
+            assert error is None, f"rank {rank}: {error}"
+        return [value for value, _ in answers]
+
+    return run

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engine import command_line
+from engine import command_line, zoo
 from engine.benchmark import BACKENDS, Order, measure
 from engine.files import write_json
 from engine.progress import live_line
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
     order = Order(
         config=arguments.config,
         options=arguments.cfg_options,
-        path=arguments.checkpoint,
+        path=arguments.checkpoint and zoo.local(arguments.checkpoint),
         backends=arguments.backend,
         threads=arguments.threads,
         batch=arguments.batch,

@@ -2,24 +2,31 @@
 
 cityscapes DIR: draws gtFine/*/*/*_gtFine_labelTrainIds.png from the polygons beside them.
 person_exists COCO_DIR... OUT: lists of images with and without persons, which stay where they are.
+yolo DIR, voc DIR: annotations/instances_<split>.json for the detector, and links to the images;
+exit code 1 where the rules of tools/check_dataset.py find errors or warnings in it.
 """
 
 import argparse
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from classification.person_exists import MIN_SHARE, Source, write_lists
+from detection import voc, yolo
 from detection.coco_json import load_records, locate, read_coco
+from detection.labelled import Split, write_coco
 from engine import command_line
+from engine.findings import examples, exit_code
+from engine.processes import spread
 from engine.progress import live_line
 from segmentation.polygons import draw_masks
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Convert what KIND says."""
-    {"cityscapes": draw, "person_exists": write_person_lists}[arguments.kind](arguments)
+def main(arguments: argparse.Namespace) -> int:
+    """Convert what KIND says; the exit code."""
+    return KINDS[arguments.kind](arguments)
 
 
-def draw(arguments: argparse.Namespace) -> None:
+def draw(arguments: argparse.Namespace) -> int:
     """Draw the masks, show progress, say how many there are."""
     drawn = total = 0
     with live_line() as progress:
@@ -28,9 +35,10 @@ def draw(arguments: argparse.Namespace) -> None:
             total, drawn = total + 1, drawn + is_new
             progress.advance(task)
     print(f"{arguments.folder}: {total} masks of train ids, {drawn} drawn now")
+    return 0
 
 
-def write_person_lists(arguments: argparse.Namespace) -> None:
+def write_person_lists(arguments: argparse.Namespace) -> int:
     """Write the lists, say how many images of each class there are."""
     if not 0 <= arguments.min_share < 1:
         raise ValueError(f"--min-share {arguments.min_share}: a share of the image, 0 to below 1")
@@ -45,6 +53,53 @@ def write_person_lists(arguments: argparse.Namespace) -> None:
             f"{left_out} with small persons or crowds only left out"
         )
     print(f"train with --data {arguments.out}; the images lie where they were")
+    return 0
+
+
+def write_yolo(arguments: argparse.Namespace) -> int:
+    """COCO jsons from YOLO's labels."""
+    folder: Path = arguments.folder
+    classes = yolo.read_names(arguments.classes or yolo.find_names(folder))
+    splits = {
+        split: yolo.read_split(images, labels, len(classes))
+        for split, (images, labels) in yolo.find_splits(folder).items()
+    }
+    return _write_coco(arguments, splits, classes, in_shares=True)
+
+
+def write_voc(arguments: argparse.Namespace) -> int:
+    """COCO jsons from VOC's annotations."""
+    classes = None if arguments.classes is None else yolo.read_names(arguments.classes)
+    splits, known = voc.read_splits(arguments.folder, classes, one_based=arguments.one_based)
+    return _write_coco(arguments, splits, known, in_shares=False)
+
+
+def _write_coco(
+    arguments: argparse.Namespace,
+    splits: Mapping[str, Split],
+    classes: Sequence[str],
+    *,
+    in_shares: bool,
+) -> int:
+    """Write and check; the exit code."""
+    out: Path = arguments.out or arguments.folder
+    findings = write_coco(out, splits, classes, spread, in_shares=in_shares, force=arguments.force)
+    for path in (out / "annotations" / f"instances_{name}.json" for name in splits):
+        images, annotations, _ = load_records(path).values()
+        print(f"{path}: {len(images)} images, {len(annotations)} boxes, {len(classes)} classes")
+    print(*examples([one for one in findings if one.rule.severity != "note"], 3), sep="\n")
+    if "train" not in splits:
+        print(f"divide it with python tools/split_dataset.py {out}")
+    print(f"check it with python tools/check_dataset.py {out} --task det")
+    return exit_code(findings)
+
+
+KINDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "cityscapes": draw,
+    "person_exists": write_person_lists,
+    "yolo": write_yolo,
+    "voc": write_voc,
+}
 
 
 def coco_splits(folder: Path) -> dict[str, Source]:
@@ -81,7 +136,19 @@ def arguments_of_command() -> argparse.ArgumentParser:
         default=MIN_SHARE,
         help="share of the image that a person's box must exceed (default: %(default)s)",
     )
-    for kind in (cityscapes, persons):  # may stand behind KIND, too
+    boxes = [
+        kinds.add_parser("yolo", help="COCO json from YOLO's labels"),
+        kinds.add_parser("voc", help="COCO json from PASCAL VOC's annotations"),
+    ]
+    for kind in boxes:
+        kind.add_argument("folder", type=Path, metavar="DIR", help="folder of the data")
+        kind.add_argument("--out", type=Path, metavar="D", help="where to write (default: DIR)")
+        kind.add_argument("--classes", type=Path, metavar="F", help="class names, a line each")
+        kind.add_argument("--force", action="store_true", help="replace jsons that are there")
+    boxes[1].add_argument(
+        "--one-based", action="store_true", help="pixels count from 1, as in the challenge's data"
+    )
+    for kind in (cityscapes, persons, *boxes):  # may stand behind KIND, too
         kind.add_argument("--debug", action="store_true", default=argparse.SUPPRESS)
     return result
 

@@ -6,8 +6,9 @@ from fnmatch import fnmatch
 from rich.console import Console
 from rich.table import Table
 
-from classification.zoo import ENTRIES, published_cost
+from classification.create import ENTRIES, published_cost
 from engine import command_line
+from engine.zoo import read_table
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -19,10 +20,11 @@ def main(arguments: argparse.Namespace) -> None:
     table = Table("name", title=title)
     for column in ("parameters, M", "MACs, M", "top-1", "top-5"):
         table.add_column(column, justify="right")
+    published = {name: entry.published for name, entry in read_table().items()}
     for name in names:
-        entry, cost = ENTRIES[name], published_cost(name)
+        accuracy, cost = published[name], published_cost(name)
         millions = (f"{cost.parameters / 1e6:.2f}", f"{cost.macs / 1e6:.1f}")
-        table.add_row(name, *millions, f"{entry.top1:.2f}", f"{entry.top5:.2f}")
+        table.add_row(name, *millions, f"{accuracy['top1']:.2f}", f"{accuracy['top5']:.2f}")
     Console().print(table)
 
 

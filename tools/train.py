@@ -2,46 +2,57 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
-from engine import command_line, config, runner
-from engine.saving import done_of, unit_of
+from mmengine.dist import is_main_process
+
+from engine import command_line, config, runner, zoo
+from engine.distributed import join
+from engine.resuming import saved_seed
+from engine.stopping import EXIT_SAVED, Stopped
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Load, check, build, then train or try one batch."""
+def main(arguments: argparse.Namespace) -> int:
+    """Load, check, build, then train or try one batch; gives the exit code."""
     cfg = config.load(arguments.config, arguments.cfg_options)
+    if arguments.save_every_steps is not None:
+        cfg.default_hooks.checkpoint.every_steps = arguments.save_every_steps
+    load_from = arguments.load_from and zoo.local(arguments.load_from)
+    backbone_from = arguments.backbone_from and zoo.local(arguments.backbone_from)
+    join(cfg, arguments.launcher)
     work_dir = arguments.work_dir or Path("work_dirs") / arguments.config.stem
+    resume = runner.resume_path(arguments.resume, work_dir)
+    seed = arguments.seed
+    if seed is None and resume is not None:
+        seed = saved_seed(resume)
     runner.prepare_training(
         cfg,
         data=arguments.data,
         work_dir=work_dir,
-        seed=arguments.seed,
+        seed=seed,
         amp=arguments.amp,
         scale_lr=arguments.auto_scale_lr,
     )
-    resume = runner.resume_path(arguments.resume, work_dir)
     run = runner.start(cfg, arguments.launcher)
     if arguments.dry_run:
-        values = runner.dry_run(
-            run, load_from=arguments.load_from, backbone_from=arguments.backbone_from
-        )
-        for name, value in values.items():
-            print(f"{name:24} {value:.4f}")
-        print("dry run done: data, model, loss, validation and checkpoint work")
-        return
+        values = runner.dry_run(run, load_from=load_from, backbone_from=backbone_from)
+        if is_main_process():
+            for name, value in values.items():
+                print(f"{name:24} {value:.4f}")
+            print("dry run done: data, model, loss, validation and checkpoint work")
+        return 0
     try:
-        runner.train(
-            run,
-            resume=resume,
-            load_from=arguments.load_from,
-            backbone_from=arguments.backbone_from,
-        )
+        runner.train(run, resume=resume, load_from=load_from, backbone_from=backbone_from)
+    except Stopped as stopped:
+        sys.stderr.write(f"{stopped}\n")
+        return EXIT_SAVED
     except KeyboardInterrupt:
-        place = f"{unit_of(run)} {done_of(run) + 1}"
         raise KeyboardInterrupt(
-            f"interrupted in {place}; checkpoints in {work_dir} are whole, continue with --resume"
+            f"interrupted without saving; checkpoints in {work_dir} are whole, continue with "
+            "--resume"
         ) from None
+    return 0
 
 
 if __name__ == "__main__":
@@ -52,13 +63,19 @@ if __name__ == "__main__":
     options.add_argument(
         "--resume", nargs="?", const="auto", help="auto (the newest of the work dir) or a file"
     )
-    options.add_argument("--load-from", type=Path, help="checkpoint whose weights to start from")
     options.add_argument(
-        "--backbone-from", type=Path, help="checkpoint of any task: its trunk only"
+        "--save-every-steps",
+        type=command_line.positive,
+        metavar="N",
+        help="save every N iterations, within epochs too (default: the config's)",
+    )
+    options.add_argument("--load-from", type=Path, help="checkpoint or zoo:NAME to start from")
+    options.add_argument(
+        "--backbone-from", type=Path, help="checkpoint of any task or zoo:NAME: its trunk only"
     )
     options.add_argument("--amp", action="store_true", help="mixed precision (bf16 on a CPU)")
     options.add_argument("--auto-scale-lr", action="store_true", help="scale lr to the batch size")
-    options.add_argument("--seed", type=int)
+    options.add_argument("--seed", type=int, help="default: the config's, on resuming the run's")
     options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
     options.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     options.add_argument("--dry-run", action="store_true", help="one batch through everything")

@@ -7,6 +7,7 @@ from detection.dataset import CocoDetection
 from detection.metric import CocoMetric
 from detection.transforms import RandomCropByIoU, RandomDistort
 from engine.preprocess import collate
+from engine.sampler import EpochSampler
 
 train_dataloader = dict(
     batch_size=64,
@@ -14,7 +15,7 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     collate_fn=dict(type=collate),
-    sampler=dict(type=DefaultSampler, shuffle=True),
+    sampler=dict(type=EpochSampler, shuffle=True),
     dataset=dict(
         type=CocoDetection,
         data_root="data/coco",

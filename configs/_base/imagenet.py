@@ -6,6 +6,7 @@ from classification.dataset import ImageNet
 from classification.metric import ClassificationMetric
 from classification.transforms import HorizontalFlip, RandomResizedCrop
 from engine.preprocess import collate
+from engine.sampler import EpochSampler
 
 train_dataloader = dict(
     batch_size=512,
@@ -13,7 +14,7 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     collate_fn=dict(type=collate),
-    sampler=dict(type=DefaultSampler, shuffle=True),
+    sampler=dict(type=EpochSampler, shuffle=True),
     dataset=dict(
         type=ImageNet,
         data_root="data/imagenet",

@@ -20,7 +20,7 @@ default_hooks = dict(
     timer=dict(type=IterTimerHook),
     logger=dict(type=LoggerHook, interval=50),
     param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=SaveCheckpoint),
+    checkpoint=dict(type=SaveCheckpoint, every_steps=1_000),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
 custom_hooks = [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection.coco_json import locate, read_coco
+from detection.coco_json import boxes_of, load_records, locate, read_coco
 
 Coco = dict[str, Any]
 
@@ -199,3 +199,13 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "annotations/instances_other.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="other: no such folder of images"):
         locate(tmp_path, "other")
+
+
+def test_annotations_packed_while_parsing_are_those_of_dicts(shared_dir: Path) -> None:
+    """What is read in a seventh of the memory is what `boxes_of` makes of plain records."""
+    path = shared_dir / "data/coco_mini/annotations/instances_val2017.json"
+    packed, plain = read_coco(path), boxes_of(path, load_records(path))
+    for name, wanted in plain._asdict().items():
+        assert np.array_equal(getattr(packed, name), wanted), name
+    assert len(packed.boxes) > 100
+    assert packed.boxes.dtype == plain.boxes.dtype == np.float32

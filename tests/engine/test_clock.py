@@ -1,12 +1,15 @@
 """engine/clock.py: everything random follows from seed, rank, epoch and iteration."""
 
+import random
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from engine.clock import Clock
+from engine.data import SeededData
 
 
 def runner(seed: int, iteration: int, epoch: int = 4) -> Any:
@@ -28,6 +31,57 @@ def test_tells_where_the_run_is() -> None:
     assert (dataset.seed, dataset.epoch) == (5, 4)
     assert (preprocess.seed, preprocess.step) == (5, 12)
     assert run.model.epoch == 4
+
+
+def draws() -> tuple[float, ...]:
+    return float(torch.rand(())), float(np.random.rand()), random.random()  # noqa: NPY002
+
+
+def test_all_generators_follow_from_the_step() -> None:
+    def draw(iteration: int) -> tuple[float, ...]:
+        draws()
+        Clock().before_train_iter(runner(3, iteration), 0)
+        return draws()
+
+    assert draw(5) == draw(5)
+    assert all(first != second for first, second in zip(draw(5), draw(6), strict=True))
+
+
+class Drawn(SeededData):
+    """Samples that hold what the generators give."""
+
+    def __init__(self, training: bool) -> None:
+        super().__init__(10, training=training, on_bad_image="stop", seed=4)
+
+    def _read(self, *_: Any) -> None:
+        draws()
+
+    def _sample(self, *_: Any) -> Any:
+        return draws()
+
+
+def test_all_generators_follow_from_the_sample() -> None:
+    """Whatever was drawn before; another image or pass draws others. Evaluation draws nothing."""
+    first, second = Drawn(training=True), Drawn(training=True)
+    rows = [first[index] for index in (0, 1, 2, 10, 11)]
+    assert [second[index] for index in (11, 10, 2, 1, 0)] == rows[::-1]
+    assert len({value for row in rows for value in row}) == 15
+    second.set_epoch(1)
+    assert second[0] == rows[3]
+    before = random.getstate()
+    SeededData.__getitem__(Still(), 0)
+    assert random.getstate() == before
+
+
+class Still(Drawn):
+    """In evaluation, with a reader that draws nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(training=False)
+
+    def _read(self, *_: Any) -> None: ...
+
+    def _sample(self, *_: Any) -> None: ...
 
 
 def test_dropout_depends_on_seed_and_iteration_only() -> None:

@@ -1,28 +1,22 @@
 """Checkpoints as exported files: the same results, checked, and nothing left of a failure."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from engine import config, export, load_model
+from engine import checkpoint, config, export, load_model
+from engine.exported import open_exported
 from engine.gaps import Gap
-from engine.prepared import Plan
+from engine.prepared import Plan, load, prepare
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
 SEGMENTER = ROOT / "configs/deeplabv3plus_lcnet_mini.py"
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}
 ENGINES = {"onnx": "onnxruntime", "openvino": "openvino", "torchscript": "torch"}
-
-
-OPEN = pytest.mark.xfail(
-    reason="open: of random weights up to 15 % of an end-to-end file's boxes lack a counterpart"
-    "; the cause is not known",
-    raises=ValueError,
-    strict=False,
-)
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -44,7 +38,7 @@ def written(config_file: Path, checkpoint: Path, folder: Path, **options: Any) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format_", ["onnx", "openvino", "torchscript"])
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=OPEN)])
+@pytest.mark.parametrize("whole", [False, True])
 def test_detector_finds_what_its_checkpoint_finds(
     small_detector: Path, tmp_path: Path, format_: str, whole: bool
 ) -> None:
@@ -52,16 +46,15 @@ def test_detector_finds_what_its_checkpoint_finds(
         OWN, small_detector, tmp_path, format=format_, end2end=whole, with_preprocess=whole
     )
     image = picture(120, 160)
-    (wanted,) = load_model(OWN, small_detector).predict(image)
-    (found,) = load_model(OWN, out).predict(image)
+    model = load_model(OWN, small_detector)
+    (wanted,), (found,) = model.predict(image), load_model(OWN, out).predict(image)
     assert len(wanted["scores"]) > 10
-    assert found["scores"].numpy() == pytest.approx(wanted["scores"].numpy(), abs=2e-3)
-    best = wanted["scores"] > 1.01 * wanted["scores"].median()
-    agree = (found["labels"] == wanted["labels"])[best]
-    assert agree.float().mean() > 0.9  # but where neighbours score alike
+    assert len(wanted["labels"].unique()) == 3
+    ending = model.ending(batched=False)
+    gap = ending.apart(*([one[key] for key in ending.outputs] for one in (wanted, found)))
+    assert gap.within(Gap(0.5 if whole else 0.05, 0.02 if whole else 0.0))
 
 
-@OPEN
 @pytest.mark.slow
 def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path: Path) -> None:
     images = [picture(64, 96), picture(128, 64)]
@@ -70,7 +63,7 @@ def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path
     model = load_model(OWN, batched)
     found = model(**model.data_preprocessor({"images": [_tensor(i) for i in images]}))
     for one, other in zip(wanted, found, strict=True):
-        assert other["scores"].numpy() == pytest.approx(one["scores"].numpy(), abs=1e-4)
+        assert other["scores"].numpy() == pytest.approx(one["scores"].numpy(), abs=1e-3)
     sized = written(
         SEGMENTER, small_segmenter, tmp_path, format="onnx", dynamic="size",
         end2end=True, with_preprocess=True,
@@ -79,6 +72,39 @@ def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path
     for image in images:
         one, other = model.predict(image)[0]["mask"], exported.predict(image)[0]["mask"]
         assert (one == other).float().mean() > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", ["onnx", "openvino"])
+def test_scores_that_tie_within_rounding(
+    small_detector: Path, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last bit orders the boxes: the network and the suppression are right each, together not.
+
+    What is wrong in either part is still found.
+    """
+    pytest.importorskip(ENGINES[format_])
+    pytest.importorskip("onnxscript")
+    content = checkpoint.read(small_detector)
+    for name, weight in content["state_dict"].items():
+        if name.startswith(("head.cls.", "head.align.")) and weight.dim() > 0:
+            content["state_dict"][name] = weight * (1e-6 if name.endswith("weight") else 0)
+    checkpoint.save(tmp_path / "tied.pth", content)
+    out = tmp_path / f"file{SUFFIX[format_]}"
+    plan = Plan(format=format_, end2end=True)
+
+    def one_less(forward: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given: [output[5:] for output in forward(*given)]
+
+    prepared = prepare(load(config.load(OWN), tmp_path / "tied.pth", plan), plan)
+    export.write(prepared, out)
+    images = export.pictures(None)
+    exported = open_exported(out)
+    assert max(export._picture_gap(prepared, exported, i).share for i in images) > 0.05
+    assert export.check_outputs(prepared, out, images).within(Gap(1e-3, 0.0))
+    monkeypatch.setattr(prepared.ending, "forward", one_less(prepared.ending.forward))
+    with pytest.raises(ValueError, match="computes something else"):
+        export.check_outputs(prepared, out, images)
 
 
 def _tensor(image: np.ndarray) -> Any:

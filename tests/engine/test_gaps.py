@@ -46,3 +46,10 @@ def test_no_rows() -> None:
 
 def test_largest_of_each_number() -> None:
     assert largest([Gap(0.1, 0.5), Gap(0.2, 0.0)]) == Gap(0.2, 0.5)
+
+
+def test_within_both_limits() -> None:
+    allowed = Gap(0.5, 0.02)
+    assert Gap(0.5, 0.02).within(allowed)
+    assert not Gap(0.51, 0.0).within(allowed)
+    assert not Gap(0.0, 0.03).within(allowed)

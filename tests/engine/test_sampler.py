@@ -1,10 +1,11 @@
-"""The endless order: whole passes, the same for a seed, resumable anywhere, shared by processes."""
+"""Orders of images: whole passes, the same for a seed, resumable anywhere, shared by processes."""
 
 from itertools import islice
 
 import pytest
+from mmengine.dataset import DefaultSampler
 
-from engine.sampler import EndlessSampler
+from engine.sampler import EndlessSampler, EpochSampler
 
 
 def first(sampler: EndlessSampler, count: int) -> list[int]:
@@ -45,3 +46,19 @@ def test_processes_take_turns(skipped: int, monkeypatch: pytest.MonkeyPatch) -> 
         sampler = EndlessSampler(range(5), seed=2)
         sampler.skip(skipped)
         assert first(sampler, 5) == whole[rank + 3 * skipped :: 3][:5]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_begins_where_it_is_told(shuffle: bool) -> None:
+    """mmengine's order of that epoch; the next one begins at its start."""
+    ours, theirs = (kind(range(10), shuffle, 7) for kind in (EpochSampler, DefaultSampler))
+    for sampler in (ours, theirs):
+        sampler.set_epoch(3)
+    assert list(ours) == list(theirs)
+    ours.skip(4)
+    ours.set_epoch(3)
+    assert list(ours) == list(theirs)[4:] == list(ours)
+    assert len(ours) == 10
+    for sampler in (ours, theirs):
+        sampler.set_epoch(4)
+    assert list(ours) == list(theirs)

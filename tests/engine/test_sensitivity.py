@@ -5,7 +5,16 @@ import torch
 from torch import Tensor, nn
 
 from engine.quantise import attempts
-from engine.sensitivity import Layer, layers, rounded_activations, rounded_weights
+from engine.sensitivity import (
+    DEPTHWISE,
+    FIRST,
+    LAST,
+    POOLED,
+    Layer,
+    layers,
+    rounded_activations,
+    rounded_weights,
+)
 
 
 class Network(nn.Module):
@@ -15,11 +24,12 @@ class Network(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.gate = nn.Conv2d(8, 8, 1)
+        self.spread = nn.Conv2d(8, 8, 3, padding=1, groups=8)
         self.body = nn.Conv2d(8, 8, 3, padding=1)
         self.out = nn.Conv2d(8, 2, 1)
 
     def forward(self, images: Tensor, mode: str) -> Tensor:  # noqa: ARG002
-        x = self.stem(images)
+        x = self.spread(self.stem(images))
         x = self.body(x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid())
         return self.out(x)
 
@@ -52,15 +62,22 @@ def test_layers_are_ranked_and_reasons_given() -> None:
     assert list(errors.values()) == sorted(errors.values(), reverse=True)
     assert errors["body"] > 2 * sound["body"]
     assert {layer.name: layer.reason for layer in ranked} == {
-        "stem": "first layer",
-        "gate": "after a global mean",
+        "stem": FIRST,
+        "gate": POOLED,
+        "spread": DEPTHWISE,
         "body": "",
-        "out": "makes an output",
+        "out": LAST,
     }
     assert torch.equal(network.body.weight, spoilt)  # nothing was left rounded
 
 
 def test_what_is_kept_doubles() -> None:
-    ranked = [Layer(name, 0.1, "first layer" if name == "c" else "") for name in "abcdefgh"]
+    reasons = {"b": LAST, "c": FIRST, "e": DEPTHWISE, "f": POOLED}
+    ranked = [Layer(name, 0.1, reasons.get(name, "")) for name in "abcdefghij"]
     kept = ["".join(names) for names in attempts(ranked)]
-    assert kept == ["", "c", "ca", "cab", "cabde"]
+    assert kept == ["ef", "efc", "efcb", "efcba", "efcbad", "efcbadgh"]
+
+
+def test_nothing_has_a_reason() -> None:
+    ranked = [Layer(name, 0.1, "") for name in "abc"]
+    assert ["".join(names) for names in attempts(ranked)] == ["", "a", "ab"]

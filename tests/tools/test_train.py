@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from detection.dataset import CocoDetection
 from engine import checkpoint, config
 from engine.guard import StopOnNaN
 from engine.saving import newest
@@ -112,6 +114,7 @@ def test_a_used_work_dir_is_not_touched(tiny_train: Train, trained: Path) -> Non
     assert {path: path.read_bytes() for path in trained.glob("*.pth")} == before
 
 
+@pytest.mark.slow
 def test_resume_equals_the_uninterrupted_run(
     tiny_train: Train, trained: Path, tmp_path: Path
 ) -> None:
@@ -174,7 +177,8 @@ def test_nan_stops_and_keeps_the_last_good(
     tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(trained / "epoch_1.pth", tmp_path)
-    ran = tiny_train(tmp_path, "--resume", optim_wrapper__optimizer__lr=1e20)
+    options = {"optim_wrapper__optimizer__lr": 1e20, "+custom_hooks__1__limit": 0}
+    ran = tiny_train(tmp_path, "--resume", **options)
     line = last_line(ran)
     assert "iteration 5 (epoch 2), learning rate" in line or "iteration 6 (epoch 2)" in line
     assert str(tmp_path / "epoch_1.pth") in line
@@ -197,24 +201,61 @@ def test_infinite_weights_are_not_saved(
 
 
 @pytest.mark.slow
-def test_ctrl_c(
-    tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_saves_and_stops(
+    tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    """In the second step of the second epoch; the rest equals the run that nobody disturbed."""
     shutil.copy(trained / "epoch_1.pth", tmp_path)
-    before = (tmp_path / "epoch_1.pth").read_bytes()
 
-    def interrupt(*_: Any, **__: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-        os.kill(os.getpid(), signal.SIGINT)
+    def send(_hook: Any, runner: Any, *_: Any, **__: Any) -> None:
+        if runner.iter == 4:
+            os.kill(os.getpid(), getattr(signal, name))
 
-    monkeypatch.setattr(StopOnNaN, "after_train_iter", interrupt)
-    assert "interrupted in epoch 2; checkpoints in" in last_line(tiny_train(tmp_path, "--resume"))
-    assert (tmp_path / "epoch_1.pth").read_bytes() == before
-    monkeypatch.undo()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    with monkeypatch.context() as changed:
+        changed.setattr(StopOnNaN, "after_train_iter", send)
+        ran = tiny_train(tmp_path, "--resume")
+    signal.signal(signal.SIGINT, before)
+    saved = tmp_path / "epoch_1_step_2.pth"
+    assert ran.code == 75
+    assert ran.err.splitlines()[-1] == (
+        f"{name}: saved {saved} and stopped; continue with --resume"
+    )
+    assert newest(tmp_path) == saved
     assert tiny_train(tmp_path, "--resume").code == 0
-    assert_equal_bits(tmp_path / "epoch_2.pth", trained / "epoch_2.pth")
+    assert (tmp_path / "epoch_2.pth").read_bytes() == (trained / "epoch_2.pth").read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_signal_ends_the_wait_for_data(
+    tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """A disk that does not answer after the fourth step: nobody waits for it."""
+    shutil.copy(trained / "epoch_1.pth", tmp_path)
+    original, run, read = CocoDetection._read, os.getpid(), []
+
+    def hangs(dataset: CocoDetection, index: int) -> Any:
+        read.append(index)
+        if len(read) == 6:  # of the second batch
+            time.sleep(2)  # for the first one's step, where it is read ahead
+            os.kill(run, signal.SIGTERM)
+            time.sleep(100)
+        return original(dataset, index)
+
+    started = time.monotonic()
+    with monkeypatch.context() as changed:
+        changed.setattr(CocoDetection, "_read", hangs)
+        ran = tiny_train(tmp_path, "--resume", train_dataloader__num_workers=workers)
+    assert time.monotonic() - started < 60
+    assert ran.code == 75, ran.err
+    assert newest(tmp_path) == tmp_path / "epoch_1_step_1.pth"
+    assert tiny_train(tmp_path, "--resume").code == 0
+    assert (tmp_path / "epoch_2.pth").read_bytes() == (trained / "epoch_2.pth").read_bytes()
+
+
+@pytest.mark.slow
 def test_full_disk(tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -358,6 +399,7 @@ def test_a_hostile_checkpoint_runs_nothing(tiny_train: Train, tmp_path: Path, fl
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_learning_rate_against_batch(tiny_train: Train, tmp_path: Path) -> None:
     wanted = {"auto_scale_lr__base_batch_size": 8, "optim_wrapper__optimizer__lr": 0.02}
     ran = tiny_train(tmp_path / "a", "--dry-run", **wanted)

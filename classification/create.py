@@ -15,45 +15,24 @@ from classification.classifier import Classifier
 from engine import checkpoint as files
 from engine.files import near
 from engine.preprocess import Preprocess
+from engine.zoo import Zoo
 
 IMAGENET_CLASSES = 1000
 
-# Top-1 and top-5 on ImageNet-1k val by scale, as PaddleClas' documentation prints them.
-PPLCNET = {
-    0.25: (51.86, 75.65),
-    0.35: (58.09, 80.83),
-    0.5: (63.14, 84.66),
-    0.75: (68.18, 88.30),
-    1.0: (71.32, 90.03),
-    1.5: (73.71, 91.53),
-    2.0: (75.18, 92.27),
-    2.5: (76.60, 93.00),
+# Scales with published weights; configs/zoo.toml has their addresses and accuracy.
+SCALES = {
+    "pplcnet": (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5),
+    "mobilenetv3_large": (0.35, 0.5, 0.75, 1.0, 1.25),
+    "mobilenetv3_small": (0.35, 0.5, 0.75, 1.0, 1.25),
 }
-MOBILENETV3 = {
-    "large": {
-        0.35: (64.32, 85.46),
-        0.5: (69.24, 88.52),
-        0.75: (73.14, 91.08),
-        1.0: (75.32, 92.31),
-        1.25: (76.41, 92.95),
-    },
-    "small": {
-        0.35: (53.03, 76.37),
-        0.5: (59.21, 81.52),
-        0.75: (66.02, 86.33),
-        1.0: (68.24, 88.06),
-        1.25: (70.67, 89.51),
-    },
-}
+DISTILLED = "_ssld"  # ends the names of weights that a larger network taught
 
 
 class Entry(NamedTuple):
-    """A published model."""
+    """A network by name."""
 
-    arch: str  # pplcnet, mobilenetv3_large, mobilenetv3_small
+    arch: str  # a key of SCALES
     scale: float
-    top1: float  # percent
-    top5: float
 
     def trunk(self) -> nn.Module:
         """A new trunk with start values."""
@@ -74,16 +53,11 @@ def entry_name(arch: str, scale: float) -> str:
     return f"{arch}_x{float(scale)}".replace(".", "_")
 
 
-def _entries() -> dict[str, Entry]:
-    tables = {"pplcnet": PPLCNET, **{f"mobilenetv3_{a}": t for a, t in MOBILENETV3.items()}}
-    return {
-        entry_name(arch, scale): Entry(arch, scale, *accuracy)
-        for arch, table in tables.items()
-        for scale, accuracy in table.items()
-    }
-
-
-ENTRIES = _entries()
+ENTRIES = {
+    entry_name(arch, scale): Entry(arch, scale)
+    for arch, scales in SCALES.items()
+    for scale in scales
+}
 
 
 def create_model(
@@ -91,15 +65,19 @@ def create_model(
     *,
     num_classes: int | None = None,
     checkpoint: Path | str | None = None,
+    pretrained: bool = False,
     features_only: bool = False,
 ) -> Any:
     """A classifier, or its trunk alone, in evaluation mode.
 
     Args:
-        name: A key of `ENTRIES`, such as "pplcnet_x1_0"; `tools/list_models.py` lists them.
+        name: A key of `ENTRIES`, such as "pplcnet_x1_0"; `tools/list_models.py` lists them. With
+            `pretrained` also that of distilled weights, such as "pplcnet_x1_0_ssld".
         num_classes: None: those of the checkpoint, else ImageNet's 1000. With another number than
             the checkpoint's the last layer keeps its start values; what was taken is logged.
         checkpoint: A checkpoint of ours: of a classifier, or with `features_only` of any task.
+        pretrained: Take the published ImageNet weights of that name (see `engine.zoo`); what nobody
+            publishes a hash of must have been accepted by tools/download_weights.py before.
         features_only: The trunk, whose forward gives its maps, fine to coarse: those of strides 8,
             16, 32, or of a checkpoint those it was trained with (`channels` and `strides` tell).
 
@@ -107,18 +85,24 @@ def create_model(
         A Classifier (`predict` takes pictures, `classes` are the names), or a trunk.
 
     Raises:
+        ConnectionError: published weights cannot be fetched.
         FileNotFoundError: no such checkpoint.
-        ValueError: an unknown name, or a checkpoint of something else.
+        ValueError: an unknown name, a checkpoint of something else, or weights not accepted yet.
     """
-    if name not in ENTRIES:
+    network = name.removesuffix(DISTILLED) if pretrained else name
+    if network not in ENTRIES:
         raise ValueError(f"model {name!r} is unknown; {near(name, list(ENTRIES))}")
+    if pretrained:
+        if checkpoint is not None:
+            raise ValueError(f"pretrained=True and checkpoint={checkpoint}; give one of them")
+        checkpoint = Zoo().checkpoint(name)
     if checkpoint is None:
-        trunk = ENTRIES[name].trunk()
+        trunk = ENTRIES[network].trunk()
         wanted = IMAGENET_CLASSES if num_classes is None else num_classes
         model = trunk if features_only else _classifier(trunk, wanted)
         return model.eval()
     content = files.read(checkpoint)
-    _check_content(content, name, str(checkpoint), features_only=features_only)
+    _check_content(content, network, str(checkpoint), features_only=features_only)
     if features_only:
         return _trunk_of(content, str(checkpoint)).eval()
     return _classifier_of(content, str(checkpoint), num_classes).eval()

@@ -1,0 +1,106 @@
+"""What a check of a data set finds: rules, findings, and how they are shown.
+
+An error is data that training cannot use, or would learn something wrong from: it stops a run. A
+warning is damage that the readers cope with. A note is a fact worth knowing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from .files import write_json
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that may be wrong."""
+
+    name: str
+    severity: Severity
+    remedy: str  # what to do about it
+    fix: str = ""  # what --fix makes of it; nothing where empty
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One place where a rule is broken."""
+
+    rule: Rule
+    file: Path
+    text: str  # what was found, and what was expected
+    id: str = ""  # of what in the file: "annotation 7", "line 3"
+    record: int | None = None  # place of that in its list, for repairs
+    picture: Path | None = None  # image that shows it
+    box: tuple[float, ...] | None = None  # xyxy in pixels of the picture
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.id}: " if self.id else f"{self.file}: "
+        return f"{where}{self.text}"
+
+    def as_json(self) -> dict[str, str]:
+        """Plain data."""
+        return {
+            "rule": self.rule.name,
+            "severity": self.rule.severity,
+            "file": str(self.file),
+            "id": self.id,
+            "text": self.text,
+            "remedy": self.rule.remedy,
+            "fix": self.rule.fix,
+        }
+
+
+def by_rule(findings: Iterable[Finding]) -> dict[Rule, list[Finding]]:
+    """Findings of each rule, errors first, then in the order found."""
+    groups: dict[Rule, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.rule, []).append(finding)
+    ordered = sorted(groups, key=lambda rule: SEVERITIES.index(rule.severity))
+    return {rule: groups[rule] for rule in ordered}
+
+
+def count(findings: Iterable[Finding]) -> dict[Severity, int]:
+    """Number of findings of each severity."""
+    counts = Counter(finding.rule.severity for finding in findings)
+    return {severity: counts[severity] for severity in SEVERITIES}
+
+
+def exit_code(findings: Iterable[Finding], *, strict: bool = False) -> int:
+    """1 where there is an error or a warning, with `strict` also where there is a note; else 0."""
+    counts = count(findings)
+    return int(bool(counts["error"] or counts["warning"] or (strict and counts["note"])))
+
+
+def errors(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings that stop a run."""
+    return (finding for finding in findings if finding.rule.severity == "error")
+
+
+def summary(findings: Sequence[Finding]) -> Table:
+    """A row for each rule that is broken."""
+    table = Table("", "rule", "found", "what to do")
+    for rule, found in by_rule(findings).items():
+        table.add_row(rule.severity, rule.name, str(len(found)), rule.remedy)
+    return table
+
+
+def examples(findings: Sequence[Finding], most: int) -> Iterator[str]:
+    """Lines with the first `most` findings of each rule, and how many more there are."""
+    for rule, found in by_rule(findings).items():
+        for finding in found[:most]:
+            yield f"{rule.severity} {rule.name}: {finding}"
+        if len(found) > most:
+            yield f"{rule.severity} {rule.name}: {len(found) - most} more"
+
+
+def write_findings(path: Path, findings: Sequence[Finding], **about: str) -> None:
+    """Write all findings as JSON, whole or not at all, below `about` and their counts."""
+    content: dict[str, Any] = {**about, "counts": count(findings)}
+    write_json(path, content | {"findings": [finding.as_json() for finding in findings]})

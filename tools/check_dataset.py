@@ -1,0 +1,109 @@
+"""Find what is wrong with a data set: python tools/check_dataset.py DIR --task det|seg|cls.
+
+Every finding names a file, what in it, and what to do. Exit code 0 without errors and warnings, 1
+with some. Notes are facts worth knowing; with --strict they count, too.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+
+import classification.check
+import classification.repair
+import detection.check
+import detection.repair
+import segmentation.check
+import segmentation.repair
+from engine import command_line
+from engine.contact_sheet import write_sheet
+from engine.findings import Finding, count, examples, exit_code, summary, write_findings
+from engine.processes import spread
+from engine.progress import live_line
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+SIZE = (320, 320)  # of most detector configs
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Check, show, write what is wanted; the exit code."""
+    folder: Path = arguments.folder
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; give the one that --data gets")
+    findings = TASKS[arguments.task](arguments)
+    console = Console()
+    if findings:
+        console.print(summary(findings))
+        for line in examples(findings, arguments.show):
+            print(line)
+    counts = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in count(findings).items())
+    print(f"{folder}: {counts}")
+    if arguments.json is not None:
+        write_findings(arguments.json, findings, folder=str(folder), task=arguments.task)
+    if arguments.sheet is not None and not write_sheet(arguments.sheet, findings):
+        print(f"{arguments.sheet}: not written, no finding has a picture")
+    if arguments.fix is not None:
+        print(f"{arguments.fix}: repaired copy; check it, too: not everything can be repaired")
+    return exit_code(findings, strict=arguments.strict)
+
+
+def detect(arguments: argparse.Namespace) -> list[Finding]:
+    """Findings of COCO data."""
+    checked = detection.check.check(arguments.folder, watched, tuple(arguments.size))
+    if arguments.fix is not None:
+        detection.repair.repair(arguments.folder, arguments.fix, checked)
+    return checked.findings
+
+
+def segment(arguments: argparse.Namespace) -> list[Finding]:
+    """Findings of masks."""
+    checked = segmentation.check.check(arguments.folder, watched)
+    if arguments.fix is not None:
+        segmentation.repair.repair(arguments.folder, arguments.fix, checked)
+    return checked.findings
+
+
+def classify(arguments: argparse.Namespace) -> list[Finding]:
+    """Findings of class folders or lists."""
+    checked = classification.check.check(arguments.folder, watched)
+    if arguments.fix is not None:
+        classification.repair.repair(arguments.folder, arguments.fix, checked)
+    return checked.findings
+
+
+TASKS: dict[str, Callable[[argparse.Namespace], list[Finding]]] = {
+    "det": detect,
+    "seg": segment,
+    "cls": classify,
+}
+
+
+def watched(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
+    """`spread` with a bar."""
+    everything = list(items)
+    with live_line() as progress:
+        task = progress.add_task("looking at files", total=len(everything), note="")
+        for result in spread(function, everything):
+            progress.advance(task)
+            yield result
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__ or "")
+    options.add_argument("folder", type=Path, metavar="DIR", help="what --data gets in training")
+    options.add_argument("--task", choices=tuple(TASKS), required=True)
+    options.add_argument("--fix", type=Path, metavar="OUT", help="new folder for a repaired copy")
+    options.add_argument("--json", type=Path, metavar="F", help="write all findings to a file")
+    options.add_argument("--sheet", type=Path, metavar="PNG", help="picture of examples")
+    options.add_argument(
+        "--show", type=int, default=3, metavar="N", help="examples of a rule (default: %(default)s)"
+    )
+    options.add_argument(
+        "--size", type=int, nargs=2, default=SIZE, metavar=("H", "W"),
+        help="det: training size, for tiny objects (default: 320 320)",
+    )  # fmt: skip
+    options.add_argument("--strict", action="store_true", help="exit code 1 for notes, too")
+    command_line.run(main, options)
