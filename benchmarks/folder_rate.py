@@ -1,7 +1,7 @@
 """Images a second of a folder with two workers: python benchmarks/folder_rate.py [FOLDER].
 
-`predict_files` (tools/predict.py --workers) with a classifier and a detector in OpenVINO, each
-worker computing with one thread, against one worker; in turns. Weights are random.
+`predict_files` (tools/predict.py --workers) with the classifier x1.0 in OpenVINO, each worker
+computing with one thread, against one worker; in turns. Weights are random.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from engine.export import picture
 from engine.machine import fingerprint
 from engine.sources import find_sources, predict_files
 
-CONFIG = {"classifier x1.0": "classifier_lcnet.py", "PicoDet-S": "picodet_lcnet.py"}
+CONFIG = {"classifier x1.0": "classifier_lcnet.py"}
 WORKERS = 2
 REACH = 0.85
 NUM_DRAWN = 40

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from engine.contestant import Timing
+from engine.machine import Peak
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "targets.py"
 
@@ -33,7 +34,10 @@ class Fixed:
         return [Timing(self.seconds, self.seconds)] * runs
 
 
-def test_ratios_are_set_against_their_targets(targets: ModuleType, capsys, tmp_path: Path) -> None:
+def test_ratios_are_set_against_their_targets(
+    targets: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "peak", lambda _: Peak(100.0, 10.0))
     wanted = [targets.Target("a", "b", 0.75), targets.Target("a", "b", 0.74)]
     found = targets.settle([Fixed("a", 3.0), Fixed("b", 4.0)], wanted, 20, {"size": "small"})
     assert [row["median"] for row in found["ratios"]] == pytest.approx([0.75, 0.75])
