@@ -237,8 +237,7 @@ def _be_rank(
         pipe.send((work(rank), None))
     except BaseException:
         pipe.send((None, traceback.format_exc()))
-    pipe.close()
-    os._exit(0)  # nothing of pytest's is to be torn down twice
+    signal.pause()  # till `run` kills all: another rank may still be asking the store of this one
 
 
 @pytest.fixture(scope="session")
