@@ -18,13 +18,13 @@ from classification.listing import (
     files_below,
     find_images,
     list_path,
-    missing_files,
     parse_list,
 )
 from engine.check_images import IMAGE_MISSING, LEFT_OUT, ImageFacts, image_findings, inspect
 from engine.class_balance import balance
 from engine.duplicates import duplicates
 from engine.findings import Finding, Rule, errors
+from engine.listed_files import missing_files
 from engine.processes import Spread
 from engine.split import SPLITS
 

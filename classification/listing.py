@@ -19,6 +19,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from classification.classes import CLASSES_FILE, ClassList, find_label_file, read_classes
+from engine.listed_files import missing_files
 from engine.sources import IMAGE_SUFFIXES
 
 REFERENCE = "train"  # the split that decides the classes where no file names them
@@ -75,16 +76,16 @@ def read_list(path: Path) -> ListFile:
         FileNotFoundError: no such file.
         ValueError: a line is something else, a class number is too large, or there is no line.
     """
-    paths, labels, lines = [], [], []
+    rows = []
     for number, entry in parse_list(path):
         if isinstance(entry, ValueError):
             raise entry
-        paths.append(entry[0])
-        labels.append(entry[1])
-        lines.append(number)
-    if not paths:
+        rows.append((*entry, number))
+    if not rows:
         raise ValueError(f"{path}: names no image; write a line `path index` for each")
-    return ListFile(path, paths, np.array(labels, np.int64), np.array(lines, np.int64))
+    paths, *numbers = zip(*rows, strict=True)
+    labels, lines = np.array(numbers, np.int64)  # (N,) each
+    return ListFile(path, list(paths), labels, lines)
 
 
 def parse_list(path: Path) -> Iterator[tuple[int, tuple[str, int] | ValueError]]:
@@ -98,23 +99,21 @@ def parse_list(path: Path) -> Iterator[tuple[int, tuple[str, int] | ValueError]]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such list file") from None
     for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, _parse_line(f"{path}, line {number}", line)
+        if line and not line.isspace():
+            entry = _entry(line)
+            where = f"{path}, line {number}: "
+            yield number, ValueError(where + entry) if isinstance(entry, str) else entry
 
 
-def _parse_line(where: str, line: str) -> tuple[str, int] | ValueError:
+def _entry(line: str) -> tuple[str, int] | str:
     """Path and class number of a line, or what is wrong with it."""
     fields = line.rsplit(maxsplit=1)
     if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdigit()):
-        return ValueError(
-            f"{where}: {line.strip()[:80]!r} is no `path index`; the index is the class number, "
-            "from 0"
-        )
+        shown = repr(line.strip()[:80])
+        return f"{shown} is no `path index`; the index is the class number, from 0"
     digits = fields[1].lstrip("0") or "0"
     if len(digits) > 10 or int(digits) > MAX_LABEL:
-        return ValueError(
-            f"{where}: class number {digits[:30]} is too large; count from 0 to K - 1"
-        )
+        return f"class number {digits[:30]} is too large; count from 0 to K - 1"
     return fields[0].strip(), int(digits)
 
 
@@ -220,29 +219,6 @@ def _check_files(data_root: Path, listed: ListFile) -> None:
             f"{listed.source}, line {listed.lines[first]}: no file {listed.paths[first]} in "
             f"{data_root} ({len(missing)} of {len(listed.paths)} are missing)"
         )
-
-
-def missing_files(data_root: Path, paths: Sequence[str]) -> list[int]:
-    """Places of the paths that are no files: one listing a folder, not one look a file."""
-    present: dict[str, set[str]] = {}
-    missing = []
-    for number, path in enumerate(paths):
-        folder, _, name = path.rpartition("/")
-        if path.startswith("/") and not folder:
-            folder = "/"
-        if folder not in present:
-            present[folder] = _file_names(data_root / folder)
-        if name not in present[folder]:
-            missing.append(number)
-    return missing
-
-
-def _file_names(folder: Path) -> set[str]:
-    """Names of the files in a folder, and of links to files; none where there is no folder."""
-    if not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
 
 
 def find_unsplit(root: Path) -> tuple[Listing, Path | None]:

@@ -196,7 +196,7 @@ class ClassificationMetric(BaseMetric):
         confusion_path: str | Path | None = None,
         max_fpr: float = MAX_FPR,
     ) -> None:
-        super().__init__()
+        super().__init__(collect_device="gpu")  # through the group; "cpu" is files in the cwd
         check_budget(max_fpr)
         self.results_path = None if results_path is None else Path(results_path)
         self.confusion_path = None if confusion_path is None else Path(confusion_path)

@@ -22,7 +22,6 @@ from detection.coco_json import (
     boxes_of,
     is_inside,
     locate,
-    missing_files,
 )
 from engine.check_images import (
     IMAGE_MISSING,
@@ -36,6 +35,7 @@ from engine.class_balance import balance
 from engine.duplicates import duplicates
 from engine.findings import Finding, Rule, errors
 from engine.interface import Size
+from engine.listed_files import missing_files
 from engine.processes import Spread
 from engine.sources import IMAGE_SUFFIXES
 from engine.split import SPLITS
@@ -128,9 +128,13 @@ def missing_images(data: Annotations) -> Iterator[Finding]:
         yield Finding(NO_FOLDER, data.folder, f"no such folder, but {data.ann_file.name} is there")
         return
     entries = listed(data)
-    for name in missing_files(data.folder, entries):
+    for name in _missing(data, sorted(entries)):
         text = f"no such file, but {data.ann_file} lists it"
         yield Finding(IMAGE_MISSING, data.folder / name, text, f"image {entries[name]['id']}")
+
+
+def _missing(data: Annotations, names: Sequence[str]) -> list[str]:
+    return [names[place] for place in missing_files(data.folder, names)]
 
 
 def empty_images(data: Annotations) -> Iterator[Finding]:
@@ -271,7 +275,7 @@ def check(data_root: Path, spread: Spread, size: Size) -> Checked:
 def _paths(data: Annotations) -> list[Path]:
     """Images of a split that are there."""
     names = listed(data)
-    missing = set(missing_files(data.folder, names))
+    missing = set(_missing(data, list(names)))
     return [data.folder / name for name in names if name not in missing]
 
 

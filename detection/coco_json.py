@@ -1,13 +1,14 @@
 """The json of COCO detection data, read and checked once into flat arrays.
 
 Shapes: N images, M annotations or boxes of all images, K classes. Boxes leave this file as xyxy in
-pixels of the image; COCO's own xywh exists only in `_read_boxes`.
+pixels of the image; COCO's own xywh exists only in `Rows`.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterable
+import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,18 @@ _SECTIONS = ("images", "annotations", "categories")
 _ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
 _KEPT_KEYS = {*_SECTIONS, *_ANNOTATION_KEYS, "file_name", "width", "height", "name"}
 _POLYGONS = re.compile(rb'"segmentation":\s*\[[^"}]*\]')  # what follows a value is , " or }
+_NUMBERS = {int, float}
+_ROW_PACKER = struct.Struct("=3q4d?")  # one annotation, as `_ROW` says
+_ROW = np.dtype(
+    [
+        *((key, np.int64) for key in ("id", "image_id", "category_id")),
+        ("xywh", np.float64, 4),
+        ("crowd", np.bool_),
+    ]
+)
+_SEGMENTATION = b'"segmentation"'
+_NO_POLYGONS = _SEGMENTATION + b":0"
+_CHUNK = 2**24  # bytes of the file at a time
 _GET_COCO = (
     "COCO is train2017.zip, val2017.zip and annotations_trainval2017.zip from "
     "https://cocodataset.org/#download, all unpacked there; small drawn data to try things on: "
@@ -38,6 +51,16 @@ class CocoBoxes(NamedTuple):
     category_ids: tuple[int, ...]  # K COCO ids, ascending
     num_crowds: int  # left out of `boxes`
     num_flat: int  # without area inside their image, left out of `boxes`
+
+
+class Rows(NamedTuple):
+    """The annotations as arrays."""
+
+    ids: NDArray[np.int64]  # (M,)
+    image_ids: NDArray[np.int64]  # (M,)
+    category_ids: NDArray[np.int64]  # (M,)
+    xywh: NDArray[np.float64]  # (M, 4) finite, sides not negative
+    crowd: NDArray[np.bool_]  # (M,)
 
 
 def locate(data_root: Path, split: str) -> tuple[Path, Path]:
@@ -62,20 +85,26 @@ def read_coco(path: Path) -> CocoBoxes:
 
     Raises ValueError, one line, for the first thing that is wrong.
     """
-    return boxes_of(path, load_records(path))
+    packed = _sections(path, _packed)
+    if (rows := _unpacked(packed)) is None:  # something is wrong: find out what
+        return boxes_of(path, load_records(path))
+    return boxes_of(path, packed, rows)
 
 
-def boxes_of(path: Path, records: dict[str, list[dict[str, Any]]]) -> CocoBoxes:
-    """The same of what `load_records` gave."""
+def boxes_of(
+    path: Path, records: dict[str, list[dict[str, Any]]], rows: Rows | None = None
+) -> CocoBoxes:
+    """The same of what `load_records` gave, its annotations already as `rows` or not."""
     images, annotations, categories = records.values()
     image_ids = _ids(path, "images", images)
     sizes = np.stack([_integers(path, "images", images, side) for side in ("height", "width")], 1)
     category_ids = np.sort(_ids(path, "categories", categories))
-    annotation_ids = _ids(path, "annotations", annotations)
-    owner = _lookup(path, annotations, annotation_ids, "image_id", image_ids)  # (M,) in 0..N-1
-    labels = _lookup(path, annotations, annotation_ids, "category_id", category_ids)  # (M,)
-    boxes = _read_boxes(path, annotations, sizes[owner])  # (M, 4)
-    crowd = np.array([bool(record.get("iscrowd", 0)) for record in annotations], bool)
+    rows = _rows(path, annotations) if rows is None else rows
+    _check_unique(path, "annotations", rows.ids)
+    owner = _lookup(path, rows.ids, "image_id", rows.image_ids, image_ids)  # (M,) in 0..N-1
+    labels = _lookup(path, rows.ids, "category_id", rows.category_ids, category_ids)  # (M,)
+    boxes = _inside(rows.xywh, sizes[owner])  # (M, 4)
+    crowd = rows.crowd
     flat = (boxes[:, :2] >= boxes[:, 2:]).any(axis=1) & ~crowd
     order = np.argsort(owner, kind="stable")
     order = order[~(crowd | flat)[order]]  # the boxes to keep, by image
@@ -100,9 +129,13 @@ def load_records(path: Path) -> dict[str, list[dict[str, Any]]]:
     Of COCO's json nine tenths are polygons: they are cut out before they cost time and memory.
     Raises ValueError where the file is no JSON or lacks one of the three lists.
     """
-    text = _POLYGONS.sub(b'"segmentation":0', path.read_bytes())
+    return _sections(path, _slim)
+
+
+def _sections(path: Path, hook: Callable[[dict[str, Any]], Any]) -> dict[str, list[Any]]:
+    """The three lists, every object in them as `hook` makes it."""
     try:
-        content = json.loads(text, object_hook=_slim)
+        content = json.loads(_without_polygons(path), object_hook=hook)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: no JSON ({error})") from None
     for section in _SECTIONS:
@@ -114,6 +147,59 @@ def load_records(path: Path) -> dict[str, list[dict[str, Any]]]:
 def _slim(record: dict[str, Any]) -> dict[str, Any]:
     """Drops what is not needed while the rest is still being parsed."""
     return {key: value for key, value in record.items() if key in _KEPT_KEYS}
+
+
+def _without_polygons(path: Path) -> bytes:
+    """The file's text with 0 for every list of polygons, never all of it in memory at once."""
+    kept, rest = [], b""
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            rest += chunk
+            # A key, or what may become one, begins the next piece: its list may go on there.
+            key = rest.rfind(_SEGMENTATION)
+            cut = key if key >= 0 else max(0, len(rest) - len(_SEGMENTATION))
+            kept.append(_POLYGONS.sub(_NO_POLYGONS, rest[:cut]))
+            rest = rest[cut:]
+    kept.append(_POLYGONS.sub(_NO_POLYGONS, rest))
+    return b"".join(kept)
+
+
+def _packed(record: dict[str, Any]) -> dict[str, Any] | bytes:
+    """An annotation as `_ROW`, a seventh of the memory, where it is as it should be."""
+    box = record.get("bbox")
+    if type(box) is not list or len(box) != 4:
+        return _slim(record)
+    try:
+        numbers = (record["id"], record["image_id"], record["category_id"])
+        if {*map(type, numbers)} == {int} and {*map(type, box)} <= _NUMBERS:
+            return _ROW_PACKER.pack(*numbers, *box, bool(record.get("iscrowd", 0)))
+    except (KeyError, struct.error, OverflowError):  # lacks one, or one is beyond 64 bits
+        pass
+    return _slim(record)
+
+
+def _unpacked(sections: dict[str, list[Any]]) -> Rows | None:
+    """The annotations of `_packed`; None where any record is not as it should be."""
+    images, annotations, categories = sections.values()
+    others = {*map(type, images), *map(type, categories)}
+    if {*map(type, annotations)} - {bytes} or others - {dict}:
+        return None
+    table = np.frombuffer(b"".join(annotations), _ROW)  # (M,)
+    xywh = table["xywh"]
+    if not (np.isfinite(xywh).all() and (xywh[:, 2:] >= 0).all()):
+        return None
+    return Rows(table["id"], table["image_id"], table["category_id"], xywh, table["crowd"])
+
+
+def _rows(path: Path, annotations: list[dict[str, Any]]) -> Rows:
+    """The annotations of `load_records`, each value checked."""
+    return Rows(
+        ids=_integers(path, "annotations", annotations, "id"),
+        image_ids=_integers(path, "annotations", annotations, "image_id"),
+        category_ids=_integers(path, "annotations", annotations, "category_id"),
+        xywh=_read_boxes(path, annotations),
+        crowd=np.array([bool(record.get("iscrowd", 0)) for record in annotations], bool),
+    )
 
 
 def _column(path: Path, section: str, records: list[dict[str, Any]], key: str) -> list[Any]:
@@ -143,22 +229,25 @@ def is_integer(value: object) -> bool:
 def _ids(path: Path, section: str, records: list[dict[str, Any]]) -> NDArray[np.int64]:
     """The records' ids, all different."""
     ids = _integers(path, section, records, "id")
+    _check_unique(path, section, ids)
+    return ids
+
+
+def _check_unique(path: Path, section: str, ids: NDArray[np.int64]) -> None:
     ordered = np.sort(ids)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(twice):
         raise ValueError(f"{path}: {section}: id {twice[0]} occurs more than once")
-    return ids
 
 
 def _lookup(
     path: Path,
-    annotations: list[dict[str, Any]],
     annotation_ids: NDArray[np.int64],
     key: str,
+    wanted: NDArray[np.int64],
     known: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Place (M,) in `known` of the id that each annotation gives under `key`."""
-    wanted = _integers(path, "annotations", annotations, key)
+    """Place (M,) in `known` of the ids `wanted` (M,) that annotations give under `key`."""
     missing = np.flatnonzero(~np.isin(wanted, known))
     if len(missing):
         first = missing[0]
@@ -171,10 +260,8 @@ def _lookup(
     return order[np.searchsorted(known, wanted, sorter=order)]
 
 
-def _read_boxes(
-    path: Path, annotations: list[dict[str, Any]], sizes: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """COCO's xywh boxes as xyxy (M, 4), cut at the edges of images of `sizes` (M, 2)."""
+def _read_boxes(path: Path, annotations: list[dict[str, Any]]) -> NDArray[np.float64]:
+    """COCO's xywh boxes (M, 4)."""
     values = _column(path, "annotations", annotations, "bbox")
     for record, value in zip(annotations, values, strict=True):
         if not is_xywh(value):
@@ -182,7 +269,11 @@ def _read_boxes(
                 f"{path}: annotation {record['id']}: bbox is {value!r}; it must be 4 finite "
                 "numbers x, y, width, height, the sides not negative"
             )
-    xywh = np.array(values, np.float64).reshape(-1, 4)
+    return np.array(values, np.float64).reshape(-1, 4)
+
+
+def _inside(xywh: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Boxes (M, 4) as xyxy, cut at the edges of images of `sizes` (M, 2)."""
     corners = np.stack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)  # (M, 2, 2) of x, y
     inside = np.clip(corners, 0, sizes[:, None, ::-1])
     return inside.reshape(-1, 4).astype(np.float32)
@@ -209,18 +300,6 @@ def is_inside(name: object) -> bool:
         and not Path(name).is_absolute()
         and ".." not in re.split(r"[/\\]", name)
     )
-
-
-def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
-    """Those of `names` that are not in `folder`: one listing a folder, not one look a file."""
-    wanted = set(names)
-    present = {
-        f"{parent}{entry.name}"
-        for parent in {name[: name.rfind("/") + 1] for name in wanted}
-        if (folder / parent).is_dir()
-        for entry in (folder / parent).iterdir()
-    }
-    return sorted(wanted - present)
 
 
 def _files(path: Path, images: list[dict[str, Any]]) -> NDArray[np.bytes_]:

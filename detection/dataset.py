@@ -17,13 +17,14 @@ from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
 from detection.check import check_entries
-from detection.coco_json import CocoBoxes, locate, missing_files, read_coco
+from detection.coco_json import CocoBoxes, locate, read_coco
 from detection.transforms import Augment
 from engine.augment import Transform
 from engine.bad_images import Policy
 from engine.data import SeededData
 from engine.findings import Finding
 from engine.images import read_image
+from engine.listed_files import missing_files
 
 
 @DATASETS.register_module()
@@ -143,8 +144,8 @@ def _without_empty_images(coco: CocoBoxes) -> CocoBoxes:
 
 def _check_files(folder: Path, ann_file: Path, names: Iterable[str]) -> None:
     """Raise FileNotFoundError unless all are there."""
-    wanted = set(names)
-    missing = missing_files(folder, wanted)
+    wanted = sorted(set(names))
+    missing = [wanted[place] for place in missing_files(folder, wanted)]
     if missing:
         raise FileNotFoundError(
             f"{folder / missing[0]}: no such image, but {ann_file} lists it "

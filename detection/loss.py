@@ -5,12 +5,14 @@ have an object.
 """
 
 import torch
-from torch import Tensor, distributed, nn
+from mmengine.dist import get_world_size
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from detection.assigner import Assignment
 from detection.boxes import decode, giou, xyxy_to_distances
 from detection.head import Predictions
+from engine.distributed import process_mean
 
 VFL_ALPHA = 0.75  # weight of negatives (arXiv 2008.13367, equation 2)
 LARGEST_BELOW_ONE = 1 - 2**-24
@@ -21,9 +23,11 @@ class PicoLoss(nn.Module):
     """Varifocal, distribution focal and GIoU loss, each over what its points sum to.
 
     The box terms are divided by the sum of the points' weights, the varifocal one by the sum of
-    their target scores (with `per_point`, by their number). Sums are the mean over all processes in
-    training, and at least 1. ppdet clips the second generation's only where it runs several
-    processes, so on one a batch without any object divides by zero there.
+    their target scores (with `per_point`, by their number). A sum is that of the whole step: in
+    training over all processes, shared among them, so that their mean gradient is the one that a
+    single process would have on all the images. It counts as 1 at least. ppdet clips each process's
+    share of it instead, and the second generation's only where there are several processes, so on
+    one a batch without any object divides by zero there.
 
     Weights are those of the second generation's published configs.
     """
@@ -55,13 +59,12 @@ class PicoLoss(nn.Module):
             }
 
     def _totals(self, scores: Tensor, weights: Tensor) -> Tensor:
-        """What the class term and the box terms are divided by: (2,) >= 1."""
+        """What the class term and the box terms are divided by: (2,)."""
         answers = torch.ones_like(scores) if self.per_point else scores
         totals = torch.stack([answers.sum(), weights.sum()])
-        if self.training and distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(totals)
-            totals = totals / distributed.get_world_size()
-        return totals.clamp(min=1.0)
+        if not self.training:
+            return totals.clamp(min=1.0)
+        return process_mean(totals).clamp(min=1.0 / get_world_size())  # the sum over all is >= 1
 
 
 def varifocal_loss(scores: Tensor, index: Tensor, targets: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class CocoMetric(BaseMetric):
         classwise: bool = False,
         library: Library | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(collect_device="gpu")  # through the group; "cpu" is files in the cwd
         self.results_path = None if results_path is None else Path(results_path)
         self.classwise = classwise
         self.library = library

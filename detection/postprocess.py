@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
+from torchvision.ops import batched_nms, box_iou, nms
 
 # Shapes: P points over all levels, K classes, N boxes.
 
@@ -10,7 +10,8 @@ SCORE_THRESHOLD = 0.025  # these four are the MultiClassNMS of the published con
 IOU_THRESHOLD = 0.6
 MAX_PER_CLASS = 1000  # candidates of a class that enter the suppression
 MAX_PER_IMAGE = 100
-FIRST = 512  # candidates that are suppressed at first: mostly enough to find MAX_PER_IMAGE
+FIRST = 512  # candidates that are looked at first: often enough to find MAX_PER_IMAGE
+MOST = 4096  # that are looked at in steps; beyond, all of a class at once is faster
 
 
 def detect(
@@ -28,19 +29,30 @@ def detect(
     above the threshold (strictly). Boxes of one class suppress each other above the IoU.
     """
     rows, labels = (scores > score_threshold).nonzero(as_tuple=True)  # (N,) each
-    confidence, count = scores[rows, labels], FIRST
-    while True:
-        # Who survives among the best does not depend on the rest.
-        best = _best(confidence, count)
-        done = len(best) == len(confidence)
-        best = best[_rank_in_class(labels[best]) < max_per_class]
-        kept = _suppress(boxes[rows[best]], confidence[best], labels[best], iou_threshold)
-        if done or len(kept) >= max_per_image:
-            keep = best[kept[:max_per_image]]
-            return {
-                "boxes": boxes[rows[keep]], "scores": confidence[keep], "labels": labels[keep]
-            }  # fmt: skip
-        count *= 4
+    confidence = scores[rows, labels]
+    kept, seen, wanted = rows[:0], 0, FIRST
+    while seen < len(rows) and len(kept) < max_per_image:
+        best = _best(confidence, wanted)  # those seen before, then the next
+        many = len(best) > MOST  # which a few can be where many scores are one number
+        if many:
+            best = _best(confidence, len(rows))
+        entering = _rank_in_class(labels[best]) < max_per_class
+        if many:
+            every = best[entering]
+            alive = _suppress_all(
+                boxes[rows[every]], confidence[every], labels[every], iou_threshold
+            )
+            kept = every[alive]
+            break
+        fresh = best[seen:][entering[seen:]]
+        both = torch.cat([kept, fresh])
+        alive = _suppress(
+            _class_by_class(boxes, rows[both], labels[both]), len(kept), iou_threshold
+        )
+        kept, seen = torch.cat([kept, fresh[alive]]), len(best)
+        wanted = 2 * seen
+    keep = kept[:max_per_image]
+    return {"boxes": boxes[rows[keep]], "scores": confidence[keep], "labels": labels[keep]}
 
 
 def to_image_size(boxes: Tensor, network_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -52,16 +64,33 @@ def to_image_size(boxes: Tensor, network_size: tuple[int, int], size: tuple[int,
     return boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
 
 
-def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """Indices that survive, best score first.
+def _suppress(boxes: Tensor, num_kept: int, iou_threshold: float) -> Tensor:
+    """Which of the boxes after the first `num_kept`, which survive, survive too: indices, in order.
 
-    Classes are kept apart by shifting each by more than the largest box, in float64, where the
-    shift rounds nothing.
+    Boxes come best first, classes apart from each other.
     """
-    if len(boxes) == 0:
-        return labels
-    apart = boxes.double() - boxes.min()
-    return nms(apart + (labels * (apart.max() + 1))[:, None], scores.double(), iou_threshold)
+    kept, fresh = boxes[:num_kept], boxes[num_kept:]
+    free = (box_iou(kept, fresh) <= iou_threshold).all(dim=0).nonzero()[:, 0]
+    falling = torch.arange(len(free), 0, -1, dtype=boxes.dtype, device=boxes.device)
+    return free[nms(fresh[free], falling, iou_threshold)]
+
+
+def _suppress_all(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+    """Which of many boxes, best first, survive: indices, in order.
+
+    Moved to start at zero, because batched_nms shifts classes by the largest coordinate.
+    """
+    return batched_nms(boxes - boxes.min(), scores, labels, iou_threshold).sort().values
+
+
+def _class_by_class(boxes: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
+    """The boxes of these rows (N,) with every class in a place of its own.
+
+    They are shifted by more than the whole extent, in float64, where that rounds nothing.
+    """
+    start = boxes.min()
+    extent = (boxes.max() - start).double() + 1
+    return boxes[rows].double() - start + (labels * extent)[:, None]
 
 
 def _best(scores: Tensor, count: int) -> Tensor:

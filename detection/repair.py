@@ -65,8 +65,10 @@ def repair(data_root: Path, out: Path, checked: Checked) -> None:
     """Write a repaired copy of all splits to the new folder `out`; the source is only read.
 
     Raises:
-        ValueError: `out` holds something, or lies in the source.
+        ValueError: `out` holds something, or lies in the source, or no json can be read.
     """
+    if not checked.splits:
+        raise ValueError(f"{data_root}: no json can be read, so that nothing can be repaired")
     with fresh_folder(out, data_root) as folder:
         for data in checked.splits.values():
             usable = _usable(data, checked)

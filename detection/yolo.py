@@ -41,12 +41,13 @@ def read_names(path: Path) -> tuple[str, ...]:
     if path.suffix in (".yaml", ".yml"):
         try:
             content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: no YAML ({' '.join(str(error).split())})") from None
         names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names:
+    plain = isinstance(names, list) and all(isinstance(name, str | int) for name in names)
+    if not isinstance(names, list) or not names or not plain:  # aliases of aliases would grow
         raise ValueError(f"{path}: has no class names; write a list `names`, or a name a line")
     return tuple(map(str, names))
 

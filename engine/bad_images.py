@@ -56,10 +56,11 @@ class BadImages:
             except (ValueError, OSError) as error:
                 if self.policy == "stop" or isinstance(error, FolderGone):
                     raise
-                self._note(candidate, error)
+                self.note(candidate, error)
         raise ValueError(f"not one of {size} images can be read")
 
-    def _note(self, index: int, error: Exception) -> None:
+    def note(self, index: int, error: Exception) -> None:
+        """Count a skipped image, and log it the first time."""
         if not self._bad[index]:
             self._bad[index] = True
             print_log(f"skipped image: {error}", logger="current", level=logging.WARNING)

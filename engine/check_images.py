@@ -6,6 +6,7 @@ Shapes: (H, W) the size of an image.
 import hashlib
 import io
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -51,11 +52,11 @@ class ImageFacts(NamedTuple):
 
 
 def inspect(path: Path) -> ImageFacts:
-    """Look at one file; decodes JPEGs at an eighth of their size, others wholly.
-
-    Raises FileNotFoundError where there is no such file.
-    """
-    data = path.read_bytes()
+    """Look at one file; decodes JPEGs at an eighth of their size, others wholly."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return ImageFacts(path, "file-unreadable", error.strerror or type(error).__name__)
     facts = ImageFacts(path, digest=hashlib.blake2b(data, digest_size=16).digest())
     if not data:
         return facts._replace(problem="file-empty", detail="0 bytes")
@@ -63,6 +64,13 @@ def inspect(path: Path) -> ImageFacts:
     if height * width > MAX_PIXELS:
         detail = f"{width} x {height} pixels, the limit is {MAX_PIXELS}"
         return facts._replace(problem="image-huge", detail=detail, size=(height, width))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of damaged tags and many pixels
+        return _decoded(facts, data)
+
+
+def _decoded(facts: ImageFacts, data: bytes) -> ImageFacts:
+    """Facts of a file that is neither empty nor huge."""
     try:
         facts = _with_header(facts, data)
     except _DAMAGED as error:

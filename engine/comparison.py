@@ -135,17 +135,31 @@ def cautions(state: Mapping[str, Any]) -> list[str]:
         )
     if any(row["published"] for row in rows.values()):
         lines.append(f"published latencies are of another processor ({PAPERS_MACHINE})")
-    if any("metric" in run for row in rows.values() for run in row["runs"].values()):
-        lines.append(f"accuracies: {state.get('data', '')}")
-        lines += [
-            f"trained from nothing in {steps} steps each, on the same images in the same order "
-            "with the same augmentation: they rank short trainings, not the published ones"
-            for steps in [state.get("steps")]
-            if steps
-        ]
-    else:
+    outcomes = [run for row in rows.values() for run in row["runs"].values()]
+    if any("metric" in run for run in outcomes):
+        lines += [f"accuracies: {state['data']}", *_training(state)]
+    elif not outcomes:
         lines.append(
             "nothing was trained or evaluated here: accuracies, if any, are published ones"
+        )
+    return lines
+
+
+def _training(state: Mapping[str, Any]) -> list[str]:
+    """What the trainings had in common, and what not; nothing where checkpoints were evaluated."""
+    if not (steps := state.get("steps")):
+        return []
+    lines = ["short trainings from nothing: they do not rank the published ones"]
+    if state["alike"] and len(set(steps.values())) == 1:
+        lines.append(
+            f"{next(iter(steps.values()))} steps each, on the same images in the same order with "
+            "the same augmentation"
+        )
+    else:
+        each = ", ".join(f"{label} {count}" for label, count in steps.items())
+        lines.append(
+            "the rows' batches, images or augmentation differ, as their configs do; --recipe "
+            f"trains all alike; steps: {each}"
         )
     return lines
 
@@ -210,7 +224,7 @@ def _name(
     for label, point in points.items():
         side, offset = ("right", -6) if point[0] > middle else ("left", 6)
         axes.annotate(
-            label,
+            label.replace("$", r"\$"),  # which begins a formula
             point,
             (offset, rise),
             textcoords="offset points",
@@ -225,10 +239,18 @@ def markdown(tables: Sequence[Table], words: Sequence[Sequence[str]]) -> str:
     parts = ["# Comparison"]
     for head, *body in tables:
         rule = ["---", *["---:"] * (len(head) - 1)]
-        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body)))
+        lines = ([_markdown_text(cell) for cell in cells] for cells in (head, rule, *body))
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     parts.append("![Accuracy over latency](pareto.png)")
-    parts += ["\n".join([first, "", *(f"- {line}" for line in rest)]) for first, *rest in words]
+    for paragraph in words:
+        first, *rest = map(_markdown_text, paragraph)
+        parts.append("\n".join([first, "", *(f"- {line}" for line in rest)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_text(text: str) -> str:
+    """A text that ends no table cell and opens no HTML tag."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def html(tables: Sequence[Table], words: Sequence[Sequence[str]], picture: bytes) -> str:

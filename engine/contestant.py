@@ -260,12 +260,21 @@ class Loaded:
         return Survivors(len(self.model.describe(found, 0.0)), "classes")
 
 
+def check_threads(job: Job) -> None:
+    """Raise ValueError where a job has more threads than this process has cores."""
+    cores = len(usable_cores())
+    if not 1 <= job.threads <= cores:
+        raise ValueError(f"--threads {job.threads}: this process may use 1 to {cores} cores")
+
+
 class Inside:
     """A job in this process, pinned while it runs: for engines of one number of threads."""
 
     def __init__(self, job: Job, cfg: Config) -> None:
         self.job = job
-        with pinned(job.threads):  # threads that start now inherit it
+        check_threads(job)
+        # Threads that start now inherit the cores.
+        with pinned(job.threads), torch_threads(torch.get_num_threads()):
             self.loaded = Loaded(job, cfg)
 
     @property
@@ -357,10 +366,8 @@ def contestants(jobs: Sequence[Job]) -> Iterator[list[Contestant]]:
         ValueError: there are fewer cores than a job has threads.
         As `Loaded`.
     """
-    cores = len(usable_cores())
     for job in jobs:
-        if not 1 <= job.threads <= cores:
-            raise ValueError(f"--threads {job.threads}: this process may use 1 to {cores} cores")
+        check_threads(job)
     started: list[Contestant] = []
     try:
         for job in jobs:

@@ -85,8 +85,9 @@ class EMA(Hook):
         self.average = WeightAverage(model, self.decay)
 
     def after_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
-        """Take one step."""
-        self.state.update()
+        """Take one step where the optimiser has; batches may be gathered for one."""
+        if runner.optim_wrapper.should_update():
+            self.state.update()
 
     def share(self) -> None:
         """Take the mean over processes, which all call it: their batch-norm statistics differ."""

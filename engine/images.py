@@ -32,7 +32,11 @@ def read_image(path: str | Path, *, apply_exif: bool = True) -> NDArray[np.uint8
     disk does not answer), ValueError for one that does not decode or has
     more than `MAX_PIXELS` pixels.
     """
-    data = _content(Path(path))
+    return pixels_of(path, _content(Path(path)), apply_exif=apply_exif)
+
+
+def pixels_of(path: str | Path, data: bytes, *, apply_exif: bool = True) -> NDArray[np.uint8]:
+    """As `read_image`, of a file's content; `path` is for the error."""
     flags = cv2.IMREAD_COLOR_RGB | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
     image = decode(path, data, flags)
     if image is None:

@@ -18,7 +18,7 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "opencv-python-headless
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 SIDE = 1024  # of the matrices that peak arithmetic is measured with
 BLOCK = 1 << 26  # bytes copied for the bandwidth: more than any cache
-REPEATS = 15
+REPEATS = 40
 FACTOR = 1e9
 
 
@@ -90,7 +90,7 @@ def cost(model: nn.Module, images: Tensor) -> Cost:
 
 
 def peak(threads: int) -> Peak:
-    """The best of a few large matrix products and copies; takes about a second.
+    """The best of a few large matrix products and copies; takes a second or two.
 
     By processor time, so that other work on the machine does not make it look slow.
     """

@@ -1,9 +1,11 @@
 """The tables of the PP-LCNet paper (arXiv 2109.15099) as lists of rows to compare."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from .interface import Size
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 PAPERS_MACHINE = "Intel Xeon Gold 6148 with MKL-DNN"
 
 
@@ -40,7 +42,7 @@ class Preset:
 
 def _row(label: str, name: str, accuracy: float, ms: float | None) -> Row:
     """A row of configs/<name>.py."""
-    return Row(label, f"configs/{name}.py", Published(accuracy, ms))
+    return Row(label, str(CONFIGS / f"{name}.py"), Published(accuracy, ms))
 
 
 # By label: top-1 and milliseconds of PP-LCNet x0.5 with one part changed.
@@ -70,7 +72,7 @@ PRESETS = {
             ("PP-LCNet x1.0", "MobileNetV3-large x0.5"),
             ("PP-LCNet x1.0", "MobileNetV3-large x0.75"),
         ),
-        recipe="configs/classifier_lcnet_own.py",
+        recipe=str(CONFIGS / "classifier_lcnet_own.py"),
     ),
     "paper-detection": Preset(
         rows=(
@@ -83,7 +85,7 @@ PRESETS = {
             ("PP-LCNet x0.5", "MobileNetV3-large x0.35"),
             ("PP-LCNet x1.0", "MobileNetV3-large x0.75"),
         ),
-        recipe="configs/picodet_lcnet_own.py",
+        recipe=str(CONFIGS / "picodet_lcnet_own.py"),
     ),
     "paper-segmentation": Preset(
         rows=(
@@ -96,12 +98,12 @@ PRESETS = {
             ("PP-LCNet x0.5", "MobileNetV3-large x0.5"),
             ("PP-LCNet x1.0", "MobileNetV3-large x0.75"),
         ),
-        recipe="configs/deeplabv3plus_lcnet_own.py",
+        recipe=str(CONFIGS / "deeplabv3plus_lcnet_own.py"),
         shape=(512, 1024),
     ),
     "paper-ablations": Preset(
         rows=ABLATIONS,
         pairs=tuple(("PP-LCNet x0.5", row.label) for row in ABLATIONS[1:]),
-        recipe="configs/classifier_lcnet_own.py",
+        recipe=str(CONFIGS / "classifier_lcnet_own.py"),
     ),
 }

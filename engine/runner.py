@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,17 @@ from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
-from torch import distributed, nn
+from torch import nn
 
 from . import checkpoint, config
 from .amp import CPUAmpOptimWrapper
 from .calibrate import even_out_convolutions
+from .compiled import compile_trunk
+from .distributed import ShareLosses, join, wrap_on_cpu
 from .memory import keep_memory
 from .progress import LiveProgress
 from .quick_check import check_data
+from .recompute import recompute
 from .resuming import Resume
 from .saving import bare, find_hook, newest, state_files
 from .stopping import StopOnSignal
@@ -58,7 +60,7 @@ def prepare_training(
         cfg.model.num_classes = len(classes)
     config.check(cfg, classes)
     _check_ends(cfg)
-    _fit_to_data(cfg, max(1, len(dataset) // int(os.environ.get("WORLD_SIZE", "1"))))
+    _fit_to_data(cfg, max(1, len(dataset) // get_world_size()))
 
 
 def _check_ends(cfg: Config) -> None:
@@ -134,8 +136,8 @@ def start(cfg: Config, launcher: str) -> Runner:
     cv2.setNumThreads(1)
     keep_memory()
     cfg.launcher = launcher
-    if launcher != "none" and not torch.cuda.is_available():
-        _join_on_cpu(cfg, launcher)
+    join(cfg, launcher)
+    wrap_on_cpu(cfg)
     logging.disable(logging.INFO)  # mmengine's long preface
     try:
         runner = Runner.from_cfg(cfg)
@@ -146,36 +148,18 @@ def start(cfg: Config, launcher: str) -> Runner:
     finally:
         logging.disable(logging.NOTSET)
     runner.logger.setLevel(cfg.get("log_level", "INFO"))  # it remembers having been silenced
+    if get_world_size() > 1:
+        runner.register_hook(ShareLosses())
+    if modules := runner.cfg.pop("activation_checkpointing", None):  # before mmengine sees it
+        recompute(bare(runner.model), modules)
+    if options := runner.cfg.pop("compile", None):
+        compile_trunk(bare(runner.model), options)
     device = next(runner.model.parameters()).device
     runner.logger.info(
         f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads, "
         f"{get_world_size()} processes, seed {runner.seed}, work dir {cfg.work_dir}"
     )
     return runner
-
-
-# What torch.distributed reads, and where SLURM has it.
-SLURM_NAMES = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
-
-
-def _join_on_cpu(cfg: Config, launcher: str) -> None:
-    """Join a gloo group, which mmengine would only do with a GPU for each process.
-
-    Raises:
-        ValueError: the launcher's environment variables are not there.
-    """
-    if launcher == "slurm":
-        for name, there in SLURM_NAMES.items():
-            os.environ.setdefault(name, os.environ.get(there, ""))
-        os.environ.setdefault(
-            "MASTER_ADDR", os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1")
-        )
-        os.environ.setdefault("MASTER_PORT", "29500")
-    if not os.environ.get("RANK"):
-        how = "srun" if launcher == "slurm" else "torchrun --nproc-per-node N"
-        raise ValueError(f"--launcher {launcher}: not started by it; use {how} tools/train.py ...")
-    distributed.init_process_group("gloo")
-    cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
 
 
 def train(

@@ -54,10 +54,7 @@ def compare_accuracy(first: Accuracy, second: Accuracy) -> str:
     """Which is more accurate, if that can be said: mean ± deviation must not overlap."""
     points = first.mean - second.mean
     if first.deviation is None or second.deviation is None:
-        return (
-            f"{points:+.1f} points in one run each: without a spread that is no proof, give more "
-            "--seeds"
-        )
+        return f"{points:+.1f} points; a single run has no spread, so that is no proof"
     if abs(points) <= first.deviation + second.deviation:
         return f"{points:+.1f} points, a tie: the spreads {first} and {second} overlap"
     return f"{points:+.1f} points ({first} against {second}), {'more' if points > 0 else 'less'}"
@@ -100,9 +97,11 @@ def places(rows: Mapping[str, Row], engine: str) -> dict[str, tuple[float, float
     result = {}
     for label, row in rows.items():
         mine, published = found[label], row["published"]
-        value = mine.mean if mine else published and not trained and published["accuracy"]
+        value = None if trained or not published else published["accuracy"]
+        if mine:
+            value = mine.mean
         times = row.get("latency", {}).get(engine)
-        if times and value:
+        if times and value is not None:
             result[label] = (median(times), float(value))
     return result
 

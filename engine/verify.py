@@ -59,6 +59,8 @@ def metric(cfg: Config, path: Path, options: Mapping[str, Any] | None = None) ->
     cfg = copy.deepcopy(cfg)
     cfg.log_level = "ERROR"
     with tempfile.TemporaryDirectory() as work_dir, _quiet():
+        # mmengine names runs by the second, and would hand a second one the first one's folder.
+        cfg.experiment_name = Path(work_dir).name
         found = evaluate.run(cfg, path, work_dir=Path(work_dir), options=options)
     return found[metric_name(cfg)]
 

@@ -139,16 +139,18 @@ def check(data_root: Path, spread: Spread) -> Checked:
     Raises FileNotFoundError where there are no images.
     """
     checked = check_entries(data_root, splits_of(data_root))
+    if not checked.classes:
+        return checked  # masks cannot be judged
     pairs = [pair for own in checked.splits.values() for pair in own]
     files = [path for pair in pairs for path in (pair.image, pair.mask)]
     facts = {one.path: one for one in spread(inspect, files)}
-    reader = partial(inspect_mask, classes=checked.classes or ("", ""))
+    reader = partial(inspect_mask, classes=checked.classes)
     masks = {one.path: one for one in spread(reader, [pair.mask for pair in pairs])}
     checked = checked._replace(facts=facts, masks=masks)
     findings = list(checked.findings)
     for pair in pairs:
         findings += image_findings(facts[pair.image])
-        findings += _mask_findings(pair, checked) if checked.classes else []
+        findings += _mask_findings(pair, checked)
     for split, own in checked.splits.items():
         counts = sum((masks[pair.mask].counts for pair in own), np.zeros(256, np.int64))
         count = len(checked.classes)

@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.distributed import process_mean
 from engine.interface import IGNORE
 
 
@@ -21,6 +22,10 @@ class SegmentationLoss(nn.Module):
     With class weights it is the weighted mean. With `ohem_threshold` (online hard example mining)
     only pixels whose true class has a probability below it count, but at least `ohem_min_kept` of
     a batch, the hardest ones.
+
+    In training on several processes the mean is that over the pixels of all, so processes whose
+    crops hold little count little (PaddleSeg: each process's own mean, and the mean of these);
+    the hardest pixels are picked by each process for itself.
 
     Args:
         class_weights: One weight a class, in label order.
@@ -58,7 +63,7 @@ class SegmentationLoss(nn.Module):
             logits, masks, self.class_weights, ignore_index=IGNORE, reduction="sum"
         )
         weight = self._weights(masks[masks != IGNORE]).sum()
-        return {"loss_ce": total / weight.clamp(min=1e-8)}
+        return {"loss_ce": total / self._shared(weight)}
 
     def _mined(self, logits: Tensor, masks: Tensor, threshold: float) -> Tensor:
         """Weighted mean over the hard pixels."""
@@ -68,7 +73,11 @@ class SegmentationLoss(nn.Module):
         with torch.no_grad():
             hard = _hard_pixels(losses, threshold, self.ohem_min_kept)  # (N,)
         weights = weights * hard
-        return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
+        return (losses * weights).sum() / self._shared(weights.sum())
+
+    def _shared(self, weight: Tensor) -> Tensor:
+        """What a process divides by, so that the mean over processes is that of all pixels."""
+        return (process_mean(weight) if self.training else weight).clamp(min=1e-8)
 
     def _weights(self, labels: Tensor) -> Tensor:
         """Weight (N,) of each of the pixels with `labels` (N,)."""

@@ -2,15 +2,19 @@
 
 import io
 import json
+import multiprocessing
 import os
 import pickle
 import runpy
+import socket
 import sys
+import traceback
 import zlib
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -221,3 +225,57 @@ def trained(tiny_train: Callable[..., Ran], tmp_path_factory: pytest.TempPathFac
     ran = tiny_train(work_dir)
     assert ran.code == 0, ran.err
     return work_dir
+
+
+def _be_rank(
+    rank: int, count: int, port: int, work: Callable[[int], object], pipe: Connection
+) -> None:
+    """Body of a forked process: `work`, and what it gives or raises, through the pipe."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    try:
+        pipe.send((work(rank), None))
+    except BaseException:
+        pipe.send((None, traceback.format_exc()))
+    signal.pause()  # till `run` kills all: another rank may still be asking the store of this one
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Callable[..., list[Any]]:
+    """Calls a function of the rank in forked processes as torchrun would; gives what each returns.
+
+    Forked ones need not import anything, which takes torchrun's ten seconds.
+    """
+    import cv2
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("forked processes cannot use CUDA")
+
+    def run(work: Callable[[int], object], count: int = 2, timeout: float = 90) -> list[Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        cv2.setNumThreads(1)  # its threads do not come along, and would be waited for
+        forget_runs()
+        fork = multiprocessing.get_context("fork")
+        pipes = [fork.Pipe(duplex=False) for _ in range(count)]
+        processes = [
+            fork.Process(target=_be_rank, args=(rank, count, port, work, pipe), daemon=False)
+            for rank, (_, pipe) in enumerate(pipes)
+        ]
+        try:
+            for process, (_, sender) in zip(processes, pipes, strict=True):
+                process.start()
+                sender.close()
+            ready = [receiver.poll(timeout) for receiver, _ in pipes]
+            assert all(ready), f"no answer from ranks after {timeout} s: {ready}"
+            answers = [receiver.recv() for receiver, _ in pipes]
+        finally:
+            for process in processes:
+                process.kill()
+        for rank, (_, error) in enumerate(answers):
+            assert error is None, f"rank {rank}: {error}"
+        return [value for value, _ in answers]
+
+    return run

@@ -53,7 +53,7 @@ def show(report: dict[str, Any]) -> None:
     console.width = max(console.width, WIDTH)  # of a file or pipe it is 80, too little
     console.print(table(report["results"]))
     for line in (*stages(report["results"]), *floors(report), *remarks(report)):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
@@ -90,7 +90,7 @@ def floors(report: dict[str, Any]) -> Iterator[str]:
     for threads, best in report["peaks"].items():
         row = least[threads]
         yield (
-            f"floor with {threads} threads: {row['floor_arithmetic']:.2f} ms of arithmetic at "
+            f"floor, {who(row).split(', ')[1]}: {row['floor_arithmetic']:.2f} ms of arithmetic at "
             f"{best['gflops']:.0f} GFLOP/s, {row['floor_weights']:.2f} ms to read the weights at "
             f"{best['gigabytes']:.1f} GB/s (float32, the best measured here)"
         )

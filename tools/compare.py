@@ -6,16 +6,20 @@ costs and latencies only.
 
 import argparse
 import logging
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
 
-from engine import command_line, compare, comparison, verify
+from engine import command_line, compare, comparison, trials, verify, zoo
 from engine.benchmark import BACKENDS
+from engine.compare import Entry
 from engine.files import near
 from engine.machine import fingerprint
 from engine.presets import PRESETS, Preset, Row
@@ -29,21 +33,23 @@ def main(arguments: argparse.Namespace) -> int:
     logging.disable(logging.INFO)  # of the many models and data sets that are built
     preset = preset_of(arguments)
     out: Path = arguments.out
-    shape = tuple(arguments.shape) if arguments.shape else preset.shape
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"--out {out}: is a file; give a folder")
     items = compare.entries(
         preset.rows,
         recipe=Path(preset.recipe) if preset.recipe and arguments.data else None,
         data=arguments.data,
         options=arguments.cfg_options,
     )
-    if arguments.checkpoints and len(arguments.checkpoints) != len(items):
-        raise ValueError(f"--checkpoints: give {len(items)}, one for each config, in their order")
+    given = checkpoints(arguments, items)
     state = compare.load_state(out)
-    state.update(machine=fingerprint(), data=str(arguments.data or ""))
+    state.update(machine=fingerprint(), data=str(arguments.data or ""), steps={}, alike=False)
+    shape = tuple(arguments.shape) if arguments.shape else preset.shape
     compare.add_costs(state, items, shape)
     backends = arguments.backend or installed()
     with live_line() as bar:
-        task = bar.add_task("latency", total=arguments.runs, note=" ".join(backends))
+        total = len(items) * len(backends) * len(arguments.threads) * arguments.runs
+        task = bar.add_task("latency", total=total, note=" ".join(backends))
         compare.add_latencies(
             state,
             items,
@@ -55,8 +61,12 @@ def main(arguments: argparse.Namespace) -> int:
         )
     compare.save_state(out, state)
     comparison.write(out, state, preset.pairs)
-    if arguments.data:
-        take_metrics(arguments, state, items, preset)
+    if given:
+        evaluate_all(arguments, state, items, given, preset)
+    elif arguments.data:
+        train_all(arguments, state, items, preset)
+    compare.save_state(out, state)
+    comparison.write(out, state, preset.pairs)
     print((out / "report.md").read_text())
     return int(
         any("error" in run for row in state["rows"].values() for run in row["runs"].values())
@@ -69,16 +79,36 @@ def preset_of(arguments: argparse.Namespace) -> Preset:
         raise ValueError("give configs, or one --preset")
     if arguments.preset:
         preset = PRESETS[arguments.preset]
-        if arguments.recipe:
-            return Preset(preset.rows, preset.pairs, str(arguments.recipe), preset.shape)
-        return preset
+        return replace(preset, recipe=str(arguments.recipe or preset.recipe))
     for path in arguments.configs:
         if not path.is_file():
             known = [str(known) for known in path.parent.glob("*.py")]
             raise FileNotFoundError(f"{path}: no such config; {near(str(path), known)}")
-    rows = tuple(Row(path.stem, str(path)) for path in arguments.configs)
+    stems = [path.stem for path in arguments.configs]
+    rows = tuple(
+        Row(path.stem if stems.count(path.stem) == 1 else str(path), str(path))
+        for path in arguments.configs
+    )
     pairs = tuple((row.label, rows[0].label) for row in rows[1:])
     return Preset(rows, pairs, str(arguments.recipe or ""))
+
+
+def checkpoints(arguments: argparse.Namespace, items: Sequence[Entry]) -> dict[str, Path]:
+    """The files to evaluate, by label; empty where there are none.
+
+    Raises:
+        ValueError: they are not one for each row, not of its network, or there is no data.
+    """
+    if not arguments.checkpoints:
+        return {}
+    if len(arguments.checkpoints) != len(items):
+        raise ValueError(f"--checkpoints: give {len(items)}, one for each config, in their order")
+    if arguments.data is None:
+        raise ValueError("--checkpoints: give --data, to evaluate them on")
+    files = [zoo.local(path) for path in arguments.checkpoints]
+    for entry, path in zip(items, files, strict=True):
+        trials.check_belongs(entry, path)
+    return {entry.row.label: path for entry, path in zip(items, files, strict=True)}
 
 
 def installed() -> list[str]:
@@ -86,43 +116,73 @@ def installed() -> list[str]:
     return ["torch", *(name for name in ("onnxruntime", "openvino") if find_spec(name))]
 
 
-def take_metrics(
-    arguments: argparse.Namespace, state: compare.State, items: list[Any], preset: Preset
+def evaluate_all(
+    arguments: argparse.Namespace,
+    state: compare.State,
+    items: Sequence[Entry],
+    given: Mapping[str, Path],
+    preset: Preset,
 ) -> None:
-    """Evaluate the checkpoints, or train all rows; the report is written anew after each."""
-    given = dict(zip((item.row.label for item in items), arguments.checkpoints, strict=False))
+    """Evaluate the checkpoints."""
 
-    def evaluate(entry: compare.Entry, _name: str, _place: Path) -> float:
-        found = verify.metric(entry.cfg, given[entry.row.label])
-        return compare.percent(verify.metric_name(entry.cfg), found)
+    def evaluate(entry: Entry, _name: str, _place: Path) -> float:
+        found = verify.metric(entry.cfg, given[entry.row.label], arguments.cfg_options)
+        return trials.percent(verify.metric_name(entry.cfg), found)
 
-    def train(entry: compare.Entry, name: str, place: Path) -> float:
+    trials.measure_all(
+        state,
+        items,
+        ["checkpoint"],
+        key_of=lambda entry, _: trials.file_key(given[entry.row.label], entry),
+        folder=arguments.out,
+        measure=evaluate,
+        finished=reporter(arguments.out, state, preset),
+    )
+
+
+def train_all(
+    arguments: argparse.Namespace,
+    state: compare.State,
+    items: Sequence[Entry],
+    preset: Preset,
+) -> None:
+    """Train all rows with every seed."""
+    steps = arguments.steps
+    if steps is None:
+        steps = trials.plan_steps(state, items, arguments.budget_minutes)
+    state["alike"] = trials.are_alike(items)
+    state["steps"] = {item.row.label: trials.shorten(item.cfg, steps) for item in items}
+    compare.save_state(arguments.out, state)
+    print(f"steps: {state['steps']}", flush=True)
+
+    def train(entry: Entry, name: str, place: Path) -> float:
         path = place.with_suffix(".py")
-        compare.dump(entry.cfg, path)
+        trials.dump(entry.cfg, path)
         run_training(path, place, ["--data", str(arguments.data), "--seed", name])
-        return compare.trained_metric(place, verify.metric_name(entry.cfg))
+        return trials.trained_metric(place, verify.metric_name(entry.cfg))
+
+    trials.measure_all(
+        state,
+        items,
+        arguments.seeds,
+        key_of=trials.run_key,
+        folder=arguments.out,
+        measure=train,
+        finished=reporter(arguments.out, state, preset),
+    )
+
+
+def reporter(
+    out: Path, state: compare.State, preset: Preset
+) -> Callable[[str, str, dict[str, Any]], None]:
+    """Prints how a run ended, and writes the report anew."""
 
     def finished(label: str, name: str, outcome: dict[str, Any]) -> None:
         result = outcome.get("error") or f"{outcome['metric']:.2f} %"
         print(f"{label}, {name}: {result}, {outcome['minutes']:.1f} minutes", flush=True)
-        comparison.write(arguments.out, state, preset.pairs)
+        comparison.write(out, state, preset.pairs)
 
-    names = ["checkpoint"] if given else arguments.seeds.split(",")
-    if not given:
-        steps = arguments.steps or compare.plan_steps(state, items, arguments.budget_minutes)
-        state["steps"] = steps
-        for item in items:
-            compare.shorten(item.cfg, steps)
-        print(f"{steps} steps each", flush=True)
-    compare.measure_all(
-        state,
-        items,
-        names,
-        data=arguments.data,
-        folder=arguments.out,
-        measure=evaluate if given else train,
-        finished=finished,
-    )
+    return finished
 
 
 def run_training(path: Path, work_dir: Path, options: list[str]) -> None:
@@ -130,15 +190,45 @@ def run_training(path: Path, work_dir: Path, options: list[str]) -> None:
 
     Raises:
         RuntimeError: it failed; with its last line.
+        KeyboardInterrupt: this process was asked to end; the training has saved its state.
     """
     command = [sys.executable, str(TRAIN), str(path), "--work-dir", str(work_dir)]
     command += ["--resume", "auto", *options]
     log = work_dir.with_suffix(".log")
-    with log.open("a") as stream:
-        code = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode
+    before = log.stat().st_size if log.is_file() else 0
+    with (
+        log.open("a") as stream,
+        # A session of its own, so that it gets one signal: ours.
+        subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True) as process,
+    ):
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise KeyboardInterrupt(
+                "interrupted; give the same command again, and it goes on where it stopped"
+            ) from None
     if code:
-        last = (log.read_text().splitlines() or ["no output"])[-1]
+        said = log.read_bytes()[before:].decode(errors="replace").splitlines()
+        last = said[-1] if said else "no output"
         raise RuntimeError(f"training ended with code {code}: {last}; its log is {log}")
+
+
+def seeds(text: str) -> list[str]:
+    """Different whole numbers from 0, for argparse."""
+    numbers = [int(part) for part in text.split(",")]
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text}: give different numbers from 0")
+    return [str(number) for number in numbers]
+
+
+def minutes(text: str) -> float:
+    """A number above 0, for argparse."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
 
 
 if __name__ == "__main__":
@@ -151,16 +241,23 @@ if __name__ == "__main__":
         "--checkpoints", type=Path, nargs="+", default=[], help="one each: evaluate, do not train"
     )
     options.add_argument(
-        "--budget-minutes", type=float, default=10.0, help="of training for the slowest row"
+        "--budget-minutes", type=minutes, default=10.0, help="of training for the slowest row"
     )
-    options.add_argument("--steps", type=int, help="of training for each row, instead of minutes")
-    options.add_argument("--seeds", default="0", help="e.g. 0,1,2: each row is trained with each")
+    options.add_argument(
+        "--steps", type=command_line.positive, help="of training for each row, instead of minutes"
+    )
+    options.add_argument(
+        "--seeds", type=seeds, default=["0"], help="e.g. 0,1,2: each row is trained with each"
+    )
     options.add_argument("--recipe", type=Path, help="config whose training all rows get")
     options.add_argument("--backend", nargs="+", choices=BACKENDS, help="default: what is there")
-    options.add_argument("--threads", nargs="+", type=int, default=[1])
-    options.add_argument("--runs", type=int, default=100, help="of each row in each engine")
+    options.add_argument("--threads", nargs="+", type=command_line.positive, default=[1])
+    options.add_argument(
+        "--runs", type=command_line.positive, default=100, help="of each row in each engine"
+    )
     options.add_argument("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
     options.add_argument(
         "--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE"
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     command_line.run(main, options)

@@ -3,16 +3,19 @@
 import argparse
 from pathlib import Path
 
+from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
 from engine import command_line, config, evaluate, zoo
+from engine.distributed import join
 from engine.files import write_json
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Evaluate, print the metrics, write what was asked for."""
     cfg = config.load(arguments.config, arguments.cfg_options)
+    join(cfg, arguments.launcher)
     config.use_data(cfg, arguments.data, arguments.split)
     metrics = evaluate.run(
         cfg,
@@ -23,6 +26,8 @@ def main(arguments: argparse.Namespace) -> None:
         dump=arguments.dump_predictions,
         show=arguments.show_dir,
     )
+    if not is_main_process():
+        return
     table = Table("metric", "value")
     for name, value in metrics.items():
         table.add_row(name, f"{value:.4f}")

@@ -5,7 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+from mmengine.dist import is_main_process
+
 from engine import command_line, config, runner, zoo
+from engine.distributed import join
 from engine.resuming import saved_seed
 from engine.stopping import EXIT_SAVED, Stopped
 
@@ -17,6 +20,7 @@ def main(arguments: argparse.Namespace) -> int:
         cfg.default_hooks.checkpoint.every_steps = arguments.save_every_steps
     load_from = arguments.load_from and zoo.local(arguments.load_from)
     backbone_from = arguments.backbone_from and zoo.local(arguments.backbone_from)
+    join(cfg, arguments.launcher)
     work_dir = arguments.work_dir or Path("work_dirs") / arguments.config.stem
     resume = runner.resume_path(arguments.resume, work_dir)
     seed = arguments.seed
@@ -33,9 +37,10 @@ def main(arguments: argparse.Namespace) -> int:
     run = runner.start(cfg, arguments.launcher)
     if arguments.dry_run:
         values = runner.dry_run(run, load_from=load_from, backbone_from=backbone_from)
-        for name, value in values.items():
-            print(f"{name:24} {value:.4f}")
-        print("dry run done: data, model, loss, validation and checkpoint work")
+        if is_main_process():
+            for name, value in values.items():
+                print(f"{name:24} {value:.4f}")
+            print("dry run done: data, model, loss, validation and checkpoint work")
         return 0
     try:
         runner.train(run, resume=resume, load_from=load_from, backbone_from=backbone_from)

@@ -35,6 +35,7 @@ def train_step(model: nn.Module, targets: list[dict]) -> None:
 
 
 @pytest.mark.parametrize("name", GUESTS)
+@pytest.mark.slow
 def test_a_guest_in_all_three_tasks(name: str) -> None:
     torch.manual_seed(0)
     trunk = TimmBackbone(name, (4, 8, 16, 32)).eval()

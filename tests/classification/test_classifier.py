@@ -72,6 +72,7 @@ def test_any_size_gives_logits(size: tuple[int, int], tiny_model: Classifier) ->
     assert tiny_model(torch.rand(1, 3, *size)).shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_batch_of_two_equals_two_singles(tiny_model: Classifier) -> None:
     images = torch.randn(2, 3, 64, 96)
     together = tiny_model(images)

@@ -81,12 +81,13 @@ def test_one_step(name: str) -> None:
         }
         for label in (0, 1)
     ]
-    start = model.hidden.weight.detach().clone()
+    last = model.hidden if hasattr(model.hidden, "weight") else model.classify
+    start = last.weight.detach().clone()
     losses = model.train().train_step(collate(samples), wrapper)
     assert losses.keys() == {"loss", "loss_ce"}
     expected = torch.tensor(float(model.num_classes)).log().item()
     assert float(losses["loss"].detach()) == pytest.approx(expected, rel=0.6)
-    assert not torch.equal(model.hidden.weight, start)
+    assert not torch.equal(last.weight, start)
     with torch.no_grad():
         results = model.eval().test_step(collate(samples))
     assert [found["image_id"] for found in results] == ["0", "1"]

@@ -75,6 +75,7 @@ def test_checkpoints_hold_the_classes_of_the_data(trained: Path) -> None:
     assert content["state_dict"]["classify.weight"].shape == (3, 1280)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_the_uninterrupted_one(trained, data, run_tool, tmp_path) -> None:
     ran = run_tool(
         "train", CONFIG, "--data", data, "--work-dir", tmp_path,

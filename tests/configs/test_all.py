@@ -18,6 +18,8 @@ from engine.preprocess import collate
 FOLDER = Path(__file__).parents[2] / "configs"
 ALL = sorted(FOLDER.glob("*.py"))
 DETECTORS = [path for path in ALL if path.name.startswith("picodet")]
+# Of both generations and trunks; the others' step is a slow test.
+QUICK = ("picodet_lcnet_own", "picodet_legacy_lcnet_x0_5", "picodet_mobilenetv3")
 NAMES = {
     "picodet_lcnet", "picodet_xs_lcnet", "picodet_m_lcnet", "picodet_l_lcnet",
     "picodet_lcnet_416", "picodet_xs_lcnet_416", "picodet_m_lcnet_416", "picodet_l_lcnet_416",
@@ -122,7 +124,11 @@ def test_published_parameter_counts(name: str, published: float) -> None:
     assert counted == pytest.approx(published, abs=0.01)
 
 
-@pytest.mark.parametrize("path", DETECTORS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=() if p.stem in QUICK else pytest.mark.slow) for p in DETECTORS],
+    ids=lambda path: path.stem,
+)
 def test_one_step(path: Path, mini_coco: Path) -> None:
     """Data set with its transforms, preprocessing, loss, optimiser step, prediction."""
     cfg = loaded(path).copy()

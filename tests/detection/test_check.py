@@ -317,6 +317,20 @@ def test_a_missing_folder(coco: Path) -> None:
     (found,) = look(coco).findings
     assert (found.rule.name, found.file.name) == ("image-folder-missing", "val")
     assert splits_of(coco) == ["train", "val"]
+
+
+def test_a_folder_called_as_an_image_and_data_beyond_repair(coco: Path, tmp_path: Path) -> None:
+    (coco / "train/1.jpg").unlink()
+    (coco / "train/1.jpg").mkdir()
+    (found,) = look(coco).findings
+    assert (found.rule.name, found.file.name) == ("image-missing", "1.jpg")
+    for split in ("train", "val"):
+        (coco / f"annotations/instances_{split}.json").write_text("")
+    with pytest.raises(ValueError, match="no json can be read"):
+        repair(coco, tmp_path / "out", look(coco))
+
+
+def test_a_folder_of_other_things(coco: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"instances_train\.json"):
         look(coco / "annotations")
 

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection.coco_json import locate, read_coco
+from detection.coco_json import (
+    _without_polygons,
+    boxes_of,
+    load_records,
+    locate,
+    read_coco,
+)
 
 Coco = dict[str, Any]
 
@@ -199,3 +205,27 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "annotations/instances_other.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="other: no such folder of images"):
         locate(tmp_path, "other")
+
+
+def test_annotations_packed_while_parsing_are_those_of_dicts(shared_dir: Path) -> None:
+    """What is read in a seventh of the memory is what `boxes_of` makes of plain records."""
+    path = shared_dir / "data/coco_mini/annotations/instances_val2017.json"
+    packed, plain = read_coco(path), boxes_of(path, load_records(path))
+    for name, wanted in plain._asdict().items():
+        assert np.array_equal(getattr(packed, name), wanted), name
+    assert len(packed.boxes) > 100
+    assert packed.boxes.dtype == plain.boxes.dtype == np.float32
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 13, 14, 15, 40, 1000])
+def test_polygons_are_cut_out_wherever_a_chunk_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("detection.coco_json._CHUNK", chunk)
+    one = '{"id": 1, "segmentation": [[1.5, 2, 3], [4, 5.25, 6]], "iscrowd": 0}'
+    crowd = '{"segmentation": {"counts": [1, 2], "size": [3, 4]}, "id": 2}'
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"annotations": [{one}, {crowd}, {one}], "name": "segmentation"}}')
+    short = one.replace('"segmentation": [[1.5, 2, 3], [4, 5.25, 6]]', '"segmentation":0')
+    wanted = f'{{"annotations": [{short}, {crowd}, {short}], "name": "segmentation"}}'
+    assert _without_polygons(path).decode() == wanted

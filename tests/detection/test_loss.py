@@ -1,11 +1,10 @@
 import math
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from backbone import PPLCNet
 from detection.assigner import Assignment, assign_atss, assign_task_aligned, gather_truths
@@ -176,36 +175,20 @@ def test_loss_is_float32_under_autocast() -> None:
         assert rounded[key].item() == value.item()
 
 
-RANK = """
-import sys, torch
-from torch import distributed
-from detection.loss import PicoLoss
-rank = int(sys.argv[1])
-distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
-loss = PicoLoss()
-scores = torch.tensor([4.0, 3.0]) if rank else torch.empty(0)
-total, weight = loss._totals(scores, scores / 2)
-small, _ = loss._totals(torch.tensor([0.5]), scores)
-alone, _ = loss.eval()._totals(scores, scores)
-print(total.item(), weight.item(), small.item(), alone.item())
-distributed.destroy_process_group()
-"""
+def test_processes_share_the_mean_of_their_sums(ranks: Callable[..., list[Any]]) -> None:
+    """Sums 0 and 7 have the mean 3.5, half of it 1.75; two of 0.25 are 0.5, which count as 1, half
+    of it for each; validation keeps its own."""
 
+    def work(rank: int) -> list[float]:
+        distributed.init_process_group("gloo")
+        loss = PicoLoss()
+        scores = torch.tensor([4.0, 3.0]) if rank else torch.empty(0)
+        total, weight = loss._totals(scores, scores / 2)
+        small, _ = loss._totals(torch.tensor([0.25]), scores)
+        alone, _ = loss.eval()._totals(scores, scores)
+        return [total.item(), weight.item(), small.item(), alone.item()]
 
-@pytest.mark.slow
-def test_processes_share_the_mean_of_their_sums(tmp_path: Path) -> None:
-    """Sums 0 and 7 have the mean 3.5, half of it 1.75; two of 0.5 count as 1; validation keeps its
-    own."""
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store")],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    found = [[float(word) for word in rank.communicate()[0].split()] for rank in ranks]
-    assert found == [[3.5, 1.75, 1.0, 1.0], [3.5, 1.75, 1.0, 7.0]]
+    assert ranks(work) == [[3.5, 1.75, 0.5, 1.0], [3.5, 1.75, 0.5, 7.0]]
 
 
 @pytest.mark.golden

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from detection import postprocess
 from detection.postprocess import detect, to_image_size
 
 SQUARE = [0.0, 0.0, 10.0, 10.0]
@@ -82,12 +83,25 @@ def greedy(boxes: Tensor, scores: Tensor, limits: tuple[int, int]) -> list[tuple
 
 @pytest.mark.parametrize("spread", [300.0, 10.0])  # pixels; close together few survive
 @pytest.mark.parametrize("limits", [(1000, 100), (1000, 5000), (40, 100), (3, 100)])
-def test_the_best_first_find_what_all_at_once_find(spread: float, limits: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("first", "most", "levels"),  # few levels: many scores are one number
+    [(512, 4096, 500), (30, 4096, 500), (30, 100, 500), (30, 100, 3)],
+)
+def test_the_best_first_find_what_all_at_once_find(
+    spread: float,
+    limits: tuple[int, int],
+    first: int,
+    most: int,
+    levels: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """About 1100 candidates, more than are looked at first; scores of one number tie."""
+    monkeypatch.setattr(postprocess, "FIRST", first)
+    monkeypatch.setattr(postprocess, "MOST", most)
     random = torch.Generator().manual_seed(0)
     corner = torch.rand(300, 2, generator=random) * spread
     boxes = torch.cat([corner, corner + 20 + torch.rand(300, 2, generator=random) * 40], dim=1)
-    scores = (torch.rand(300, 4, generator=random) * 500).round() / 500
+    scores = (torch.rand(300, 4, generator=random) * levels).round() / levels
     found = detect(boxes, scores, max_per_class=limits[0], max_per_image=limits[1])
     wanted = greedy(boxes, scores, limits)
     assert found["labels"].tolist() == [label for _, label in wanted]

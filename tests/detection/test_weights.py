@@ -202,6 +202,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
         pytest.param(slice(12, 24), 0.8, 1.0, id="other images"),
     ],
 )
+@pytest.mark.slow
 def test_calibrated_real_model_keeps_its_function_also_in_training(
     shared_dir: Path,
     real_model: PicoDet,

@@ -66,10 +66,14 @@ def test_names(tmp_path: Path) -> None:
     path.write_text("names:\n  1: bolt\n  0: nut\n")
     assert read_names(path) == ("nut", "bolt")
     assert read_names(write_text(tmp_path / "x.txt", "nut\n\nbolt \n")) == ("nut", "bolt")
-    for bad in ("names: {0: nut, 2: bolt}", "nc: 2", "names: []", "[1, 2]"):
+    for bad in ("names: {0: nut, 2: bolt}", "nc: 2", "names: []", "[1, 2]", "names: {0: a, b: c}"):
         path.write_text(bad)
         with pytest.raises(ValueError, match="has no class names"):
             read_names(path)
+    lists = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+    path.write_text(f"a0: &a0 [x]\n{lists}names: [*a9]\n")
+    with pytest.raises(ValueError, match="has no class names"):
+        read_names(path)
     path.write_text("names: [")
     with pytest.raises(ValueError, match=r"data\.yaml: no YAML"):
         read_names(path)

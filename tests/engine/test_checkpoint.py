@@ -129,6 +129,7 @@ def test_missing_file(tmp_path: Path) -> None:
         checkpoint.read(tmp_path)
 
 
+@pytest.mark.slow
 def test_damaged_files(saved: Path) -> None:
     """Every truncation and hundreds of changed bytes give one ValueError or a readable file."""
     data, refused = saved.read_bytes(), 0

@@ -27,7 +27,8 @@ def state() -> dict[str, Any]:
     return {
         "machine": {"processor": "Z80"},
         "data": "photos",
-        "steps": 351,
+        "steps": {"A": 351, "B <b>": 351},
+        "alike": True,
         "rows": {"A": row([1, 2, 3], 50.0, 2.46), "B <b>": row([2, 4, 6], 60.0, None)},
     }
 
@@ -46,7 +47,7 @@ def test_markdown_and_html_say_the_same(state: dict[str, Any], tmp_path: Path) -
     for part in ("2.00 / 2.80", "+10.0 points", "2.00 of its time", "351 steps", "Z80", "photos"):
         assert part in text
         assert part in page
-    assert "- A, 1: a < b" in text
+    assert "- A, 1: a &lt; b" in text
     assert "A, 1: a &lt; b" in page
     assert "B <b>" not in page
     assert not re.search(r"(src|href)=[\"'](?!data:)", page)
@@ -80,3 +81,16 @@ def test_the_pictures_engine(state: dict[str, Any]) -> None:
         value["latency"] = {}
     assert comparison.favourite(state["rows"]) is None
     comparison.pareto(state["rows"], state)
+
+
+def test_unlike_trainings_are_not_called_equal(state: dict[str, Any]) -> None:
+    state["steps"]["A"] = 350
+    lines = comparison.cautions(state)
+    assert any("A 350, B <b> 351" in line for line in lines)
+    assert not any("same order" in line for line in lines)
+    state["steps"]["A"], state["alike"] = 351, False
+    assert not any("same order" in line for line in comparison.cautions(state))
+
+
+def test_texts_end_no_cell() -> None:
+    assert comparison.markdown([[["a|b\nc"]]], []).splitlines()[2] == r"| a\|b c |"

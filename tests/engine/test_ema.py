@@ -6,9 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from torch import nn
 
 from engine.ema import EMA, WeightAverage
+
+STEPS = SimpleNamespace(should_update=lambda: True)  # an optimiser that steps every time
 
 
 class Scalars(nn.Module):
@@ -101,7 +104,7 @@ def test_state_continues() -> None:
 
 def test_validation_sees_the_average_and_training_goes_on_raw() -> None:
     model, hook = Scalars(), EMA(decay=0.9)
-    runner = SimpleNamespace(model=model)
+    runner = SimpleNamespace(model=model, optim_wrapper=STEPS)
     hook.before_run(runner)
     hook.before_val_epoch(runner)  # no step yet: nothing to put in
     assert model.weight.item() == 0
@@ -117,3 +120,19 @@ def test_validation_sees_the_average_and_training_goes_on_raw() -> None:
         assert 1.0 < model.weight.item() < 3.0
         assert raw[0].item() == 3.0
     assert model.weight.item() == 3.0
+
+
+def test_gathered_batches_are_one_step() -> None:
+    """Three batches a step, eight in all: steps after the third, the sixth and the last."""
+    model, hook = Scalars(), EMA(decay=0.9)
+    weights = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weights], lr=0.1), accumulative_counts=3)
+    wrapper.initialize_count_status(model, 0, 8)
+    runner = SimpleNamespace(model=model, optim_wrapper=wrapper)
+    hook.before_run(runner)
+    steps = []
+    for _ in range(8):
+        wrapper.update_params(weights.sum())
+        hook.after_train_iter(runner)
+        steps.append(hook.state.steps)
+    assert steps == [0, 0, 1, 1, 1, 2, 2, 3]

@@ -99,4 +99,5 @@ def test_places_are_published_numbers_only_where_nothing_was_trained() -> None:
     published = {"accuracy": 63.1, "ms": 2.05}
     waiting = row(times=[1, 3, 5], published=published)
     assert places({"a": waiting, "b": row(times=[1])}, ENGINE) == {"a": (3, 63.1)}
+    assert places({"a": row(0, times=[1])}, ENGINE) == {"a": (1, 0)}
     assert places({"a": waiting, "b": row(50, times=[1]), "c": row(50)}, ENGINE) == {"b": (1, 50)}

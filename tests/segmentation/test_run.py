@@ -148,6 +148,7 @@ def test_validations_are_logged_at_their_iteration(trained) -> None:
     assert [row["step"] for row in rows if "mIoU" in row] == [2, 4]
 
 
+@pytest.mark.slow
 def test_resuming_on_other_classes_is_refused(trained, data, run_tool, tmp_path: Path) -> None:
     other = shutil.copytree(data, tmp_path / "other")
     names = (other / "classes.txt").read_text().split()

@@ -48,7 +48,7 @@ def test_stages_are_summed(tool: dict[str, Any]) -> None:
 def test_floors_are_named(tool: dict[str, Any]) -> None:
     network, floor = tool["floors"](report())
     assert network.startswith("the network: 2.5 M multiply-adds an image, 4.0 MB")
-    assert floor.startswith("floor with 2 threads: 1.00 ms of arithmetic at 150 GFLOP/s, 0.25 ms")
+    assert floor.startswith("floor, 2 threads: 1.00 ms of arithmetic at 150 GFLOP/s, 0.25 ms")
 
 
 def test_what_to_mind(tool: dict[str, Any]) -> None:

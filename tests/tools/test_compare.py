@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine import checkpoint, compare, config
+from engine import checkpoint, config, trials
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
@@ -45,7 +45,7 @@ def test_trains_reports_a_failure_and_goes_on(
 ) -> None:
     """The first row's loss overflows; the other's run is kept when the command is given again."""
     wild, out = tmp_path / "wild.py", tmp_path / "report"
-    compare.dump(config.load(OWN, {"optim_wrapper.optimizer.lr": 1e30}), wild)
+    trials.dump(config.load(OWN, {"optim_wrapper.optimizer.lr": 1e30}), wild)
     arguments = (wild, OWN, "--data", mini_coco, "--steps", "6", "--out", out, *SMALL)
     ran = run_tool("compare", *arguments)
     assert ran.code == 1
@@ -53,7 +53,7 @@ def test_trains_reports_a_failure_and_goes_on(
     error = rows["wild"]["runs"]["0"]["error"]
     assert error.startswith("training ended with code 1: error: loss is")
     kept = rows["picodet_lcnet_own"]["runs"]["0"]
-    (best,) = (out / "runs").glob("picodet_lcnet_own_0_*/best_*.pth")
+    (best,) = (out / "runs").glob("picodet_lcnet_own_*/best_*.pth")
     assert kept["metric"] == 100 * checkpoint.read(best)["info"]["metrics"]["coco/bbox_mAP"]
     assert "Runs that failed" in (out / "report.html").read_text()
     again = run_tool("compare", *arguments)
@@ -72,7 +72,9 @@ def test_evaluates_checkpoints(
     out = tmp_path / "report"
     (best,) = trained.glob("best_*.pth")
     given = ("--data", mini_coco, "--checkpoints", best, "--out", out, *SMALL[:7])
-    ran = run_tool("compare", OWN, *given)
+    other = run_tool("compare", OWN, *given)
+    assert "not a checkpoint of picodet_lcnet_own: model.backbone.scale" in other.err
+    ran = run_tool("compare", OWN, *given, *SMALL[7:11])
     assert ran.code == 0, ran.err
     (row,) = json.loads((out / "report.json").read_text())["rows"].values()
     metrics = checkpoint.read(best)["info"]["metrics"]
@@ -86,6 +88,7 @@ def test_evaluates_checkpoints(
         (["--preset", "paper-detection", str(OWN)], "give configs, or one --preset"),
         (["configs/picodet_lcnet_owm.py"], "no such config; nearest known: "),
         ([str(OWN), "--checkpoints", "a.pth", "b.pth"], "--checkpoints: give 1, one for each"),
+        ([str(OWN), "--checkpoints", "a.pth"], "--checkpoints: give --data, to evaluate them on"),
     ],
 )
 def test_refuses_with_one_line(

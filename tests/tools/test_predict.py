@@ -161,6 +161,7 @@ def test_workers_that_cannot_be(run_tool: Run, arguments: list[str], line: str) 
     assert (ran.code, ran.err) == (1, line)
 
 
+@pytest.mark.slow
 def test_workers_find_what_one_finds(
     run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path
 ) -> None:

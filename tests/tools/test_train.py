@@ -114,6 +114,7 @@ def test_a_used_work_dir_is_not_touched(tiny_train: Train, trained: Path) -> Non
     assert {path: path.read_bytes() for path in trained.glob("*.pth")} == before
 
 
+@pytest.mark.slow
 def test_resume_equals_the_uninterrupted_run(
     tiny_train: Train, trained: Path, tmp_path: Path
 ) -> None:
@@ -254,6 +255,7 @@ def test_a_signal_ends_the_wait_for_data(
     assert (tmp_path / "epoch_2.pth").read_bytes() == (trained / "epoch_2.pth").read_bytes()
 
 
+@pytest.mark.slow
 def test_full_disk(tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -397,6 +399,7 @@ def test_a_hostile_checkpoint_runs_nothing(tiny_train: Train, tmp_path: Path, fl
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_learning_rate_against_batch(tiny_train: Train, tmp_path: Path) -> None:
     wanted = {"auto_scale_lr__base_batch_size": 8, "optim_wrapper__optimizer__lr": 0.02}
     ran = tiny_train(tmp_path / "a", "--dry-run", **wanted)

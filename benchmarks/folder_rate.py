@@ -1,0 +1,97 @@
+"""Images a second of a folder with two workers: python benchmarks/folder_rate.py [FOLDER].
+
+`predict_files` (tools/predict.py --workers) with the classifier x1.0 in OpenVINO, each worker
+computing with one thread, against one worker; in turns. Weights are random.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from targets import CONFIGS, calm, options, predictor, save, subject
+
+from engine import command_line, load_model
+from engine.export import picture
+from engine.machine import fingerprint
+from engine.sources import find_sources, predict_files
+
+CONFIG = {"classifier x1.0": "classifier_lcnet.py"}
+WORKERS = 2
+REACH = 0.85
+NUM_DRAWN = 40
+
+
+def drawn(folder: Path) -> list[Path]:
+    """JPEG files of 640 x 480."""
+    folder.mkdir()
+    image = picture(480, 640)[..., ::-1]
+    for number in range(NUM_DRAWN):
+        cv2.imwrite(str(folder / f"{number:03}.jpg"), np.roll(image, 16 * number, axis=1))
+    return find_sources([str(folder)])
+
+
+class Rate(NamedTuple):
+    """How a folder went."""
+
+    images: float  # a second
+    processor: float  # seconds of processor time an image, over all threads
+
+
+def rate(model: Any, files: Sequence[Path], workers: int) -> Rate:
+    """One go over the folder."""
+    wall, processor = time.perf_counter(), time.process_time()
+    predict_files(model, files, None, 0.4, workers=workers)
+    taken = time.perf_counter() - wall, time.process_time() - processor
+    return Rate(len(files) / taken[0], taken[1] / len(files))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    calm(WORKERS)
+    report: dict[str, Any] = {"machine": fingerprint(), "rates": {}}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = find_sources([str(arguments.folder)]) if arguments.folder else drawn(folder / "in")
+        for key, file in CONFIG.items():
+            what = subject(file, folder)
+            one = predictor(file, what, folder)
+            two = load_model(CONFIGS / file, one.exported.path, callers=WORKERS)
+            found: dict[int, list[Rate]] = {1: [], WORKERS: []}
+            for _ in range(max(2, arguments.runs // len(files))):
+                found[1].append(rate(one, files, 1))
+                found[WORKERS].append(rate(two, files, WORKERS))
+            report["rates"][key] = found
+            tell(key, found[1][1:], found[WORKERS][1:])
+    print(
+        f"{len(files)} files; machine {report['machine']['id']}, load average "
+        f"{report['machine']['load']:.1f} before, {fingerprint()['load']:.1f} after"
+    )
+    save(arguments, report)
+
+
+def tell(name: str, alone: Sequence[Rate], together: Sequence[Rate]) -> None:
+    """Print the rates and their ratio, of rounds in pairs and of the best of both.
+
+    Where other work takes the cores away, processor time tells what two workers cost each other.
+    """
+    pairs = [two.images / (WORKERS * one.images) for one, two in zip(alone, together, strict=True)]
+    median = float(np.median(pairs))
+    one, two = (max(row.images for row in rows) for rows in (alone, together))
+    costs = [float(np.median([row.processor for row in rows])) for rows in (alone, together)]
+    print(
+        f"{name}: at best {one:.1f} images/s alone, {two:.1f} with {WORKERS} workers: "
+        f"{two / one / WORKERS:.3f} of {WORKERS} times (median of rounds: {median:.3f}), to reach "
+        f"{REACH:.2f}; processor time an image {costs[0] * 1e3:.1f} ms alone, "
+        f"{costs[1] * 1e3:.1f} ms with {WORKERS}: {costs[0] / costs[1]:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    given = options(__doc__ or "")
+    given.add_argument("folder", nargs="?", type=Path, help="of JPEG files; drawn if none")
+    command_line.run(main, given)

@@ -1,0 +1,100 @@
+"""DeepLabV3+ at 1024 x 512, 1 thread: python benchmarks/segmenter_latency.py.
+
+PP-LCNet x1.0 against its twin on MobileNetV3-large x0.75, from a JPEG's bytes to the mask by
+`model.predict` in OpenVINO; then where the time of each goes: stages of the whole, and parts of the
+network by OpenVINO's own profile. Weights are random, which these times do not depend on.
+"""
+
+import argparse
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from targets import (
+    CONFIGS,
+    Target,
+    calm,
+    floor_note,
+    options,
+    pixels,
+    predictor,
+    save,
+    settle,
+    subject,
+)
+
+from engine import command_line, config
+from engine.benchmark import Subject, middle_half
+from engine.contestant import Job, Loaded, Local
+from engine.export import picture
+from engine.exported import require
+
+SIZE = (512, 1024)
+CONFIG = {
+    "PP-LCNet x1.0": "deeplabv3plus_lcnet.py",
+    "MobileNetV3-large x0.75": "deeplabv3plus_mobilenetv3.py",
+}
+OURS, TWIN = CONFIG
+TARGETS = (Target(OURS, TWIN, 0.90),)
+PARTS = ("backbone", "aspp", "decoder")
+PROFILED = 10  # runs
+
+
+def parts(path: Path) -> dict[str, float]:
+    """Milliseconds by part of the network, the median run of OpenVINO's profile."""
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": 1,
+        "PERF_COUNT": True,
+    }
+    compiled = require("openvino").Core().compile_model(str(path), "CPU", options)
+    request = compiled.create_infer_request()
+    runs: list[Counter[str]] = []
+    for _ in range(PROFILED):
+        request.infer([np.zeros((1, 3, *SIZE), np.float32)])
+        runs.append(Counter())
+        for node in request.get_profiling_info():
+            part = next((name for name in PARTS if name in node.node_name), "resize and rest")
+            runs[-1][part] += node.real_time.total_seconds() * 1e3
+    return {name: float(np.median([run[name] for run in runs])) for name in sorted(runs[0])}
+
+
+def stages(config_name: str, what: Subject, photo: Path, runs: int) -> dict[str, float]:
+    """Milliseconds by stage from file to mask."""
+    path = what.path("openvino")
+    job = Job(CONFIGS / config_name, {}, path, "openvino", 1, what.size, 1, photo)
+    return middle_half(Loaded(job, config.load(job.config)).stages(runs))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    calm()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        photo = folder / "street.jpg"
+        cv2.imwrite(str(photo), picture(*SIZE)[..., ::-1])
+        data = photo.read_bytes()
+        subjects = {key: subject(file, folder, shape=SIZE) for key, file in CONFIG.items()}
+        models = {key: predictor(CONFIG[key], what, folder) for key, what in subjects.items()}
+        entries = [
+            Local(key, lambda model=model: model.predict(pixels(photo, data)))
+            for key, model in models.items()
+        ]
+        notes: dict[str, Any] = {key: floor_note(what) for key, what in subjects.items()}
+        report = settle(entries, TARGETS, arguments.runs, notes)
+        for key, what in subjects.items():
+            report[key] = {
+                "stages": stages(CONFIG[key], what, photo, max(4, arguments.runs // 10)),
+                "parts": parts(what.path("openvino")),
+            }
+            for kind, numbers in report[key].items():
+                line = ", ".join(f"{part} {value:.1f}" for part, value in numbers.items())
+                print(f"{key}, {kind}, ms: {line}")
+        save(arguments, report)
+
+
+if __name__ == "__main__":
+    command_line.run(main, options(__doc__ or ""))

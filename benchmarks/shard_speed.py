@@ -1,0 +1,101 @@
+"""Images of a classifier from files and from tar shards: python benchmarks/shard_speed.py DATA.
+
+DATA is a folder as for training; its training split is packed into shards in a temporary folder.
+Both sources make the same training batches (random crop to 224, flip) with no workers, batch by
+batch in turns. Both lie on the same disk and in memory once they were read, so this is what reading
+and unpacking costs the processor, not what a disk or a network gives.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from train_speed import machine, spread
+
+from classification.dataset import ImageNet
+from classification.shard_writer import write_shards
+from classification.shards import ImageShards
+from classification.transforms import HorizontalFlip, RandomResizedCrop
+from engine import command_line
+from engine.files import write_json
+from engine.preprocess import collate
+
+WARM_UP = 2  # uncounted batches of each
+Rates = dict[str, list[float]]
+
+
+def transforms(size: int) -> list[Any]:
+    """Of the published recipe."""
+    return [RandomResizedCrop((size, size)), HorizontalFlip(p=0.5)]
+
+
+def batches(data: Dataset[Any], batch: int) -> Iterator[Any]:
+    """Batches without end, files in random order."""
+    if isinstance(data, ImageShards):
+        return iter(DataLoader(data, batch_size=batch, collate_fn=collate))
+    sampler = RandomSampler(data, replacement=True, num_samples=10**9)  # type: ignore[arg-type]
+    return iter(DataLoader(data, batch_size=batch, sampler=sampler, collate_fn=collate))
+
+
+def measure(streams: dict[str, Iterator[Any]], batch: int, rounds: int) -> tuple[Rates, Rates]:
+    """Images a second, and a second of a core, of every stream in every round."""
+    walls: Rates = {name: [] for name in streams}
+    cores: Rates = {name: [] for name in streams}
+    for turn in range(WARM_UP + rounds):
+        for name, stream in streams.items():
+            start, start_core = time.perf_counter(), time.process_time()
+            next(stream)
+            if turn >= WARM_UP:
+                walls[name].append(batch / (time.perf_counter() - start))
+                cores[name].append(batch / (time.process_time() - start_core))
+    return walls, cores
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Pack, measure, print."""
+    MMLogger.get_current_instance().setLevel("WARNING")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        counts = write_shards(arguments.data, "train", Path(folder), per_shard=500, seed=0)
+        total = sum(path.stat().st_size for path in Path(folder, "train").iterdir()) / 1e6
+        print(
+            f"{sum(counts.values())} images, {len(counts)} shards, {total:.0f} MB, packed in "
+            f"{time.process_time() - start:.1f} s of a core"
+        )
+        steps, size = transforms(arguments.size), arguments.batch
+        streams = {
+            "files": batches(ImageNet(arguments.data, transforms=steps, training=True), size),
+            "shards": batches(ImageShards(folder, transforms=steps, training=True), size),
+        }
+        walls, cores = measure(streams, size, arguments.rounds)
+    print("images per second of a core [quartiles], and as the clock has it")
+    for name in streams:
+        print(f"{name:8} {spread(cores[name])!s:32} {spread(walls[name])!s}")
+    if arguments.out is not None:
+        rows = {name: {"core": cores[name], "wall": walls[name]} for name in streams}
+        write_json(arguments.out, {"machine": machine(), "rates": rows})
+
+
+def arguments_of_command() -> argparse.ArgumentParser:
+    """The command line."""
+    result = command_line.parser(__doc__ or "")
+    result.add_argument("data", type=Path, metavar="DATA", help="class folders or list files")
+    result.add_argument("--size", type=int, default=224, help="pixels of the input's side")
+    result.add_argument("--batch", type=int, default=64, help="images a batch")
+    result.add_argument("--rounds", type=int, default=15, help="batches of each source")
+    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    return result
+
+
+if __name__ == "__main__":
+    command_line.run(main, arguments_of_command())

@@ -1,0 +1,26 @@
+"""Pack a classifier's images into tar shards: python tools/make_shards.py DATA --out DIR."""
+
+import argparse
+from pathlib import Path
+
+from classification.shard_writer import write_shards
+from engine import command_line
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the shards of every split asked for."""
+    for split in arguments.splits:
+        counts = write_shards(
+            arguments.data, split, arguments.out, per_shard=arguments.per_shard, seed=arguments.seed
+        )
+        print(f"{arguments.out / split}: {sum(counts.values())} images in {len(counts)} shards")
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__ or "")
+    options.add_argument("data", type=Path, help="class folders or list files, as for training")
+    options.add_argument("--out", type=Path, required=True, help="folder to make")
+    options.add_argument("--splits", nargs="+", default=["train"], help="default: train")
+    options.add_argument("--per-shard", type=int, default=1000, help="images of a tar")
+    options.add_argument("--seed", type=int, default=0, help="of the order of images")
+    command_line.run(main, options)
