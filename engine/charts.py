@@ -1,0 +1,51 @@
+"""How all charts look: colours that the colour-blind can tell apart, quiet frames, PNG out."""
+
+import io
+from typing import Any
+
+# Okabe and Ito 2008, "Color Universal Design"; yellow left out, which white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", ":", "-.")  # for the series after the last colour
+GRID = "#DDDDDD"
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure of so many inches."""
+    from matplotlib.figure import Figure  # takes a second
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def look(number: int) -> dict[str, str]:
+    """Colour and line style of the series of that number."""
+    turn, place = divmod(number, len(COLOURS))
+    return {"color": COLOURS[place], "linestyle": STYLES[turn % len(STYLES)]}
+
+
+def frame(axes: Any, *, title: str = "", x: str = "", y: str = "", grid: str = "y") -> None:
+    """Titles and a faint grid behind; nothing at the top and right."""
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def key(axes: Any) -> None:
+    """The series' names above the axes at the right, where they cover nothing."""
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+    axes.legend(fontsize=8, frameon=False, ncols=2, **place)
+
+
+def plain(text: str) -> str:
+    """A text that begins no formula."""
+    return text.replace("$", r"\$")
+
+
+def png(figure: Any) -> bytes:
+    """The figure as a PNG file, the same at every call."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
