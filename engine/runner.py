@@ -180,7 +180,7 @@ def train(
     if resume is None:
         _check_unused(Path(runner.work_dir))
     _check_classes(runner)
-    _check_batch(runner)
+    check_batch(runner)
     if load_from is not None:
         load_into(runner, load_from)
     if backbone_from is not None:
@@ -221,7 +221,7 @@ def _check_classes(runner: Runner) -> None:
     bare(runner.model).classes = known
 
 
-def _check_batch(runner: Runner) -> None:
+def check_batch(runner: Runner) -> None:
     """Warn where the learning rate was chosen for another number of images a step.
 
     Where it is to be scaled, mmengine counts the images of a batch; with batches gathered into one
@@ -345,7 +345,7 @@ def dry_run(
         The losses of the training batch and the metrics of the validation batch.
     """
     _check_classes(runner)
-    _check_batch(runner)
+    check_batch(runner)
     if load_from is not None:
         load_into(runner, load_from)
     if backbone_from is not None:
