@@ -16,7 +16,7 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
-def look(number: int) -> dict[str, str]:
+def look(number: int) -> dict[str, Any]:
     """Colour and line style of the series of that number."""
     turn, place = divmod(number, len(COLOURS))
     return {"color": COLOURS[place], "linestyle": STYLES[turn % len(STYLES)]}

@@ -105,7 +105,7 @@ def draw(runs: Sequence[RunLog], metrics: Sequence[str], weight: float) -> bytes
 
 
 def _draw_run(
-    axes: Any, panel: Panel, run: RunLog, style: dict[str, str], weight: float, in_epochs: bool
+    axes: Any, panel: Panel, run: RunLog, style: dict[str, Any], weight: float, in_epochs: bool
 ) -> None:
     """The curves of one run in one panel."""
     unit = run.epoch_length if in_epochs and run.epoch_length else 1

@@ -91,15 +91,16 @@ def _batch_size(config: Path) -> int | None:
         return None
     for statement in ast.parse(config.read_text()).body:
         match statement:
-            case ast.Assign([ast.Name("train_dataloader")], ast.Call(keywords=keywords)):
-                return next(
-                    (
-                        int(keyword.value.value)
-                        for keyword in keywords
-                        if keyword.arg == "batch_size" and isinstance(keyword.value, ast.Constant)
-                    ),
-                    None,
-                )
+            case ast.Assign([ast.Name("train_dataloader")], ast.Call(keywords=entries)):
+                return next(map(_number, (x for x in entries if x.arg == "batch_size")), None)
+    return None
+
+
+def _number(entry: ast.keyword) -> int | None:
+    """The whole number that an argument is, or None."""
+    match entry.value:
+        case ast.Constant(int(number)):
+            return number
     return None
 
 
