@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ from .verify import data_of, metric, metric_name, points
 NUM_CALIBRATION = 64
 NUM_RANKED = 4  # of these, on which layers are ranked
 Reasons = tuple[str, ...]
-# Why layers stay in float, the cheapest reasons first. ONNX Runtime gives the channels of a tensor
-# one scale where NNCF gives each one in front of a depthwise layer its own.
+# Why layers stay in float, the cheapest reasons first. Depthwise ones need not where each channel
+# in front of them has a scale of its own, which NNCF gives and ONNX Runtime does not.
 ORDER: dict[str, tuple[Reasons, ...]] = {
-    "openvino": ((POOLED,), (FIRST,), (LAST,), (DEPTHWISE,)),
+    "openvino": ((POOLED,), (FIRST,), (LAST,)),
     "onnx": ((POOLED, DEPTHWISE), (FIRST,), (LAST,)),
 }
 # Folders that tell which task a data set is laid out for, by its model's type.
@@ -232,9 +233,10 @@ def quantised(
     data = data_of(cfg, choice.calib)
     before = None if data is None else metric(data, prepared.source.path, options)
     outcome = Outcome(ranked, before, [])
-    reasoned = [layer.name for layer in ranked if layer.reason]
-    for number, kept in enumerate(attempts(ranked, ORDER[format_])):
-        if data is None and not set(reasoned) <= set(kept):
+    order = ORDER[format_]
+    reasoned = {layer.name for layer in ranked if layer.reason in chain(*order)}
+    for number, kept in enumerate(attempts(ranked, order)):
+        if data is None and not reasoned <= set(kept):
             continue  # nothing would tell that it is good enough
         # Each in a place of its own: an engine may still have the one before mapped to memory.
         aside = source.parent / str(number) / target.name
