@@ -40,6 +40,12 @@ def png(text: str) -> Path:
     return Path(text)
 
 
+def add_quiet(result: argparse.ArgumentParser) -> None:
+    """Add --quiet."""
+    words = "no progress and no log lines; results, warnings and errors only"
+    result.add_argument("--quiet", action="store_true", help=words)
+
+
 def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
     """Add CONFIG, CHECKPOINT where wanted, and --cfg-options."""
     result.add_argument("config", type=Path, help="config file, e.g. configs/picodet_lcnet.py")

@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 
 from mmengine.dist import is_main_process
+from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
 from engine import command_line, config, evaluate, zoo
 from engine.distributed import join
 from engine.files import write_json
+from engine.progress import hush
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -17,6 +19,8 @@ def main(arguments: argparse.Namespace) -> None:
     cfg = config.load(arguments.config, arguments.cfg_options)
     join(cfg, arguments.launcher)
     config.use_data(cfg, arguments.data, arguments.split)
+    if arguments.quiet:
+        hush(MMLogger.get_current_instance())
     metrics = evaluate.run(
         cfg,
         zoo.local(arguments.checkpoint),
@@ -25,6 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
         options=arguments.cfg_options,
         dump=arguments.dump_predictions,
         show=arguments.show_dir,
+        progress="quiet" if arguments.quiet else "live",
     )
     if not is_main_process():
         return
@@ -46,4 +51,5 @@ if __name__ == "__main__":
     options.add_argument("--dump-predictions", type=Path, help="predictions in the task's format")
     options.add_argument("--show-dir", type=Path, help="annotated pictures")
     options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
+    command_line.add_quiet(options)
     command_line.run(main, options)
