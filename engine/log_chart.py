@@ -18,6 +18,7 @@ COLUMNS = 3
 PANEL = (4.4, 2.9)  # inches
 WORDS = {"lr": "learning rate", "images/s": "images a second", "loss": "loss, sum"}
 MOST_METRICS = 4
+UNDER = 1.4  # points by which a learning rate is wider than that of the next run
 PALE, BOLD = 0.35, 1.8  # opacity of what is as logged, points of what is smoothed
 
 
@@ -92,28 +93,42 @@ def draw(runs: Sequence[RunLog], metrics: Sequence[str], weight: float) -> bytes
     all_axes = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten().tolist()
     in_epochs = all(run.epoch_length for run in runs)
     for axes, panel in zip(all_axes, wanted, strict=False):
-        for number, run in enumerate(runs):
-            _draw_run(axes, panel, run, look(number), weight, in_epochs)
-        frame(axes, title=plain(panel.title), x="epoch" if in_epochs else "iteration")
-        axes.tick_params(labelbottom=True)
-        if panel.training == "images/s":
-            axes.set_ylim(bottom=0)
+        _draw_panel(axes, panel, runs, weight, in_epochs)
     for axes in all_axes[len(wanted) :]:
         axes.remove()
     _name_runs(figure, runs)
     return png(figure)
 
 
-def _draw_run(
-    axes: Any, panel: Panel, run: RunLog, style: dict[str, Any], weight: float, in_epochs: bool
+def _draw_panel(
+    axes: Any, panel: Panel, runs: Sequence[RunLog], weight: float, in_epochs: bool
 ) -> None:
-    """The curves of one run in one panel."""
-    unit = run.epoch_length if in_epochs and run.epoch_length else 1
+    """One pair of axes, a colour a run."""
+    for number, run in enumerate(runs):
+        unit = run.epoch_length if in_epochs and run.epoch_length else 1
+        if panel.training == "lr":
+            width = BOLD + UNDER * min(len(runs) - 1 - number, 3)
+            _draw_rate(axes, run, look(number), unit, width)
+        else:
+            _draw_run(axes, panel, run, look(number), weight, unit)
+    frame(axes, title=plain(panel.title), x="epoch" if in_epochs else "iteration")
+    axes.tick_params(labelbottom=True)
+    if panel.training == "images/s":
+        axes.set_ylim(bottom=0)
+
+
+def _draw_rate(axes: Any, run: RunLog, style: dict[str, Any], unit: int, width: float) -> None:
+    """The learning rate, which nothing smooths; wide where others may lie exactly upon it."""
+    axes.plot(*_columns(run.training.get("lr", []), unit), **style, linewidth=width)
+
+
+def _draw_run(
+    axes: Any, panel: Panel, run: RunLog, style: dict[str, Any], weight: float, unit: int
+) -> None:
+    """The curves of one run in one panel, along epochs of `unit` iterations."""
     steps, values = _columns(run.training.get(panel.training, []), unit)
-    noisy = panel.training != "lr" and weight > 0
-    if noisy:
-        axes.plot(steps, values, **style, linewidth=0.9, alpha=PALE)
-    axes.plot(steps, smoothed(values, weight) if noisy else values, **style, linewidth=BOLD)
+    axes.plot(steps, values, **style, linewidth=0.9, alpha=PALE)
+    axes.plot(steps, smoothed(values, weight), **style, linewidth=BOLD)
     steps, values = _columns(run.validation.get(panel.validation, []), unit)
     thin = {"linewidth": 0.8 if panel.training else BOLD, "markersize": 4}
     axes.plot(steps, values, **style, **thin, marker="o", markerfacecolor="white")
