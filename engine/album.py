@@ -59,20 +59,21 @@ def write_album(
     data = browser.data
     with fresh_folder(out, Path(browser.data_root), "--out") as folder:
         total = min(max(sample, number), len(data))
+        shown = set(browser.places(number, total))
         pairs: list[Pair] = []
         tallies = [Tally(STORED), Tally(SEEN)]
-        for pair in browser.pairs(total):
-            pairs += [pair] if len(pairs) < number else []
+        for place, pair in enumerate(browser.pairs(total)):
+            pairs += [pair] if place in shown else []
             for tally, view in zip(tallies, (pair.original, pair.pipeline), strict=True):
                 tally.add(data.objects(*view))
             advance(total)
         write_pictures(folder, data, pairs, mode)
         write_sheet(folder / "contact_sheet.png", data, pairs, mode)
-        shown = tallies[:1] if mode == "original" else tallies
+        counted = tallies[:1] if mode == "original" else tallies
         title = f"{browser.split}: {total:,} of {len(data):,} images"
-        classes = classes_chart(shown, browser.classes, data.counted, title)
+        classes = classes_chart(counted, browser.classes, data.counted, title)
         (folder / "classes.png").write_bytes(classes)
-        (folder / "sizes.png").write_bytes(sizes_chart(shown, data.counted, title))
+        (folder / "sizes.png").write_bytes(sizes_chart(counted, data.counted, title))
     return total
 
 
@@ -91,6 +92,7 @@ def write_sheet(path: Path, data: SeededData, pairs: Sequence[Pair], mode: Mode)
     tiles = [_tile(data, pair, mode) for pair in pairs]
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     columns = max(1, min(len(tiles), SHEET_WIDTH // (width + GAP)))
+    tiles += [tiles[0][:0]] * (-len(tiles) % columns)  # nothing, on white
     sheet = arrange([_padded(tile, (height + GAP, width + GAP)) for tile in tiles], columns)
     above = legend_of(data, pairs, sheet.shape[1])
     path.write_bytes(as_png(np.vstack([above, sheet])))

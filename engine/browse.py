@@ -79,6 +79,13 @@ class Browser:
         number = min(number, len(self.data))
         return islice(self._samples(number), number)
 
+    def places(self, number: int, total: int) -> list[int]:
+        """Which of the first `total` samples to show where `number` will do: an unshuffled split is
+        sorted by class or scene, so they are spread over it.
+        """
+        number = min(number, total)
+        return [place if self.training else place * total // number for place in range(number)]
+
     def _samples(self, number: int) -> Iterator[Pair]:
         """Samples of whole batches, which are mixed and resized as such; `number` at least."""
         run, clock = self._run(), Clock()

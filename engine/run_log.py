@@ -34,8 +34,8 @@ class Part(NamedTuple):
 
     @property
     def first(self) -> int:
-        """Iteration of the first training row."""
-        return next((row["iter"] for row in self.rows if "iter" in row), 0)
+        """Iteration of the first training row; there is one."""
+        return next(row["iter"] for row in self.rows if "iter" in row)
 
 
 def read_runs(folders: Sequence[Path]) -> list[RunLog]:
@@ -53,14 +53,18 @@ def read_runs(folders: Sequence[Path]) -> list[RunLog]:
 
 
 def read_parts(folder: Path) -> list[Part]:
-    """What each start of a run has logged, in the order of time; errors as `read_runs`."""
+    """What each start of a run has logged, in the order of time; errors as `read_runs`.
+
+    Starts that trained nothing, such as tests and those that have just begun, are left out.
+    """
     files = sorted(folder.glob("*/vis_data/scalars.json"))
     if not files:
         raise FileNotFoundError(
             f"{folder}: no */vis_data/scalars.json there; give the --work-dir of a training that "
             "has logged its first losses"
         )
-    return [Part(list(_rows(file)), _images_a_step(file.parents[1])) for file in files]
+    parts = [Part(list(_rows(file)), _images_a_step(file.parents[1])) for file in files]
+    return [part for part in parts if any("iter" in row for row in part.rows)]
 
 
 def _rows(file: Path) -> Iterator[Row]:
@@ -111,7 +115,7 @@ def _joined(name: str, parts: Sequence[Part]) -> RunLog:
     validation: dict[str, dict[float, float]] = {}
     for part in parts:
         for known in (*training.values(), *validation.values()):
-            for step in [step for step in known if part.rows and step >= part.first]:
+            for step in [step for step in known if step >= part.first]:
                 del known[step]
         for step, row in _placed(part, length):
             _take(training if "iter" in row else validation, step, row, part.images)

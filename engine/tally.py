@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .charts import COLOURS, frame, key, new_figure, plain, png
 from .data import Objects
 
-MOST_BARS = 60  # classes in a chart; of more, those at both ends
+MOST_BARS = 40  # classes in a chart; of more, those at both ends
 BINS_AN_OCTAVE = 3
 REGIONS = "regions"  # what is counted by its area, since a mask has no objects
 
@@ -52,9 +52,11 @@ def classes_chart(
     by_area = counted == REGIONS
     table = np.stack([one.by_class(len(classes), by_area=by_area) for one in tallies])  # (V, K)
     order = np.argsort(-table[0], kind="stable")  # (K,)
+    unit = "share of all labelled pixels, %" if by_area else counted
     if len(order) > MOST_BARS:
         order = np.concatenate([order[: MOST_BARS // 2], order[-MOST_BARS // 2 :]])
-        heading = f"{heading}; the {len(order) // 2} most frequent and the rarest"
+        half = len(order) // 2
+        unit += f" (the {half} most frequent and the {half} rarest of {len(classes)} classes)"
     figure = new_figure(8, 1.2 + len(order) * (0.12 + 0.14 * len(tallies)))
     axes = figure.subplots()
     for number, (tally, counts) in enumerate(zip(tallies, table, strict=True)):
@@ -62,9 +64,7 @@ def classes_chart(
     axes.set_yticks(range(len(order)), [plain(classes[label])[:40] for label in order])
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.margins(x=0.12)
-    frame(
-        axes, title=heading, x="share of all labelled pixels, %" if by_area else counted, grid="x"
-    )
+    frame(axes, title=heading, x=unit, grid="x")
     key(axes)
     return png(figure)
 

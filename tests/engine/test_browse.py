@@ -69,6 +69,14 @@ def test_evaluation_is_spread_over_the_split_without_augmentation(
         assert torch.allclose(pair.pipeline.target["boxes"], grown, atol=1e-3)
 
 
+def test_pictures_are_the_first_of_training_and_spread_over_validation(mini_coco: Path) -> None:
+    cfg = config.load(OWN)
+    config.use_data(cfg, mini_coco)
+    assert Browser(cfg, "train", 0).places(3, 12) == [0, 1, 2]
+    assert Browser(cfg, "val", 0).places(3, 12) == [0, 4, 8]
+    assert Browser(cfg, "val", 0).places(3, 2) == [0, 1]
+
+
 def batch_of_three(data: Path, mixup: float, seed: int) -> list[Pair]:
     """The first batch of a training of drawn images at 64 x 64."""
     options = {

@@ -123,6 +123,7 @@ def test_a_real_training_has_these_numbers(
     assert plan.epoch_length == 3
 
 
+@pytest.mark.slow
 def test_the_tool_writes_a_picture_or_says_what_is_missing(
     tmp_path: Path, run_tool: Callable[..., Any]
 ) -> None:

@@ -95,3 +95,12 @@ def test_names_are_those_of_the_folders_or_their_paths(tmp_path: Path) -> None:
     assert [run.name for run in runs] == [f"{tmp_path}/a/run", f"{tmp_path}/b/run", "other"]
     with pytest.raises(FileNotFoundError, match=r"no \*/vis_data/scalars\.json there"):
         read_runs([tmp_path / "a"])
+
+
+def test_a_test_in_the_same_folder_is_no_part_of_the_training(tmp_path: Path) -> None:
+    write(tmp_path, "20260101_000000", train(1, 8, 5.0), {"mAP": 0.1, "step": 1})
+    write(tmp_path, "20260102_000000", {"mAP": 0.9, "step": 0})
+    write(tmp_path, "20260103_000000")
+    (run,) = read_runs([tmp_path])
+    assert run.training["loss"] == [(8, 5.0)]
+    assert run.validation["mAP"] == [(8, 0.1)]

@@ -40,3 +40,12 @@ def test_bars_are_as_long_as_the_counts(counted: Tally) -> None:
     lengths = blue[blue[:, left]].sum(axis=1)  # of the rows that bars begin in
     assert lengths[0] / lengths[-1] == pytest.approx(2, abs=0.05)  # the most frequent above
     assert set(lengths) == {lengths[0], lengths[-1]}
+
+
+def test_of_very_many_classes_both_ends_are_shown() -> None:
+    """1000 take as much room as 40: 1.2 inches and 0.26 a class, 120 pixels an inch."""
+    tally = Tally("as stored")
+    tally.add(Objects(np.arange(1000), np.ones(1000)))
+    data = classes_chart([tally], [f"class {label}" for label in range(1000)], "boxes", "title")
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape[:2] == (round(120 * (1.2 + 40 * 0.26)), 8 * 120)

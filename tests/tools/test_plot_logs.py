@@ -1,5 +1,6 @@
 """tools/plot_logs.py: a picture of real runs."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
+from engine.run_log import read_runs
 
 Run = Callable[..., Any]
 
@@ -31,3 +34,21 @@ def test_errors_are_one_line(tmp_path: Path, run_tool: Run) -> None:
     assert run_tool("plot_logs", tmp_path, "--out", tmp_path / "f.jpg").code == 2
     assert run_tool("plot_logs", tmp_path, "--out", tmp_path / "f.png", "--smooth", "1").code == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_real_resumed_run_has_each_step_once(
+    tiny_train: Run, trained: Path, tmp_path: Path
+) -> None:
+    """The second of two epochs of three iterations is done again from the first one's state."""
+    work_dir = tmp_path / "run"
+    shutil.copytree(trained, work_dir)
+    (work_dir / "epoch_2.pth").unlink()
+    ran = tiny_train(work_dir, "--resume")
+    assert ran.code == 0, ran.err
+    assert len(list(work_dir.glob("*/vis_data/scalars.json"))) == 2
+    (whole,), (joined,) = read_runs([trained]), read_runs([work_dir])
+    assert [step for step, _ in joined.training["loss"]] == [3, 6]
+    assert joined.training["loss"] == whole.training["loss"]
+    assert joined.validation["coco/bbox_mAP"] == whole.validation["coco/bbox_mAP"]
+    assert joined.epoch_length == 3
