@@ -1,15 +1,29 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CKPT [--data DIR] [--out metrics.json]."""
+"""Evaluate a checkpoint: python tools/test.py CONFIG CKPT [--data DIR] [--report DIR]."""
 
 import argparse
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
+from classification.metric import ClassificationMetric
+from classification.report import ClassificationReport
+from detection.metric import CocoMetric
+from detection.report import DetectionReport
 from engine import command_line, config, evaluate, zoo
 from engine.distributed import join
 from engine.files import write_json
+from engine.report import WriteReport
+from segmentation.metric import MeanIoU
+from segmentation.report import SegmentationReport
+
+REPORTS = {
+    CocoMetric: DetectionReport,
+    MeanIoU: SegmentationReport,
+    ClassificationMetric: ClassificationReport,
+}
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -25,6 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
         options=arguments.cfg_options,
         dump=arguments.dump_predictions,
         show=arguments.show_dir,
+        watch=report_of(cfg, arguments) if arguments.report else None,
     )
     if not is_main_process():
         return
@@ -36,6 +51,26 @@ def main(arguments: argparse.Namespace) -> None:
         write_json(arguments.out, metrics)
 
 
+def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:
+    """What writes the report of the config's task.
+
+    Raises:
+        ValueError: the config's metric is none of ours.
+    """
+    config.require(cfg, ("test_evaluator", "test_dataloader"), "testing")
+    kind = config.resolve(cfg.test_evaluator.type)
+    if kind not in REPORTS:
+        known = ", ".join(metric.__name__ for metric in REPORTS)
+        raise ValueError(f"--report: none for the metric {kind.__name__}; there is one for {known}")
+    facts = {
+        "model": str(arguments.checkpoint),
+        "config": str(arguments.config),
+        "data": str(cfg.test_dataloader.dataset.get("data_root", "")),
+        "split": str(cfg.test_dataloader.dataset.get("split", "")),
+    }
+    return WriteReport(arguments.report, REPORTS[kind](), facts)
+
+
 if __name__ == "__main__":
     options = command_line.parser(__doc__)
     command_line.add_config(options, checkpoint=True)
@@ -45,5 +80,6 @@ if __name__ == "__main__":
     options.add_argument("--out", type=Path, help="metrics as JSON")
     options.add_argument("--dump-predictions", type=Path, help="predictions in the task's format")
     options.add_argument("--show-dir", type=Path, help="annotated pictures")
+    options.add_argument("--report", type=Path, help="folder for a page on what goes wrong")
     options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
     command_line.run(main, options)

@@ -1,0 +1,117 @@
+"""Drawings of matplotlib as SVG within a page, in the page's own ink: black by day, white by night.
+
+Shapes: R rows, C columns.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from .page import Html
+
+# Colours that people of any colour vision tell apart (Okabe and Ito 2008), as RGB 0..255.
+ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
+BLUE, VERMILION, PURPLE, GREY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (128, 128, 128)
+
+_INK = "#010203"  # stands for the page's
+_SETTINGS: dict[Any, Any] = {  # whose keys matplotlib lists one by one
+    "svg.fonttype": "none",  # texts stay texts
+    "text.parse_math": False,  # a $ in a class name begins no formula
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#808080",
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "font.size": 10,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), _INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
+}
+
+
+class Drawing:
+    """A figure that becomes SVG."""
+
+    def __init__(self, figure: Figure, name: str) -> None:
+        self.figure = figure
+        self.name = name
+        self.svg = Html("")
+
+
+@contextmanager
+def drawing(name: str, width: float = 5.0, height: float = 3.2) -> Iterator[tuple[Drawing, Axes]]:
+    """Axes of a figure of so many inches to draw on; afterwards `svg` of the drawing is set.
+
+    Args:
+        name: What it shows, in words for those who do not see it; one of its own in a page.
+    """
+    with rc_context({**_SETTINGS, "svg.hashsalt": name}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.patch.set_alpha(0)
+        result = Drawing(figure, name)
+        axes = figure.subplots()
+        axes.patch.set_alpha(0)
+        yield result, axes
+        result.svg = _svg(figure, name)
+
+
+def _svg(figure: Figure, name: str) -> Html:
+    """The figure as an element of a page: no prologue, no names that two of them would share."""
+    stream = io.StringIO()
+    figure.savefig(
+        stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    )
+    text = stream.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    label = re.sub(r"[^\w ,.:-]", "", name)
+    return Html(text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
+
+
+def css(rgb: Sequence[int]) -> str:
+    """A colour as matplotlib takes it."""
+    return f"#{bytes(rgb).hex()}"
+
+
+def heat_map(
+    name: str,
+    shares: NDArray[np.float64],
+    names: tuple[Sequence[str], Sequence[str]],
+    axis_names: tuple[str, str] = ("truth", "predicted"),
+) -> Html:
+    """A table (R, C) of shares 0..1 as shades with the percentage in each cell.
+
+    Args:
+        name: What it shows.
+        shares: The shares; NaN leaves a cell empty.
+        names: Of rows and of columns.
+        axis_names: What rows and columns are.
+    """
+    rows, columns = shares.shape
+    size = (2.2 + 0.42 * columns, 1.6 + 0.32 * rows)
+    with drawing(name, max(size[0], 4), max(size[1], 2.5)) as (result, axes):
+        axes.grid(visible=False)
+        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="#80808040", lw=0.3)
+        axes.invert_yaxis()
+        axes.set_xticks(np.arange(columns) + 0.5, [_short(n) for n in names[1]], rotation=90)
+        axes.set_yticks(np.arange(rows) + 0.5, [_short(n) for n in names[0]])
+        axes.tick_params(length=0)
+        axes.set(xlabel=axis_names[1], ylabel=axis_names[0])
+        for row, column in np.argwhere(np.nan_to_num(shares) >= 0.005).tolist():
+            share = shares[row, column]
+            ink = "#ffffff" if share > 0.55 else "#111111"
+            place = (column + 0.5, row + 0.5)
+            axes.text(*place, f"{100 * share:.0f}", color=ink, ha="center", va="center", size=8)
+    return result.svg
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:21]}…"
