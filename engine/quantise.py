@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor
 from . import writers
 from .calibrate import find_images
 from .config import plain
-from .exported import contiguous, require
+from .exported import contiguous, core, require
 from .graph import folded
 from .images import read_image
 from .interface import Picture
@@ -33,7 +34,6 @@ from .verify import data_of, metric, metric_name, points
 
 NUM_CALIBRATION = 64
 NUM_RANKED = 4  # of these, on which layers are ranked
-SMOOTHING = 0.5  # share of the channels' differences that goes into the weights
 # Folders that tell which task a data set is laid out for, by its model's type.
 LAYOUTS = {"annotations": "PicoDet", "gtFine": "DeepLabV3Plus", "train_list.txt": "Classifier"}
 
@@ -120,31 +120,38 @@ def attempts(ranked: Sequence[Layer]) -> Iterator[tuple[str, ...]]:
 def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequence[str]) -> Any:
     """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours.
 
-    Channels in front of a convolution are scaled to like ranges, and its weights back
-    (SmoothQuant, Xiao and others 2023, equation 4): h-swish and folded batch-norms leave channels
-    of one tensor very unlike, and they share its 256 levels.
+    Biases are corrected by how far the mean of each channel moved.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
     nncf = require("nncf")
     nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(list(samples)),
-        preset=nncf.QuantizationPreset.MIXED,
-        model_type=nncf.ModelType.TRANSFORMER,  # without which it does not scale
-        subset_size=len(samples),
-        ignored_scope=nncf.IgnoredScope(
-            patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
-            validate=False,
-        ),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            # Half the range of weights, without which processors lacking VNNI overflow.
-            overflow_fix=nncf.OverflowFix.ENABLE,
-            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
-                convolution=SMOOTHING, matmul=-1
+    with _one_core():
+        return nncf.quantize(
+            model,
+            nncf.Dataset(list(samples)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(samples),
+            ignored_scope=nncf.IgnoredScope(
+                patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
+                validate=False,
             ),
-        ),
-    )
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                # Half the range of weights, without which processors lacking VNNI overflow.
+                overflow_fix=nncf.OverflowFix.ENABLE,
+            ),
+        )
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """NNCF's calls of `openvino.Core()` give ours, see `core`."""
+    openvino, ours = require("openvino"), core()
+    made = openvino.Core
+    openvino.Core = lambda: ours
+    try:
+        yield
+    finally:
+        openvino.Core = made
 
 
 def quantise_onnx(

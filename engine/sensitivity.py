@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 LEVELS = 255  # of an activation, one scale and offset a tensor
-WEIGHT_LEVELS = 127  # of a weight on either side of zero, one scale an output channel
+WEIGHT_LEVELS = 63  # of a weight on either side of zero, one scale an output channel; 7 bits
 
 DEPTHWISE = "depthwise, engines compute it in float as fast"
 POOLED = "after a global mean, too small to gain"
@@ -86,7 +86,7 @@ def _in_eight_bits(layer: Any) -> Iterator[None]:
 
 
 def rounded_weights(weight: Tensor) -> Tensor:
-    """Weights (out, ...) on 255 levels around zero, a scale an output channel."""
+    """Weights (out, ...) on 127 levels around zero, a scale an output channel."""
     flat = weight.flatten(1)
     scale = (flat.abs().amax(1, keepdim=True) / WEIGHT_LEVELS).clamp(min=1e-12)
     return ((flat / scale).round() * scale).view_as(weight)

@@ -35,9 +35,9 @@ class Network(nn.Module):
 
 
 def test_weights_by_hand() -> None:
-    """A scale a row: 127 levels of 1 / 127 and of 2 / 127; 0.5 rounds to 64 of them, 0.01 to 1."""
-    rounded = rounded_weights(torch.tensor([[1.0, 0.5], [-2.0, 0.01]]))
-    wanted = torch.tensor([[1.0, 64 / 127], [-2.0, 2 / 127]])
+    """A scale a row: 63 levels of 1 / 63 and of 2 / 63; 0.6 rounds to 38 of them, 0.02 to 1."""
+    rounded = rounded_weights(torch.tensor([[1.0, 0.6], [-2.0, 0.02]]))
+    wanted = torch.tensor([[1.0, 38 / 63], [-2.0, 2 / 63]])
     assert torch.allclose(rounded, wanted, atol=1e-6)
 
 
