@@ -58,7 +58,7 @@ class ClassificationReport:
             f"truth: {truth} {own:.2f}",
             str(target["image_id"]),
         ]
-        return Shown(encode(fitted(image, SIDE)), f"{truth} taken for {predicted}", lines)
+        return Shown([encode(fitted(image, SIDE))], f"{truth} taken for {predicted}", lines)
 
     def content(
         self, records: Sequence[Record], worst: Sequence[Shown], evaluated: Evaluated

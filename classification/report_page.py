@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from classification.confusion import worst_pairs
 from classification.metric import BINS, Bins, Summary
 from engine import page
-from engine.figures import BLUE, GREY, ORANGE, SKY, VERMILION, css, drawing, heat_map
+from engine.figures import BLUE, GREY, ORANGE, SKY, VERMILION, count_axis, css, drawing, heat_map
 from engine.page import Html, Section, Shown
 
 MOST_NAMED = 20  # classes in the heat map; of more, those with most mistakes
@@ -88,7 +88,7 @@ def taken_for(found: Summary, classes: Sequence[str]) -> Section:
         for a, b, count in worst_pairs(matrix, SHOWN_PAIRS)
     ]
     drawn = heat_map("confusion of classes", shares, (names, names))
-    parts = [page.figures({caption: drawn}, large=True), page.table(table, words=True)]
+    parts = [page.figures({caption: drawn}), page.table(table, 2)]
     return Section("What is taken for what", parts)
 
 
@@ -117,11 +117,16 @@ def _reliability(bins: Bins) -> Html:
     with drawing("reliability diagram", height=3.8) as (result, axes):
         axes.bar(
             edges[:-1][filled], right[filled], 1 / BINS, align="edge",
-            color=css(SKY), edgecolor=css(BLUE), lw=0.8, label="right",
+            color=css(SKY), edgecolor=css(BLUE), lw=0.8, label="share that is right",
         )  # fmt: skip
         axes.plot([0, 1], [0, 1], color=css(GREY), ls="--", lw=1.2)
         axes.plot(
-            sure[filled], right[filled], "o", ms=4, color=css(ORANGE), label="mean of the bin"
+            sure[filled],
+            right[filled],
+            "o",
+            ms=4,
+            color=css(ORANGE),
+            label="at the bin's mean confidence",
         )
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy")
         axes.legend(fontsize=8, loc="upper left")
@@ -138,7 +143,7 @@ def _confidence(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Ht
             confidence[~right], edges, histtype="step", lw=1.6, color=css(VERMILION),
             label=f"wrong: {(~right).sum()}",
         )  # fmt: skip
-        axes.set_yscale("log")
+        count_axis(axes)
         axes.set(xlim=(0, 1), xlabel="confidence", ylabel="images")
         axes.legend(fontsize=8, loc="upper left")
     return result.svg

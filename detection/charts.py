@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from detection.errors import Judged, Kind
 from detection.operating import Curve
-from engine.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, css, drawing
+from engine.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    count_axis,
+    css,
+    drawing,
+)
 from engine.page import Html
 
 RECALLS = np.linspace(0, 1, 101)
@@ -83,7 +94,7 @@ def score_histogram(images: Sequence[Judged], threshold: float) -> Html:
                 color=css(colour), lw=1.6, alpha=0.8 if filled else 1,
                 label=f"{name}: {int(mine.sum())}",
             )  # fmt: skip
-        axes.set_yscale("log")
+        count_axis(axes)
         axes.set(xlim=(0, 1), xlabel="score", ylabel="detections")
         _mark(axes, threshold)
         axes.legend(fontsize=8)

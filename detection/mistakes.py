@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from detection.draw import draw_text
 from detection.errors import MISTAKES, Kind, Truth, judge
-from engine.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+from engine.figures import BLUE, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 from engine.interface import Picture
 from engine.page import Shown
 from engine.report import encode
 
 COLOURS = {
-    Kind.RIGHT: GREEN,
+    Kind.RIGHT: (0, 220, 160),  # GREEN, brighter
     Kind.CLASS: SKY,
     Kind.LOCATION: ORANGE,
     Kind.BOTH: PURPLE,
@@ -37,6 +37,7 @@ NAMES = {
     Kind.MISSED: "missed",
 }
 DASH = 6  # pixels
+LEGIBLE = 4  # pixels of width for each letter that a missed box needs to be named
 
 
 class Exhibit(NamedTuple):
@@ -62,12 +63,13 @@ def draw_mistakes(exhibit: Exhibit, classes: Sequence[str], threshold: float) ->
     boxes, canvas = boxes[judged.order], exhibit.picture.copy()
     right = judged.kinds == Kind.RIGHT
     for box in boxes[right]:
-        _rectangle(canvas, box, COLOURS[Kind.RIGHT], 1)
+        _rectangle(canvas, box, COLOURS[Kind.RIGHT], 1, rim=0)
     texts = []
     real = exhibit.truth.boxes[~exhibit.truth.crowd]
     for box, label in zip(real[~judged.taken], judged.truth[~judged.taken], strict=True):
         _dashed(canvas, box)
-        texts.append((box, classes[label], COLOURS[Kind.MISSED]))
+        if box[2] - box[0] >= LEGIBLE * len(classes[label]):
+            texts.append((box, classes[label], COLOURS[Kind.MISSED]))
     wrong = np.flatnonzero(~right & (judged.kinds != Kind.IGNORED))[::-1]  # the surest on top
     for place in wrong:
         kind = Kind(judged.kinds[place])
@@ -78,7 +80,7 @@ def draw_mistakes(exhibit: Exhibit, classes: Sequence[str], threshold: float) ->
         draw_text(canvas, box, text, colour)
     counts = Counter(Kind(kind) for kind in judged.kinds)
     counts[Kind.MISSED] = int((judged.noticed == 0).sum())
-    return Shown(encode(canvas), f"mistakes in {exhibit.name}", [exhibit.name, _told(counts)])
+    return Shown([encode(canvas)], f"mistakes in {exhibit.name}", [exhibit.name, _told(counts)])
 
 
 def _told(counts: Counter[Kind]) -> str:
@@ -88,11 +90,11 @@ def _told(counts: Counter[Kind]) -> str:
 
 
 def _rectangle(
-    canvas: Picture, box: NDArray[np.floating], colour: Sequence[int], thickness: int
+    canvas: Picture, box: NDArray[np.floating], colour: Sequence[int], thickness: int, rim: int = 2
 ) -> None:
-    """A rectangle with a dark rim, which shows on any ground."""
+    """A rectangle, with a dark rim to show on any ground."""
     left, top, right, bottom = box.round().astype(int).tolist()
-    for ink, width in (((0, 0, 0), thickness + 2), (colour, thickness)):
+    for ink, width in (((0, 0, 0), thickness + rim), (colour, thickness)):
         cv2.rectangle(canvas, (left, top), (right, bottom), ink, width, cv2.LINE_AA)
 
 

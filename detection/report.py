@@ -19,7 +19,7 @@ from engine.interface import Picture, Target
 from engine.page import Section
 from engine.report import Content, Evaluated, fitted
 
-SIDE = 480  # pixels of a picture in the page
+SIDE = 640  # pixels of a picture in the page
 FALLBACK = 0.4  # threshold of the pictures where there is nothing to find the best one by
 
 
@@ -80,7 +80,7 @@ class DetectionReport:
         boxes = dict(zip(self.classes, counts, strict=True))
         shown = [draw_mistakes(exhibit, self.classes, threshold) for exhibit in worst]
         sections = [
-            Section("", report_page.summary(scores, mistakes, found)),
+            Section("", report_page.summary(scores, mistakes, found, (len(images), len(labels)))),
             report_page.twelve(scores),
             report_page.by_class(scores.class_ap, boxes),
             report_page.curves(scores, images, found, self.classes, counts),

@@ -36,8 +36,10 @@ ROWS = {
 }
 
 
-def summary(scores: BoxScores, mistakes: Split, found: Curve | None) -> list[Html]:
-    """The most important numbers, and what they say."""
+def summary(
+    scores: BoxScores, mistakes: Split, found: Curve | None, size: tuple[int, int]
+) -> list[Html]:
+    """The most important numbers of `size` images and objects, and what they say."""
     numbers = scores.numbers
     tiles = {
         "AP (IoU 0.50:0.95)": _share(numbers["bbox_mAP"]),
@@ -46,9 +48,10 @@ def summary(scores: BoxScores, mistakes: Split, found: Curve | None) -> list[Htm
     }
     costly = sorted(MISTAKES, key=lambda kind: -mistakes.cost[kind])[:2]
     lines = [
+        f"{size[0]} images with {size[1]} objects of {len(scores.class_ap)} classes.",
         "Most AP is lost by mistakes of the kinds "
         + " and ".join(f"“{NAMES[kind]}” (+{mistakes.cost[kind]:.3f})" for kind in costly)
-        + ": so much AP at IoU 0.50 would be gained without them."
+        + ": so much AP at IoU 0.50 would be gained without them.",
     ]
     if found:
         best = found.best
@@ -130,7 +133,7 @@ def kinds(mistakes: Split, at_threshold: Mapping[Kind, int], threshold: float) -
         "right (TIDE, Bolya et al. 2020). Gains of several kinds do not add up."
     )
     return Section(
-        "Kinds of mistakes", [page.paragraph(note), page.bars(rows), page.table([head, *table])]
+        "Kinds of mistakes", [page.paragraph(note), page.bars(rows), page.table([head, *table], 2)]
     )
 
 
@@ -142,7 +145,7 @@ def worst(shown: Sequence[Shown], threshold: float) -> Section:
         "An image is the worse, the higher its wrong detections score and the lower its objects do."
     )
     colours = {NAMES[kind]: COLOURS[kind] for kind in (*MISTAKES, Kind.RIGHT)}
-    parts = [page.paragraph(note), page.key(colours), page.gallery(shown)]
+    parts = [page.paragraph(note), page.key(colours), page.gallery(shown, "half")]
     return Section(f"The {len(shown)} worst images", parts)
 
 

@@ -64,7 +64,10 @@ def drawing(name: str, width: float = 5.0, height: float = 3.2) -> Iterator[tupl
 
 
 def _svg(figure: Figure, name: str) -> Html:
-    """The figure as an element of a page: no prologue, no names that two of them would share."""
+    """The figure as an element of a page: no prologue, no names that two of them would share.
+
+    Its width in a page is limited so that its letters are about as large as the page's.
+    """
     stream = io.StringIO()
     figure.savefig(
         stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -73,7 +76,9 @@ def _svg(figure: Figure, name: str) -> Html:
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
     label = re.sub(r"[^\w ,.:-]", "", name)
-    return Html(text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
+    width = figure.get_figwidth()
+    sides = f"max-width:{1.15 * width:.2f}in;min-width:{min(0.75 * width, width - 1.5):.2f}in"
+    return Html(text.replace("<svg ", f'<svg role="img" aria-label="{label}" style="{sides}" ', 1))
 
 
 def css(rgb: Sequence[int]) -> str:
@@ -81,11 +86,18 @@ def css(rgb: Sequence[int]) -> str:
     return f"#{bytes(rgb).hex()}"
 
 
+def count_axis(axes: Axes) -> None:
+    """A logarithmic axis of counts upwards, with plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+
+
 def heat_map(
     name: str,
     shares: NDArray[np.float64],
     names: tuple[Sequence[str], Sequence[str]],
     axis_names: tuple[str, str] = ("truth", "predicted"),
+    smallest: float = 0.005,
 ) -> Html:
     """A table (R, C) of shares 0..1 as shades with the percentage in each cell.
 
@@ -94,6 +106,7 @@ def heat_map(
         shares: The shares; NaN leaves a cell empty.
         names: Of rows and of columns.
         axis_names: What rows and columns are.
+        smallest: Share from which a cell has its number.
     """
     rows, columns = shares.shape
     size = (2.2 + 0.42 * columns, 1.6 + 0.32 * rows)
@@ -105,7 +118,7 @@ def heat_map(
         axes.set_yticks(np.arange(rows) + 0.5, [_short(n) for n in names[0]])
         axes.tick_params(length=0)
         axes.set(xlabel=axis_names[1], ylabel=axis_names[0])
-        for row, column in np.argwhere(np.nan_to_num(shares) >= 0.005).tolist():
+        for row, column in np.argwhere(shares >= smallest).tolist():
             share = shares[row, column]
             ink = "#ffffff" if share > 0.55 else "#111111"
             place = (column + 0.5, row + 0.5)

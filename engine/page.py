@@ -6,7 +6,7 @@ Every function takes plain texts and gives HTML; texts are escaped here and nowh
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import NamedTuple, NewType
+from typing import Literal, NamedTuple, NewType
 
 Html = NewType("Html", str)
 Table = Sequence[Sequence[str]]  # the first row is the head
@@ -21,14 +21,16 @@ margin:0 auto;padding:1em}
 h1{font-size:1.7em;line-height:1.2;margin:.5em 0 .2em}
 h2{font-size:1.25em;margin:2.2em 0 .5em;padding-top:.5em;border-top:1px solid var(--line)}
 p,ul{max-width:46em}h1,td,figcaption,dd,.bars span{overflow-wrap:anywhere}
-figure{margin:0;min-width:0}figcaption{color:var(--dim);font-size:.85em;line-height:1.4}
+figure{min-width:0}figcaption{color:var(--dim);font-size:.85em;line-height:1.4}
 .grid{display:grid;gap:1.5em;grid-template-columns:repeat(auto-fit,minmax(min(100%,25em),1fr))}
 .pictures{display:grid;gap:1em;grid-template-columns:repeat(auto-fill,minmax(min(100%,20em),1fr))}
 .wide{grid-template-columns:1fr}.small{grid-template-columns:repeat(auto-fill,minmax(11em,1fr))}
+.half{grid-template-columns:repeat(auto-fill,minmax(min(100%,26em),1fr))}
 .scroll{overflow-x:auto}img{max-width:100%;height:auto;display:block;border-radius:3px}
 .pictures img{width:100%}
 svg{width:100%;height:auto;display:block}svg text{font-family:inherit!important}
-.large svg{min-width:34em}
+.panels{display:grid;gap:4px;grid-template-columns:repeat(4,1fr)}
+@media (max-width:44em){.panels{grid-template-columns:1fr 1fr}}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1em;margin:.5em 0;color:var(--dim);
 font-size:.9em}dd{margin:0}
 .tiles{display:flex;flex-wrap:wrap;gap:.7em;margin:1em 0}
@@ -36,9 +38,11 @@ font-size:.9em}dd{margin:0}
 .tiles b{display:block;font-size:1.45em;line-height:1.25;font-variant-numeric:tabular-nums}
 .tiles span{color:var(--dim);font-size:.8em}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{padding:.25em .7em;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
-td:first-child,th:first-child,.words td,.words th{text-align:left}
-th{font-size:.85em;color:var(--dim);font-weight:600}
+td,th{padding:.25em .9em .25em 0;border-bottom:1px solid var(--line);text-align:right;
+vertical-align:top}
+.word{text-align:left}th{font-weight:600;color:var(--dim)}table{font-size:.93em}
+figure,.grid,.pictures,.bars,.scroll{margin:1em 0}.scroll .scroll,.grid figure,.pictures figure,
+figure .scroll{margin:0}
 .bars{display:grid;grid-template-columns:minmax(5em,max-content) minmax(4em,1fr) max-content;
 gap:.1em .7em;align-items:center;font-size:.85em;line-height:1.35;max-width:60em}
 .bars i{height:.75em;background:var(--bar);border-radius:2px;min-width:1px;
@@ -50,9 +54,12 @@ margin-right:.4em;vertical-align:-.12em;border:1px solid var(--dim);print-color-
 -webkit-print-color-adjust:exact}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--dim:#444;--line:#bbb;--soft:#eee;
 --bar:#0072b2}body{font-size:10pt;max-width:none;padding:0}h2{break-after:avoid}
-figure,tr,.tiles div{break-inside:avoid}.pictures{grid-template-columns:repeat(3,1fr)}
+figure,tr,.tiles div{break-inside:avoid}
+.pictures{grid-template-columns:repeat(3,1fr)}.half{grid-template-columns:1fr 1fr}
 .wide{grid-template-columns:1fr}.small{grid-template-columns:repeat(5,1fr)}
-.grid{grid-template-columns:1fr 1fr}.large svg{min-width:0}.scroll{overflow:visible}}"""
+.grid{grid-template-columns:1fr 1fr}svg{min-width:0!important}
+.panels{grid-template-columns:repeat(4,1fr)!important}
+.scroll{overflow:visible}}"""
 # What the page may load: nothing but what stands in it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -67,7 +74,7 @@ class Section(NamedTuple):
 class Shown(NamedTuple):
     """A picture with the lines below it."""
 
-    picture: bytes  # JPEG or PNG
+    pictures: Sequence[bytes]  # JPEG or PNG; several stand beside each other
     alt: str  # what it shows, for those who do not see it
     lines: Sequence[str]
 
@@ -110,14 +117,17 @@ def tiles(numbers: Mapping[str, str]) -> Html:
     return Html(f'<div class="tiles">{"".join(each)}</div>')
 
 
-def table(cells: Table, *, words: bool = False) -> Html:
-    """A table with a head; its first column, or with `words` every one, is set as text."""
+def table(cells: Table, words: int = 1) -> Html:
+    """A table with a head; its first `words` columns are texts, the others numbers."""
     head, *body = cells
-    rows = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
-    rows += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
-    lines = "".join(f"<tr>{row}</tr>" for row in rows)
-    kind = ' class="words"' if words else ""
-    return Html(f'<div class="scroll"><table{kind}>{lines}</table></div>')
+    rows = [_row("th", head, words), *(_row("td", row, words) for row in body)]
+    return Html(f'<div class="scroll"><table>{"".join(rows)}</table></div>')
+
+
+def _row(tag: str, cells: Sequence[str], words: int) -> str:
+    kinds = [' class="word"' if place < words else "" for place in range(len(cells))]
+    each = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+    return f"<tr>{''.join(each)}</tr>"
 
 
 def bars(rows: Sequence[tuple[str, float, str]]) -> Html:
@@ -137,24 +147,30 @@ def picture(content: bytes, alt: str) -> Html:
     return Html(f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{data}">')
 
 
-def gallery(shown: Sequence[Shown], kind: str = "") -> Html:
-    """Pictures beside each other; `kind` is "" for middling, "small" or "wide" ones."""
+def gallery(shown: Sequence[Shown], kind: Literal["small", "half", "wide"]) -> Html:
+    """Pictures beside each other; `kind` is "small", "half" (of the page) or "wide"."""
     each = (
-        f"<figure>{picture(item.picture, item.alt)}"
+        f"<figure>{_panels(item)}"
         f"<figcaption>{'<br>'.join(map(escape, item.lines))}</figcaption></figure>"
         for item in shown
     )
     return Html(f'<div class="pictures {kind}">{"".join(each)}</div>')
 
 
-def figures(drawn: Mapping[str, Html], *, large: bool = False) -> Html:
-    """Drawings beside each other, by the caption of each; large ones scroll on a phone."""
+def _panels(item: Shown) -> str:
+    each = [picture(content, item.alt) for content in item.pictures]
+    return f'<div class="panels">{"".join(each)}</div>' if len(each) > 1 else each[0]
+
+
+def figures(drawn: Mapping[str, Html]) -> Html:
+    """Drawings beside each other, by the caption of each; a wide one has a line of its own."""
     each = (
-        f'<figure class="{"large" if large else ""}"><div class="scroll">{svg}</div>'
+        f'<figure><div class="scroll">{svg}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for caption, svg in drawn.items()
     )
-    return Html(f'<div class="grid{" wide" if large else ""}">{"".join(each)}</div>')
+    kind = "grid wide" if len(drawn) == 1 else "grid"
+    return Html(f'<div class="{kind}">{"".join(each)}</div>')
 
 
 def key(colours: Mapping[str, Sequence[int]]) -> Html:

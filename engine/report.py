@@ -137,10 +137,10 @@ def _merged(parts: Sequence[Sequence[tuple[float, Named]]], count: int) -> list[
     return [exhibit for _, exhibit in ranked[:count]]
 
 
-def encode(picture: Picture) -> bytes:
-    """JPEG of an RGB picture (H, W, 3)."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
+def encode(picture: Picture, suffix: str = ".jpg") -> bytes:
+    """The file of an RGB picture (H, W, 3): JPEG of a photo, ".png" of flat colours."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == ".jpg" else []
+    encoded = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
     return encoded.tobytes()
 
 

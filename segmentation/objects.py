@@ -43,7 +43,7 @@ def measure(truth: Mask, predicted: Mask, num_classes: int) -> Objects:
 def _of_class(
     own: NDArray[np.bool_], hit: NDArray[np.bool_]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
-    """Number, recall and found (S,) of the objects of one class: its pixels, and those predicted."""
+    """Number, recall and found (S,) of one class, from its pixels and those predicted as it."""
     number, parts, stats, _ = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=8)
     area = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)  # without what is no object
     recall = np.bincount(parts[hit], minlength=number)[1:] / area

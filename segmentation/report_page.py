@@ -44,12 +44,12 @@ def summary(scores: Scores, objects: Objects, classes: Sequence[str]) -> list[Ht
     weakest = " and ".join(f"“{classes[label]}” ({scores.iou[label]:.1f} %)" for label in order[:2])
     lines = [f"The weakest classes are {weakest}."] if weakest else []
     number, recall = objects.number.sum(axis=0), objects.recall.sum(axis=0)  # (S,)
-    if number[0] and number[-1]:
-        small, large = (100 * recall[size] / number[size] for size in (0, -1))
-        lines.append(
-            f"Of objects {size_names()[0]} pixels wide {small:.0f} % of the pixels are found on "
-            f"average, of those of {size_names()[-1]} {large:.0f} %."
-        )
+    if (occurring := np.flatnonzero(number)).size > 1:
+        parts = [
+            f"{100 * recall[size] / number[size]:.0f} % of objects {size_names()[size]} pixels wide"
+            for size in occurring[[0, -1]]
+        ]
+        lines.append(f"The mean recall is {' and '.join(parts)}.")
     return [page.tiles(numbers), *map(page.paragraph, lines)]
 
 
@@ -94,7 +94,7 @@ def taken_for(matrix: Confusion, classes: Sequence[str]) -> Section:
         if wrong[a, b]
     ]
     drawn = heat_map("confusion of classes", shares, (names, names))
-    parts = [page.figures({caption: drawn}, large=True), page.table(table, words=True)]
+    parts = [page.figures({caption: drawn}), page.table(table, 2)]
     return Section("What is taken for what", parts)
 
 
@@ -120,6 +120,7 @@ def by_size(objects: Objects, classes: Sequence[str]) -> Section:
         shares,
         ([classes[label] for label in shown], size_names()),
         ("class", "side of the object, pixels"),
+        smallest=0,
     )
     caption = "Mean recall by class and size in percent; empty where there is no such object."
     parts = [page.paragraph(note), page.table([head, *rows]), page.figures({caption: drawn})]
@@ -145,11 +146,13 @@ def _four(exhibit: Exhibit, colours: Picture) -> Shown:
     errors = (grey // 2 + 64).repeat(3, axis=2)
     errors[(exhibit.truth != exhibit.predicted)] = VERMILION
     errors[exhibit.truth == IGNORE] = PALE
-    gap = np.full((len(grey), 4, 3), 255, np.uint8)
-    panels = [exhibit.picture, colours[exhibit.truth], colours[exhibit.predicted], errors]
-    joined = np.hstack([part for panel in panels for part in (panel, gap)][:-1])
+    flat = [encode(colours[mask], ".png") for mask in (exhibit.truth, exhibit.predicted)]
     line = f"{exhibit.name}: mean IoU {exhibit.miou:.1f} %, {exhibit.wrong:.1f} % of pixels wrong"
-    return Shown(encode(joined), f"image, truth, prediction and errors of {exhibit.name}", [line])
+    return Shown(
+        [encode(exhibit.picture), *flat, encode(errors)],
+        f"image, truth, prediction and errors of {exhibit.name}",
+        [line],
+    )
 
 
 def _percent(value: float) -> str:
