@@ -80,7 +80,7 @@ def by_class(class_ap: Mapping[str, float], boxes: Mapping[str, int]) -> Section
     known = sorted((name for name in class_ap if class_ap[name] >= 0), key=lambda n: -class_ap[n])
     shown = known[-SHOWN_CLASSES:]
     rows = [(name, class_ap[name], f"{class_ap[name]:.3f} · {boxes[name]}") for name in shown]
-    parts = [page.paragraph("AP at IoU 0.50:0.95, and the number of objects."), page.bars(rows)]
+    parts = [page.paragraph("AP at IoU 0.50:0.95 · number of objects."), page.bars(rows)]
     if len(known) > len(shown):
         parts.append(page.paragraph(f"The {len(known) - len(shown)} best classes are left out."))
     if absent := [name for name in class_ap if class_ap[name] < 0]:

@@ -20,11 +20,12 @@ body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)
 margin:0 auto;padding:1em}
 h1{font-size:1.7em;line-height:1.2;margin:.5em 0 .2em}
 h2{font-size:1.25em;margin:2.2em 0 .5em;padding-top:.5em;border-top:1px solid var(--line)}
-p,ul{max-width:46em}h1,td,figcaption,dd,.bars span{overflow-wrap:anywhere}
+p,ul{max-width:46em}h1,figcaption,dd,.bars span{overflow-wrap:anywhere}
+td:not(.word){white-space:nowrap}
 figure{min-width:0}figcaption{color:var(--dim);font-size:.85em;line-height:1.4}
 .grid{display:grid;gap:1.5em;grid-template-columns:repeat(auto-fit,minmax(min(100%,25em),1fr))}
 .pictures{display:grid;gap:1em;grid-template-columns:repeat(auto-fill,minmax(min(100%,20em),1fr))}
-.wide{grid-template-columns:1fr}.small{grid-template-columns:repeat(auto-fill,minmax(11em,1fr))}
+.wide{grid-template-columns:1fr}.small{grid-template-columns:repeat(auto-fill,minmax(9.5em,1fr))}
 .half{grid-template-columns:repeat(auto-fill,minmax(min(100%,26em),1fr))}
 .scroll{overflow-x:auto}img{max-width:100%;height:auto;display:block;border-radius:3px}
 .pictures img{width:100%}
@@ -56,8 +57,8 @@ margin-right:.4em;vertical-align:-.12em;border:1px solid var(--dim);print-color-
 --bar:#0072b2}body{font-size:10pt;max-width:none;padding:0}h2{break-after:avoid}
 figure,tr,.tiles div{break-inside:avoid}
 .pictures{grid-template-columns:repeat(3,1fr)}.half{grid-template-columns:1fr 1fr}
-.wide{grid-template-columns:1fr}.small{grid-template-columns:repeat(5,1fr)}
-.grid{grid-template-columns:1fr 1fr}svg{min-width:0!important}
+.small{grid-template-columns:repeat(5,1fr)}
+.grid{grid-template-columns:1fr 1fr}.wide{grid-template-columns:1fr}svg{min-width:0!important}
 .panels{grid-template-columns:repeat(4,1fr)!important}
 .scroll{overflow:visible}}"""
 # What the page may load: nothing but what stands in it.

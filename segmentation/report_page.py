@@ -46,10 +46,10 @@ def summary(scores: Scores, objects: Objects, classes: Sequence[str]) -> list[Ht
     number, recall = objects.number.sum(axis=0), objects.recall.sum(axis=0)  # (S,)
     if (occurring := np.flatnonzero(number)).size > 1:
         parts = [
-            f"{100 * recall[size] / number[size]:.0f} % of objects {size_names()[size]} pixels wide"
+            f"{100 * recall[size] / number[size]:.0f} % of objects of {size_names()[size]} pixels"
             for size in occurring[[0, -1]]
         ]
-        lines.append(f"The mean recall is {' and '.join(parts)}.")
+        lines.append(f"The mean recall by size: {', '.join(parts)}.")
     return [page.tiles(numbers), *map(page.paragraph, lines)]
 
 
@@ -65,7 +65,7 @@ def by_class(scores: Scores, matrix: Confusion, classes: Sequence[str]) -> Secti
         )
         for label in order
     ]
-    note = "IoU, accuracy and share of all pixels, each in percent."
+    note = "IoU · accuracy · share of all pixels, each in percent."
     parts = [page.paragraph(note), page.bars(rows)]
     if absent := [classes[label] for label in np.flatnonzero(np.isnan(scores.iou)).tolist()]:
         parts.append(page.paragraph(f"In neither truth nor prediction: {', '.join(absent)}."))
