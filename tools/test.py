@@ -2,27 +2,22 @@
 
 import argparse
 from pathlib import Path
+from pkgutil import resolve_name
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from classification.metric import ClassificationMetric
-from classification.report import ClassificationReport
-from detection.metric import CocoMetric
-from detection.report import DetectionReport
 from engine import command_line, config, evaluate, zoo
 from engine.distributed import join
 from engine.files import write_json
 from engine.report import WriteReport
-from segmentation.metric import MeanIoU
-from segmentation.report import SegmentationReport
 
 REPORTS = {
-    CocoMetric: DetectionReport,
-    MeanIoU: SegmentationReport,
-    ClassificationMetric: ClassificationReport,
+    "CocoMetric": "detection.report:DetectionReport",
+    "MeanIoU": "segmentation.report:SegmentationReport",
+    "ClassificationMetric": "classification.report:ClassificationReport",
 }
 
 
@@ -58,17 +53,18 @@ def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:
         ValueError: the config's metric is none of ours.
     """
     config.require(cfg, ("test_evaluator", "test_dataloader"), "testing")
-    kind = config.resolve(cfg.test_evaluator.type)
-    if kind not in REPORTS:
-        known = ", ".join(metric.__name__ for metric in REPORTS)
-        raise ValueError(f"--report: none for the metric {kind.__name__}; there is one for {known}")
+    metric = config.resolve(cfg.test_evaluator.type).__name__
+    if metric not in REPORTS:
+        known = ", ".join(REPORTS)
+        raise ValueError(f"--report: none for the metric {metric}; there is one for {known}")
+    report = resolve_name(REPORTS[metric])  # only now: matplotlib takes a second to import
     facts = {
         "model": str(arguments.checkpoint),
         "config": str(arguments.config),
         "data": str(cfg.test_dataloader.dataset.get("data_root", "")),
         "split": str(cfg.test_dataloader.dataset.get("split", "")),
     }
-    return WriteReport(arguments.report, REPORTS[kind](), facts)
+    return WriteReport(arguments.report, report(), facts)
 
 
 if __name__ == "__main__":
