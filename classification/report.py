@@ -12,7 +12,7 @@ from classification import report_page
 from classification.confusion import worst_pairs
 from classification.metric import Summary, by_class, calibration_bins
 from engine.interface import Picture, Target
-from engine.page import Section, Shown
+from engine.page import Shown
 from engine.report import Content, Evaluated, encode, fitted
 
 SIDE = 256  # pixels of a picture in the page
@@ -68,7 +68,7 @@ class ClassificationReport:
         labels, predicted, confidence = map(np.array, zip(*records, strict=True))
         bins = calibration_bins(confidence.astype(np.float32), labels == predicted)
         sections = [
-            Section("", report_page.summary(found.numbers, found, bins, self.classes)),
+            report_page.summary(found.numbers, found, bins, self.classes),
             report_page.taken_for(found, self.classes),
             report_page.calibration(bins, confidence, labels == predicted, found.numbers["ece"]),
             report_page.mistakes(worst),

@@ -30,7 +30,7 @@ TITLES = {
 
 def summary(
     numbers: Mapping[str, float], found: Summary, bins: Bins, classes: Sequence[str]
-) -> list[Html]:
+) -> Section:
     """The most important numbers, and what they say."""
     tiles = {
         TITLES[key]: f"{value:.4f}" if key == "threshold" else f"{value:.2f} %"
@@ -47,7 +47,7 @@ def summary(
     surplus = -100 * bins.gap.sum() / max(bins.images.sum(), 1)
     word = "surer" if surplus > 0 else "less sure"
     lines.append(f"On average the model is {abs(surplus):.1f} points {word} than it is right.")
-    return [page.tiles(tiles), *map(page.paragraph, lines)]
+    return Section("", [page.tiles(tiles), *map(page.paragraph, lines)])
 
 
 def by_class(found: Summary, classes: Sequence[str]) -> Section:

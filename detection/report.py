@@ -16,7 +16,6 @@ from detection.metric import BoxScores
 from detection.mistakes import NAMES, Exhibit, draw_mistakes
 from detection.operating import Curve, curve
 from engine.interface import Picture, Target
-from engine.page import Section
 from engine.report import Content, Evaluated, fitted
 
 SIDE = 640  # pixels of a picture in the page
@@ -80,7 +79,7 @@ class DetectionReport:
         boxes = dict(zip(self.classes, counts, strict=True))
         shown = [draw_mistakes(exhibit, self.classes, threshold) for exhibit in worst]
         sections = [
-            Section("", report_page.summary(scores, mistakes, found, (len(images), len(labels)))),
+            report_page.summary(scores, mistakes, found, (len(images), len(labels))),
             report_page.twelve(scores),
             report_page.by_class(scores.class_ap, boxes),
             report_page.curves(scores, images, found, self.classes, counts),

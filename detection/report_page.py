@@ -38,7 +38,7 @@ ROWS = {
 
 def summary(
     scores: BoxScores, mistakes: Split, found: Curve | None, size: tuple[int, int]
-) -> list[Html]:
+) -> Section:
     """The most important numbers of `size` images and objects, and what they say."""
     numbers = scores.numbers
     tiles = {
@@ -61,7 +61,7 @@ def summary(
             f"({found.f1[best]:.3f}): {100 * found.precision[best]:.0f} % of them are right, and "
             f"{100 * found.recall[best]:.0f} % of the objects are found."
         )
-    return [page.tiles(tiles), *map(page.paragraph, lines)]
+    return Section("", [page.tiles(tiles), *map(page.paragraph, lines)])
 
 
 def twelve(scores: BoxScores) -> Section:

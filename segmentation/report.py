@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from engine.interface import Mask, Picture, Target
-from engine.page import Section
 from engine.report import Content, Evaluated, fitted
 from segmentation import report_page
 from segmentation.metric import Confusion, by_class, confusion, score
@@ -71,7 +70,7 @@ class SegmentationReport:
         scores = score(matrix)
         objects = total([record.objects for record in records], len(self.classes))
         sections = [
-            Section("", report_page.summary(scores, objects, self.classes)),
+            report_page.summary(scores, objects, self.classes),
             report_page.by_class(scores, matrix, self.classes),
             report_page.taken_for(matrix, self.classes),
             report_page.by_size(objects, self.classes),

@@ -33,7 +33,7 @@ class Exhibit(NamedTuple):
     wrong: float  # percent of the counted pixels
 
 
-def summary(scores: Scores, objects: Objects, classes: Sequence[str]) -> list[Html]:
+def summary(scores: Scores, objects: Objects, classes: Sequence[str]) -> Section:
     """The most important numbers, and what they say."""
     numbers = {
         "mean IoU": f"{scores.numbers['mIoU']:.2f} %",
@@ -50,7 +50,7 @@ def summary(scores: Scores, objects: Objects, classes: Sequence[str]) -> list[Ht
             for size in occurring[[0, -1]]
         ]
         lines.append(f"The mean recall by size: {', '.join(parts)}.")
-    return [page.tiles(numbers), *map(page.paragraph, lines)]
+    return Section("", [page.tiles(numbers), *map(page.paragraph, lines)])
 
 
 def by_class(scores: Scores, matrix: Confusion, classes: Sequence[str]) -> Section:

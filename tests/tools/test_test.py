@@ -72,6 +72,7 @@ def test_dump_and_eval_map_agree(
     assert {f"coco/{name}": value for name, value in again.items()} == json.loads(out.read_text())
 
 
+@pytest.mark.slow
 def test_report_has_the_numbers_of_the_metric(
     evaluate: Run, trained: Path, tmp_path: Path, mini_coco: Path
 ) -> None:
