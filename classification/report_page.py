@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from classification.confusion import worst_pairs
 from classification.metric import BINS, Bins, Summary
 from engine import page
-from engine.figures import BLUE, GREY, ORANGE, SKY, VERMILION, count_axis, css, drawing, heat_map
+from engine.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILION,
+    confusion_map,
+    count_axis,
+    css,
+    drawing,
+)
 from engine.page import Html, Section, Shown
 
 MOST_NAMED = 20  # classes in the heat map; of more, those with most mistakes
@@ -75,19 +85,12 @@ def by_class(found: Summary, classes: Sequence[str]) -> Section:
 def taken_for(found: Summary, classes: Sequence[str]) -> Section:
     """Heat map of the confusion matrix, and its largest errors."""
     matrix = found.matrix
-    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)  # (K,)
-    shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_NAMED])
-    names = [classes[label] for label in shown]
-    with np.errstate(invalid="ignore"):
-        shares = matrix[np.ix_(shown, shown)] / matrix.sum(axis=1)[shown, None]
-    caption = "Each row: of the images of this class, how many percent are taken for what."
-    if len(classes) > len(shown):
-        caption += f" The {len(shown)} classes with most mistakes of {len(classes)}."
+    drawn, fewer = confusion_map(matrix, classes, MOST_NAMED)
+    caption = f"Each row: of the images of this class, how many percent are taken for what.{fewer}"
     table = [["truth", "predicted", "images", "% of the class"]] + [
         [classes[a], classes[b], str(count), f"{100 * count / matrix[a].sum():.1f}"]
         for a, b, count in worst_pairs(matrix, SHOWN_PAIRS)
     ]
-    drawn = heat_map("confusion of classes", shares, (names, names))
     parts = [page.figures({caption: drawn}), page.table(table, 2)]
     return Section("What is taken for what", parts)
 
@@ -152,5 +155,5 @@ def _confidence(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Ht
 def mistakes(shown: Sequence[Shown]) -> Section:
     """The most confident mistakes."""
     note = "Wrong predictions the model was surest of: some may be wrong labels."
-    title = f"The {len(shown)} most confident mistakes"
+    title = f"The {len(shown)} most confident mistakes" if shown else "No mistake"
     return Section(title, [page.paragraph(note), page.gallery(shown, "small")])

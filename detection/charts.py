@@ -28,6 +28,7 @@ from engine.page import Html
 RECALLS = np.linspace(0, 1, 101)
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # lines differ without colour, too
 LINES = (BLUE, ORANGE, GREEN, VERMILION, PURPLE)
+MOST_LINES = 100  # classes with a line of their own: each takes kilobytes
 
 
 def precision_recall(precision: NDArray[np.float64]) -> Html:
@@ -47,11 +48,12 @@ def precision_recall(precision: NDArray[np.float64]) -> Html:
 def class_curves(
     precision: NDArray[np.float64], classes: Sequence[str], boxes: Sequence[int]
 ) -> Html:
-    """Precision (101, K) at one IoU: the five classes with most boxes named, the others grey."""
-    common = sorted(range(len(classes)), key=lambda label: -boxes[label])[:5]
+    """Precision (101, K) at one IoU: the five classes with most boxes named, more in grey."""
+    order = sorted(range(len(classes)), key=lambda label: -boxes[label])
+    common, others = order[: len(LINES)], order[len(LINES) : MOST_LINES]
     with drawing("precision over recall by class") as (result, axes):
-        for label in range(len(classes)):
-            if boxes[label] and label not in common:
+        for label in others:
+            if boxes[label]:
                 values = precision[:, label]
                 axes.plot(RECALLS, values, color=css(GREY), lw=0.5, alpha=0.35)
         for label, colour, style in zip(common, LINES, STYLES, strict=False):

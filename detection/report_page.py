@@ -13,7 +13,7 @@ from detection.metric import BoxScores
 from detection.mistakes import COLOURS, NAMES
 from detection.operating import Curve
 from engine import page
-from engine.page import Html, Section, Shown
+from engine.page import Section, Shown
 
 SHOWN_CLASSES = 120  # of more, only the worst are bars
 MEANINGS = {
@@ -146,7 +146,8 @@ def worst(shown: Sequence[Shown], threshold: float) -> Section:
     )
     colours = {NAMES[kind]: COLOURS[kind] for kind in (*MISTAKES, Kind.RIGHT)}
     parts = [page.paragraph(note), page.key(colours), page.gallery(shown, "half")]
-    return Section(f"The {len(shown)} worst images", parts)
+    title = f"The {len(shown)} worst images" if shown else "No image with a mistake"
+    return Section(title, parts)
 
 
 def counts_at(images: Sequence[Judged], threshold: float) -> dict[Kind, int]:

@@ -126,5 +126,21 @@ def heat_map(
     return result.svg
 
 
+def confusion_map(matrix: NDArray[np.int64], classes: Sequence[str], most: int) -> tuple[Html, str]:
+    """Heat map of a confusion matrix (K, K), rows as shares, and which classes it leaves out.
+
+    Of more than `most` classes that occur, those with most mistakes are shown.
+    """
+    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)  # (K,)
+    known = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
+    shown = np.sort(known[np.argsort(-wrong[known], kind="stable")[:most]])
+    with np.errstate(invalid="ignore"):
+        shares = matrix[np.ix_(shown, shown)] / matrix.sum(axis=1)[shown, None]
+    names = [classes[label] for label in shown]
+    fewer = f" The {len(shown)} classes with most mistakes of {len(known)}."
+    svg = heat_map("confusion of classes", shares, (names, names))
+    return svg, fewer if len(shown) < len(known) else ""
+
+
 def _short(name: str) -> str:
     return name if len(name) <= 22 else f"{name[:21]}…"

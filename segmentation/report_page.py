@@ -9,16 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from engine import page
-from engine.figures import VERMILION, heat_map
+from engine.figures import VERMILION, confusion_map, heat_map
 from engine.interface import IGNORE, Mask, Picture
-from engine.page import Html, Section, Shown
+from engine.page import Section, Shown
 from engine.report import encode
 from segmentation.classes import colours_of
 from segmentation.metric import Confusion, Scores
 from segmentation.objects import Objects, size_names
 
-MOST_NAMED = 30  # classes in a heat map; of more, those with most wrong pixels
+MOST_NAMED = 30  # classes in a heat map
 SHOWN_PAIRS = 12
+TILES = {"mean IoU": "mIoU", "pixels right": "aAcc", "mean accuracy of classes": "mAcc"}
 PALE = (235, 235, 235)  # pixels that do not count
 
 
@@ -36,9 +37,8 @@ class Exhibit(NamedTuple):
 def summary(scores: Scores, objects: Objects, classes: Sequence[str]) -> Section:
     """The most important numbers, and what they say."""
     numbers = {
-        "mean IoU": f"{scores.numbers['mIoU']:.2f} %",
-        "pixels right": f"{scores.numbers['aAcc']:.2f} %",
-        "mean accuracy of classes": f"{scores.numbers['mAcc']:.2f} %",
+        name: "-" if np.isnan(scores.numbers[key]) else f"{scores.numbers[key]:.2f} %"
+        for name, key in TILES.items()
     }
     order = [label for label in np.argsort(scores.iou, kind="stable") if scores.iou[label] >= 0]
     weakest = " and ".join(f"“{classes[label]}” ({scores.iou[label]:.1f} %)" for label in order[:2])
@@ -76,16 +76,10 @@ def taken_for(matrix: Confusion, classes: Sequence[str]) -> Section:
     """Heat map of the confusion matrix, and its largest errors."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
-    weight = wrong.sum(axis=0) + wrong.sum(axis=1) + matrix.sum(axis=1) * 1e-9
-    known = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
-    shown = np.sort(known[np.argsort(-weight[known], kind="stable")[:MOST_NAMED]])
-    names = [classes[label] for label in shown]
-    rows = matrix.sum(axis=1)[shown, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = matrix[np.ix_(shown, shown)] / rows  # (C, C)
-    caption = "Each row: of the pixels of this class, how many percent are predicted as what."
-    if len(known) > len(shown):
-        caption += f" The {len(shown)} classes with most wrong pixels of {len(known)}."
+    drawn, fewer = confusion_map(matrix, classes, MOST_NAMED)
+    caption = (
+        f"Each row: of the pixels of this class, how many percent are predicted as what.{fewer}"
+    )
     pairs = np.argsort(-wrong, axis=None, kind="stable")[:SHOWN_PAIRS]
     places = np.stack(np.unravel_index(pairs, wrong.shape), axis=1).tolist()
     table = [["truth", "predicted", "% of all wrong pixels"]] + [
@@ -93,7 +87,6 @@ def taken_for(matrix: Confusion, classes: Sequence[str]) -> Section:
         for a, b in places
         if wrong[a, b]
     ]
-    drawn = heat_map("confusion of classes", shares, (names, names))
     parts = [page.figures({caption: drawn}), page.table(table, 2)]
     return Section("What is taken for what", parts)
 
@@ -131,16 +124,16 @@ def worst(exhibits: Sequence[Exhibit], classes: Sequence[str]) -> Section:
     """The worst images, each as four pictures, and the colours of the classes in them."""
     colours = np.concatenate([colours_of(classes), np.zeros((256 - len(classes), 3), np.uint8)])
     colours[IGNORE] = PALE
-    shown = [_four(exhibit, colours.astype(np.uint8)) for exhibit in exhibits]
+    shown = [four_panels(exhibit, colours.astype(np.uint8)) for exhibit in exhibits]
     present = sorted({int(v) for e in exhibits for v in np.unique([e.truth, e.predicted])})
     legend = {"wrong": VERMILION, "not counted": PALE}
     legend |= {classes[label]: colours[label].tolist() for label in present if label < len(classes)}
     note = "Each picture: image, truth, prediction, errors. The lowest mean IoU comes first."
-    title = f"The {len(shown)} worst images"
+    title = f"The {len(shown)} worst images" if shown else "No image with a mistake"
     return Section(title, [page.paragraph(note), page.key(legend), page.gallery(shown, "wide")])
 
 
-def _four(exhibit: Exhibit, colours: Picture) -> Shown:
+def four_panels(exhibit: Exhibit, colours: Picture) -> Shown:
     """Image, truth, prediction and errors in one picture."""
     grey = exhibit.picture.mean(axis=2, keepdims=True).astype(np.uint8)  # (H, W, 1)
     errors = (grey // 2 + 64).repeat(3, axis=2)

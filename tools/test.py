@@ -12,7 +12,7 @@ from rich.table import Table
 from engine import command_line, config, evaluate, zoo
 from engine.distributed import join
 from engine.files import write_json
-from engine.report import WriteReport
+from engine.report import PAGE, WriteReport
 
 REPORTS = {
     "CocoMetric": "detection.report:DetectionReport",
@@ -44,6 +44,8 @@ def main(arguments: argparse.Namespace) -> None:
     Console().print(table)
     if arguments.out:
         write_json(arguments.out, metrics)
+    if arguments.report:
+        print(f"report: {arguments.report / PAGE}")
 
 
 def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:

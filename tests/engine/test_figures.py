@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from engine import figures
 from engine.figures import count_axis, drawing, heat_map
 
 NAMES = ["<script>alert(1)</script>", "$x^2$", "a&b"]
@@ -50,3 +51,16 @@ def test_two_drawings_share_no_names() -> None:
     assert ids[0]
     assert not ids[0] & ids[1]
     assert ">1000<" in first
+
+
+def test_confusion_of_many_classes_shows_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Class 0 does not occur; of the others 2 and 3 have most mistakes; rows are shares."""
+    matrix = np.array([[0, 0, 0, 0], [0, 8, 0, 0], [0, 1, 3, 4], [0, 0, 1, 9]])
+    drawn: list[tuple[object, object]] = []
+    monkeypatch.setattr(figures, "heat_map", lambda _, shares, names: drawn.append((shares, names)))
+    _, note = figures.confusion_map(matrix, "abcd", 2)
+    shares, names = drawn[0]
+    assert np.array_equal(shares, [[3 / 8, 4 / 8], [1 / 10, 9 / 10]])
+    assert names == (["c", "d"], ["c", "d"])
+    assert note == " The 2 classes with most mistakes of 3."
+    assert figures.confusion_map(matrix, "abcd", 3)[1] == ""

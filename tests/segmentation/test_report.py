@@ -12,7 +12,7 @@ from engine.images import pixels_of
 from engine.report import Evaluated
 from segmentation.metric import MeanIoU
 from segmentation.report import SegmentationReport
-from segmentation.report_page import PALE, _four
+from segmentation.report_page import PALE, four_panels
 
 CLASSES = ("road", "<script>alert(1)</script>", "never")
 
@@ -47,7 +47,7 @@ def test_error_map(report: SegmentationReport) -> None:
     """Wrong pixels are vermilion, ignored ones pale, right ones grey."""
     exhibit = report.exhibit(np.zeros((40, 40, 3), np.uint8), *image(10, ignored=8))
     assert (exhibit.miou, exhibit.wrong) == pytest.approx((100 * (2 / 3 + 1 / 2) / 2, 25))
-    shown = _four(exhibit, np.zeros((256, 3), np.uint8))
+    shown = four_panels(exhibit, np.zeros((256, 3), np.uint8))
     pixels = pixels_of("x", shown.pictures[3]).astype(int)
     assert np.abs(pixels[24, 25] - VERMILION).max() < 12
     assert np.abs(pixels[2, 2] - PALE).max() < 12
@@ -81,3 +81,16 @@ def test_the_page(report: SegmentationReport) -> None:
     assert "<b>10" not in text
     assert f"<b>{numbers['mIoU']:.2f} %</b>" in text
     assert "In neither truth nor prediction: never." in text
+
+
+@pytest.mark.slow
+def test_a_page_without_any_counted_pixel(report: SegmentationReport) -> None:
+    metric = MeanIoU()
+    metric.dataset_meta = {"classes": CLASSES}
+    target, found = image(3, ignored=40)
+    metric.process({"targets": [target]}, [found])
+    numbers = metric.evaluate(1)
+    records = [report.record(target, found)]
+    content = report.content(records, [], Evaluated(metric.dataset_meta, numbers, metric.outcome))
+    assert content.numbers["by_class"] == {}
+    json.dumps(content.numbers, allow_nan=False)
