@@ -16,7 +16,8 @@ from .exported import ENGINES, FLOAT32, Run, core, open_exported, require
 ROUNDS = 40  # each file runs once in each
 SECONDS = 20.0  # after which no further round starts
 FEWEST = 5
-PROFILED = 10  # runs whose layers are timed
+PROFILED = 40  # runs whose layers are timed
+QUIET = 0.1  # of these, those that other work on the machine disturbed least
 MILLI = 1e3
 
 
@@ -25,7 +26,7 @@ class Layer(NamedTuple):
 
     kind: str  # the engine's word for what it does
     eight_bit: bool
-    time: float  # ms, median
+    time: float  # ms, QUIET quantile
 
 
 class Kind(NamedTuple):
@@ -136,7 +137,7 @@ def _onnxruntime_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
 def _layers(
     times: Mapping[str, Sequence[float]], kinds: Mapping[str, tuple[str, bool]]
 ) -> dict[str, Layer]:
-    found = {name: Layer(*kinds[name], float(np.median(times[name]))) for name in times}
+    found = {name: Layer(*kinds[name], float(np.quantile(times[name], QUIET))) for name in times}
     return dict(sorted(found.items(), key=lambda item: -item[1].time))
 
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,18 @@ from .graph import folded
 from .images import read_image
 from .interface import Picture
 from .prepared import Prepared
-from .sensitivity import FIRST, FREE, LAST, Layer, layers
+from .sensitivity import DEPTHWISE, FIRST, LAST, POOLED, Layer, layers
 from .verify import data_of, metric, metric_name, points
 
 NUM_CALIBRATION = 64
 NUM_RANKED = 4  # of these, on which layers are ranked
+Reasons = tuple[str, ...]
+# Why layers stay in float, the cheapest reasons first. Depthwise ones need not where each channel
+# in front of them has a scale of its own, which NNCF gives and ONNX Runtime does not.
+ORDER: dict[str, tuple[Reasons, ...]] = {
+    "openvino": ((POOLED,), (FIRST,), (LAST,)),
+    "onnx": ((POOLED, DEPTHWISE), (FIRST,), (LAST,)),
+}
 # Folders that tell which task a data set is laid out for, by its model's type.
 LAYOUTS = {"annotations": "PicoDet", "gtFine": "DeepLabV3Plus", "train_list.txt": "Classifier"}
 
@@ -99,16 +107,16 @@ def _check_layout(cfg: Config, folder: Path) -> None:
             )
 
 
-def attempts(ranked: Sequence[Layer]) -> Iterator[tuple[str, ...]]:
-    """Which layers to keep in float: those that cost no time, then by reason, then by rank.
+def attempts(ranked: Sequence[Layer], order: Sequence[Reasons]) -> Iterator[tuple[str, ...]]:
+    """Which layers to keep in float: by reason, in this order, then by rank.
 
-    Of the ranking twice as many each time.
+    Those of the first reasons always; of the ranking twice as many each time.
     """
     kept: list[str] = []
-    for reasons in (FREE, (FIRST,), (LAST,)):
+    for reasons in order:
         more = [layer.name for layer in ranked if layer.reason in reasons]
         kept += more
-        if more or reasons is FREE:
+        if more or reasons is order[0]:
             yield tuple(kept)
     others = [layer.name for layer in ranked if not layer.reason]
     count = 1
@@ -174,8 +182,11 @@ def quantise_onnx(
             sample = next(self.left, None)
             return None if sample is None else {name: sample}
 
+    prepared = target.with_suffix(".prepared.onnx")  # with the shapes of all tensors
+    shape_inference = require("onnxruntime.quantization.shape_inference")
+    shape_inference.quant_pre_process(source, prepared, skip_optimization=True)
     quantization.quantize_static(
-        source,
+        prepared,
         target,
         Reader(),
         quant_format=quantization.QuantFormat.QDQ,
@@ -186,6 +197,7 @@ def quantise_onnx(
         activation_type=quantization.QuantType.QUInt8,
         nodes_to_exclude=[*kept, *foreign],
     )
+    prepared.unlink()
 
 
 def quantised(
@@ -215,13 +227,16 @@ def quantised(
     whole = prepared.plan.with_preprocess
     samples = images if whole else [contiguous(x) for x in inputs]
     step = max(1, len(inputs) // NUM_RANKED)
-    ranked = layers(folded(model), inputs[::step][:NUM_RANKED], model.last_layers)
+    format_ = prepared.plan.format
+    few = inputs[::step][:NUM_RANKED]
+    ranked = layers(folded(model), few, model.last_layers, outputs=format_ == "onnx")
     data = data_of(cfg, choice.calib)
     before = None if data is None else metric(data, prepared.source.path, options)
     outcome = Outcome(ranked, before, [])
-    reasoned = [layer.name for layer in ranked if layer.reason]
-    for number, kept in enumerate(attempts(ranked)):
-        if data is None and not set(reasoned) <= set(kept):
+    order = ORDER[format_]
+    reasoned = {layer.name for layer in ranked if layer.reason in chain(*order)}
+    for number, kept in enumerate(attempts(ranked, order)):
+        if data is None and not reasoned <= set(kept):
             continue  # nothing would tell that it is good enough
         # Each in a place of its own: an engine may still have the one before mapped to memory.
         aside = source.parent / str(number) / target.name
