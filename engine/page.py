@@ -28,7 +28,7 @@ figure{min-width:0}figcaption{color:var(--dim);font-size:.85em;line-height:1.4}
 .wide{grid-template-columns:1fr}.small{grid-template-columns:repeat(auto-fill,minmax(9.5em,1fr))}
 .half{grid-template-columns:repeat(auto-fill,minmax(min(100%,26em),1fr))}
 .scroll{overflow-x:auto}img{max-width:100%;height:auto;display:block;border-radius:3px}
-.pictures img{width:100%}
+.pictures img{width:100%;max-height:36em;object-fit:contain;object-position:left}
 svg{width:100%;height:auto;display:block}svg text{font-family:inherit!important}
 .panels{display:grid;gap:4px;grid-template-columns:repeat(4,1fr)}
 @media (max-width:44em){.panels{grid-template-columns:1fr 1fr}}
