@@ -3,16 +3,21 @@
 import io
 from typing import Any
 
-# Okabe and Ito 2008, "Color Universal Design"; yellow left out, which white paper swallows.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+from matplotlib.figure import Figure
+
+from .figures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+
+# Of any two neighbours the colour-blind can tell apart; no yellow, which white paper swallows.
+COLOURS = tuple(
+    f"#{red:02X}{green:02X}{blue:02X}"
+    for red, green, blue in (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, (0, 0, 0))
+)
 STYLES = ("-", "--", ":", "-.")  # for the series after the last colour
 GRID = "#DDDDDD"
 
 
-def new_figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure of so many inches."""
-    from matplotlib.figure import Figure  # takes a second
-
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
@@ -44,7 +49,7 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def png(figure: Any) -> bytes:
+def png(figure: Figure) -> bytes:
     """The figure as a PNG file, the same at every call."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})

@@ -23,7 +23,7 @@ TRAINING_KEYS = (
 )  # fmt: skip
 
 
-def run(
+def run(  # noqa: PLR0913  # one option of the command each
     cfg: Config,
     checkpoint: Path,
     *,
@@ -32,6 +32,7 @@ def run(
     options: Mapping[str, Any] | None = None,
     dump: Path | None = None,
     show: Path | None = None,
+    watch: Hook | None = None,
     progress: Literal["live", "plain", "quiet"] = "plain",
 ) -> dict[str, float]:
     """Metrics of the checkpoint on the test data of the config.
@@ -44,6 +45,7 @@ def run(
         options: Overrides that were applied to `cfg`, so that they reach the model too.
         dump: Where the evaluator writes the predictions in its task's format.
         show: Folder for annotated pictures.
+        watch: What else looks at the run, such as `engine.report.WriteReport`.
         progress: A live line on a terminal, log lines, or neither.
 
     Raises:
@@ -71,6 +73,8 @@ def run(
         runner.model = deployed(bare(runner.model), checkpoint)
     else:
         fill(bare(runner.model), content, checkpoint)
+    if watch is not None:
+        runner.register_hook(watch)
     try:
         return {name: float(value) for name, value in runner.test().items()}
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from .charts import frame, look, new_figure, plain, png
@@ -142,8 +143,6 @@ def _columns(points: Points, unit: int) -> tuple[NDArray[np.float64], NDArray[np
 
 def _name_runs(figure: Any, runs: Sequence[RunLog]) -> None:
     """Legend above all panels: the runs, then what pale, bold and dotted lines are."""
-    from matplotlib.lines import Line2D
-
     grey = "#555555"
     lines = [Line2D([], [], **look(number), linewidth=3) for number in range(len(runs))]
     lines += [
