@@ -95,9 +95,10 @@ def sizes_chart(tallies: Sequence[Tally], counted: str, heading: str) -> bytes:
     return png(figure)
 
 
-def _edges(sides: NDArray[np.float64]) -> NDArray[np.float64]:
+def _edges(sides: NDArray[np.float64]) -> list[float]:
     """Bounds of bins that hold sides (N,) of at least 1 pixel, over three octaves at least."""
     logs = np.log2(np.maximum(sides, 1)) if len(sides) else np.zeros(1)
     low = int(logs.min())
     octaves = max(3, int(logs.max()) + 1 - low)
-    return 2.0 ** np.linspace(low, low + octaves, octaves * BINS_AN_OCTAVE + 1)
+    steps: NDArray[np.float64] = np.linspace(low, low + octaves, octaves * BINS_AN_OCTAVE + 1)
+    return (2.0**steps).tolist()
