@@ -124,7 +124,8 @@ def _joined(name: str, parts: Sequence[Part]) -> RunLog:
 
 def _take(known: dict[str, dict[float, float]], step: float, row: Row, images: int | None) -> None:
     """Put the numbers of a row where they belong, and the images a second of a training row."""
-    speed = {"images/s": images / row["time"]} if images and "iter" in row and "time" in row else {}
+    seconds = row.get("time") if "iter" in row else None
+    speed = {"images/s": images / seconds} if images and seconds else {}
     for key, value in (row | speed).items():
         if key not in ("iter", "step", "epoch") and isinstance(value, int | float):
             known.setdefault(key, {})[step] = value
