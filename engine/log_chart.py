@@ -32,23 +32,26 @@ class Panel(NamedTuple):
 
 
 def panels(runs: Sequence[RunLog], metrics: Sequence[str]) -> list[Panel]:
-    """Axes for all losses, then the metrics named (or the first of each run), rate and speed.
+    """Axes for all losses, then the metrics named (or the first four of each run), rate and speed.
 
     Raises:
         ValueError: a metric that no run has logged.
     """
     logged = _keys(run.training for run in runs)
-    judged = _keys(run.validation for run in runs)
     losses = [key for key in logged if key.startswith("loss_")]
     terms = losses if len(losses) > 1 else []
-    known = [key for key in judged if "loss" not in key and key not in TIMES]
+    judged = [
+        [key for key in run.validation if "loss" not in key and key not in TIMES] for run in runs
+    ]
+    known = _keys(judged)
+    first = _keys(keys[:MOST_METRICS] for keys in judged)
     for key in metrics:
         if key not in known:
             raise ValueError(f"--metrics {key}: not logged; these are: {', '.join(known)}")
     return [
         *(Panel(WORDS["loss"], "loss", "val_loss") for _ in range("loss" in logged)),
         *(Panel(key, key, key) for key in terms),
-        *(Panel(key, validation=key) for key in metrics or known[:MOST_METRICS]),
+        *(Panel(key, validation=key) for key in metrics or first),
         *(Panel(WORDS[key], key) for key in RATES if key in logged),
     ]
 

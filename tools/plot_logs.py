@@ -26,7 +26,11 @@ if __name__ == "__main__":
     options.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="work dir of a training")
     options.add_argument("--out", type=command_line.png, required=True, metavar="F.png")
     options.add_argument(
-        "--metrics", nargs="+", default=(), metavar="KEY", help="default: the first four"
+        "--metrics",
+        nargs="+",
+        default=(),
+        metavar="KEY",
+        help="default: the first four of each run",
     )
     options.add_argument(
         "--smooth", type=command_line.share, default=0.6, metavar="W",

@@ -29,6 +29,12 @@ def test_panels_are_losses_metrics_rate_and_speed() -> None:
     assert chosen == ["m5"]
 
 
+def test_runs_of_other_metrics_show_theirs_too() -> None:
+    other = RUN._replace(validation={"n1": [(10.0, 0.5)], "m5": [(10.0, 0.5)]})
+    names = [panel.validation for panel in panels([RUN, other], ()) if not panel.training]
+    assert names == ["m1", "m2", "m3", "m4", "n1", "m5"]
+
+
 def test_one_term_is_not_drawn_beside_the_sum() -> None:
     run = RUN._replace(training={"loss": [(1, 2)], "loss_ce": [(1, 2)]}, validation={})
     assert [panel.training for panel in panels([run], ())] == ["loss"]
