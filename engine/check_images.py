@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from .findings import Finding, Rule
-from .images import MAX_PIXELS, PNG_SIGNATURE, header_size, read_image
+from .image_size import NO_SIZE, PNG_SIGNATURE, header_size
+from .images import MAX_PIXELS, read_image
 from .interface import Size
 
 LARGE_PIXELS = 2**25  # 33 million: decoding takes longer than a training step of a small network
@@ -61,6 +62,8 @@ def inspect(path: Path) -> ImageFacts:
     if not data:
         return facts._replace(problem="file-empty", detail="0 bytes")
     height, width = header_size(data)
+    if (height, width) == NO_SIZE:  # Pillow would start a program for some formats
+        return _as_the_reader_says(facts, "")
     if height * width > MAX_PIXELS:
         detail = f"{width} x {height} pixels, the limit is {MAX_PIXELS}"
         return facts._replace(problem="image-huge", detail=detail, size=(height, width))

@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 
 from .files import write_binary, write_json, written_whole
-from .images import read_image
+from .images import check_pixels, read_image
 from .interface import Mask, Model, Picture
 from .progress import live_line
 from .stopwatch import Stopwatch
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
+# A file called .mp4 may be a playlist, whose entries must not be fetched from elsewhere.
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
@@ -236,6 +238,8 @@ def save_picture(path: Path, picture: Picture) -> None:
 def _predict_video(model: Model, source: Path, target: Path | None, threshold: float) -> list[Any]:
     capture = cv2.VideoCapture(str(source))
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+    width, height = map(capture.get, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    check_pixels(source, (int(height), int(width)))
 
     def frames(write: Callable[[Picture], None]) -> list[Any]:
         results = []
