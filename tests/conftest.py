@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import runpy
+import signal
 import socket
 import sys
 import traceback
