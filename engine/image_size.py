@@ -88,7 +88,7 @@ def _webp(data: bytes) -> Size:
 def _tiff(data: bytes) -> Size:
     """Of the first directory; of a tag that stands there twice the larger value."""
     order = "<" if data.startswith(b"II") else ">"
-    sides = {tag: 0 for tag in (*_TIFF_SIDES, *_TIFF_TILES)}
+    sides = dict.fromkeys((*_TIFF_SIDES, *_TIFF_TILES), 0)
     for tag, value in _tiff_entries(data, order):
         if tag in sides:
             sides[tag] = max(sides[tag], value)
