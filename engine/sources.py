@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .files import write_binary, write_json, written_whole
+from .files import read_text, write_binary, write_json, written_whole
 from .images import check_pixels, read_image
 from .interface import Mask, Model, Picture
 from .progress import live_line
@@ -52,7 +52,7 @@ def _expand(source: Path) -> Iterator[Path]:
     if source.is_dir():
         yield from sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
     elif source.suffix == ".txt" and source.is_file():
-        for line in source.read_text(encoding="utf-8-sig").splitlines():
+        for line in read_text(source).splitlines():
             if line.strip():
                 yield from _listed(source, line.strip())
     elif source.is_file():
@@ -70,6 +70,8 @@ def _listed(source: Path, line: str) -> list[Path]:
         return find_sources([str(source.parent / line)])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{source}: {error}") from None
+    except OSError as error:  # a name longer than names may be
+        raise ValueError(f"{source}: {line!r:.80}: {error.strerror}") from None
 
 
 def predict_files(
@@ -152,7 +154,9 @@ def _write_results(out_dir: Path, results: dict[str, Any], sources: Sequence[Pat
     write_json(out_dir / "predictions.json", results)
     rows = [row for frames in results.values() for row in _frames_of(frames)]
     if any(map(is_ranking, rows)):
-        write_binary(out_dir / "predictions.csv", _as_csv(results, sources).encode())
+        write_binary(
+            out_dir / "predictions.csv", _as_csv(results, sources).encode(errors="surrogateescape")
+        )
 
 
 def is_ranking(rows: Sequence[Any]) -> bool:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.files import read_text
 from engine.image_size import PNG_SIGNATURE
 from engine.images import decode
 from engine.interface import IGNORE, Mask
@@ -59,11 +60,7 @@ def read_names(path: Path) -> tuple[str, ...]:
         ValueError: there are fewer than two, one stands twice, a line between is empty, or the file
             is not UTF-8.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 ({error}); save it so") from error
-    names = tuple(map(str.strip, text.strip().splitlines()))
+    names = tuple(map(str.strip, read_text(path).strip().splitlines()))
     if len(names) < 2 or len(set(names)) != len(names) or not all(names):
         raise ValueError(
             f"{path}: line i must name the class of value i in the masks, two classes or more, "
