@@ -18,6 +18,7 @@ from .findings import Finding, Rule
 from .image_size import NO_SIZE, PNG_SIGNATURE, header_size
 from .images import MAX_PIXELS, read_image
 from .interface import Size
+from .listed_files import REMEDY
 
 LARGE_PIXELS = 2**25  # 33 million: decoding takes longer than a training step of a small network
 SMALL_SIDE = 16  # pixels of the copies that are compared
@@ -191,6 +192,7 @@ IMAGE_RULES: tuple[tuple[Rule, Callable[[ImageFacts], str | None]], ...] = (
     (Rule("bits-16", "warning", "scale it to 8 bits as the task needs", DECODED), _is_deep),
 )
 IMAGE_MISSING = Rule("image-missing", "error", "restore the file, or take out its entry", LEFT_OUT)
+OUTSIDE = Rule("file-outside", "error", REMEDY, LEFT_OUT)
 NOT_LISTED = Rule("image-not-listed", "note", "annotate it, or remove the file", LEFT_OUT)
 
 

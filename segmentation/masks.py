@@ -16,6 +16,7 @@ from engine.files import read_text
 from engine.image_size import PNG_SIGNATURE
 from engine.images import decode
 from engine.interface import IGNORE, Mask
+from engine.listed_files import check_inside
 from segmentation.classes import CLASSES, MAX_LABEL_ID, label_id_table, train_id_table
 
 IMAGE_END = "_leftImg8bit"
@@ -74,13 +75,15 @@ def find_pairs(data_root: Path, split: str) -> list[Pair]:
 
     Raises:
         FileNotFoundError: a folder or a mask is missing, or the split has no image.
-        ValueError: two images share one name.
+        ValueError: two images share one name, or a link leads out of the data.
     """
     pairs = []
     for _, pair in pair_up(data_root, split):
         if isinstance(pair, Exception):
             raise pair
         pairs.append(pair)
+    files = [path for pair in pairs for path in (pair.image, pair.mask)]
+    check_inside(data_root, [path.relative_to(data_root).as_posix() for path in files])
     return sorted(pairs)
 
 
