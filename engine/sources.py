@@ -70,8 +70,8 @@ def _listed(source: Path, line: str) -> list[Path]:
         return find_sources([str(source.parent / line)])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{source}: {error}") from None
-    except OSError as error:  # a name longer than names may be
-        raise ValueError(f"{source}: {line!r:.80}: {error.strerror}") from None
+    except (OSError, ValueError):  # a name longer than names may be, or with a zero byte
+        raise ValueError(f"{source}: {line!r:.80} is no path") from None
 
 
 def predict_files(

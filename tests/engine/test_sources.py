@@ -226,3 +226,11 @@ def test_an_error_ends_all_workers(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"01\.png: not an image"):
         predict_files(model, files, None, 0.5, workers=2)
     assert model.seen < 20
+
+
+@pytest.mark.parametrize("line", ["x" * 300, "a\0b", "[a]\0*"], ids=["long", "zero", "magic"])
+def test_a_list_of_what_is_no_path(tmp_path: Path, line: str) -> None:
+    (tmp_path / "list.txt").write_text(line)
+    with pytest.raises((ValueError, FileNotFoundError), match=r"list\.txt: .{3,200}$") as error:
+        find_sources([str(tmp_path / "list.txt")])
+    assert "\n" not in str(error.value)
