@@ -1,6 +1,7 @@
 """Reading image files: PNG, JPEG, BMP, GIF, TIFF and WebP in, 8-bit RGB out."""
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def decode(path: str | Path, data: bytes, flags: int) -> NDArray[Any] | None:
         return None
 
 
-def check_pixels(path: str | Path, size: tuple[int, int]) -> None:
+def check_pixels(path: str | Path, size: Sequence[int]) -> None:
     """Refuse a picture that claims more than `MAX_PIXELS` pixels, before it is decoded."""
     height, width = size
     if height * width > MAX_PIXELS:

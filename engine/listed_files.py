@@ -69,7 +69,7 @@ def _roots(data_root: Path) -> list[str]:
     if not data_root.is_dir():
         return [os.path.realpath(data_root)]
     with os.scandir(data_root) as entries:
-        linked = [entry.path for entry in entries if entry.is_symlink() and entry.is_dir()]
+        linked = [Path(entry) for entry in entries if entry.is_symlink() and entry.is_dir()]
     return [os.path.realpath(path) for path in (data_root, *linked)]
 
 
