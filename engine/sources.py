@@ -20,8 +20,6 @@ from .progress import live_line
 from .stopwatch import Stopwatch
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
-# A file called .mp4 may be a playlist, whose entries must not be fetched from elsewhere.
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
