@@ -60,7 +60,17 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if path.suffix != ".onnx":
         return ()
     entries = {entry.key: entry.value for entry in _onnx_model(path).metadata_props}
-    return tuple(entries.get("character", "").splitlines())
+    return tuple(_text(path, entries.get("character", "")).splitlines())
+
+
+def _text(path: Path, value: str | bytes) -> str:
+    """A text in an `.onnx` file, which comes as bytes where it is not UTF-8.
+
+    Raises ValueError there.
+    """
+    if isinstance(value, bytes):
+        raise ValueError(f"{path}: a name in it is not UTF-8; is the file damaged?")
+    return value
 
 
 def _read_onnx(path: Path) -> Arrays:
@@ -68,10 +78,10 @@ def _read_onnx(path: Path) -> Arrays:
     graph = _onnx_model(path).graph  # says so where the package is missing
     from onnx import TensorProto, numpy_helper
 
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = {_text(path, tensor.name): tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            tensors[node.output[0]] = node.attribute[0].t
+        if node.op_type == "Constant" and node.output and _has_tensor(node):
+            tensors[_text(path, node.output[0])] = node.attribute[0].t
     weights = {name: tensor for name, tensor in tensors.items() if not NO_WEIGHT.fullmatch(name)}
     for name, tensor in weights.items():
         if tensor.data_location == TensorProto.EXTERNAL:
@@ -81,6 +91,10 @@ def _read_onnx(path: Path) -> Arrays:
     except (ValueError, TypeError, KeyError, OverflowError, MemoryError, AttributeError) as error:
         why = " ".join(str(error).split())[:200]
         raise ValueError(f"{path}: holds an array that is damaged ({why})") from error
+
+
+def _has_tensor(node: Any) -> bool:
+    return bool(node.attribute) and node.attribute[0].HasField("t")
 
 
 def _onnx_model(path: Path) -> Any:

@@ -11,6 +11,7 @@ runtime info, in a TorchScript archive as a file of its own.
 import hashlib
 import importlib
 import json
+import os
 import re
 import threading
 import zipfile
@@ -145,7 +146,11 @@ def read_onnx(path: Path) -> dict[str, Any]:
     except require("google.protobuf.message").DecodeError as error:
         raise _damaged(path, error) from error
     for location in _external_files(model):
-        if not (path.parent / location).resolve().is_relative_to(path.parent.resolve()):
+        if (
+            not (path.parent / os.fsdecode(location))
+            .resolve()
+            .is_relative_to(path.parent.resolve())
+        ):
             raise ValueError(
                 f"{path}: its weights would be read from {location}, outside its folder; do not "
                 "use this file"
@@ -174,7 +179,7 @@ def start_onnxruntime(path: Path, threads: int, callers: int = 1) -> Run:  # noq
     options.log_severity_level = 3
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _onnxruntime_errors() as error:
+    except (*_onnxruntime_errors(), UnicodeDecodeError) as error:  # its words quote the file
         raise _damaged(path, error) from error
     name = session.get_inputs()[0].name
     return lambda images: list(session.run(None, {name: images}))
