@@ -110,6 +110,8 @@ def read(path: Path | str) -> dict[str, Any]:
         if not isinstance(content.get(name), kind):
             what = kind.__name__
             raise ValueError(f"{path}: damaged checkpoint, its entry {name!r} is no {what}")
+    if not all(isinstance(name, str) for name in content["classes"]):
+        raise ValueError(f"{path}: damaged checkpoint, its classes are no names")
     if not all(isinstance(value, Tensor) for value in content["state_dict"].values()):
         raise ValueError(f"{path}: damaged checkpoint, its state_dict holds more than tensors")
     return content
