@@ -179,18 +179,17 @@ def start_onnxruntime(path: Path, threads: int, callers: int = 1) -> Run:  # noq
     options.log_severity_level = 3
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (*_onnxruntime_errors(), UnicodeDecodeError) as error:  # its words quote the file
+    except _onnxruntime_errors() as error:
         raise _damaged(path, error) from error
     name = session.get_inputs()[0].name
     return lambda images: list(session.run(None, {name: images}))
 
 
 def _onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """The engine's own exceptions, which have no base of their own."""
+    """The engine's own exceptions, which have no base of their own, and that of odd words in them."""
     state = vars(require("onnxruntime.capi.onnxruntime_pybind11_state"))
-    return tuple(
-        kind for kind in state.values() if isinstance(kind, type) and issubclass(kind, Exception)
-    )
+    kinds = [kind for kind in state.values() if isinstance(kind, type)]
+    return (UnicodeDecodeError, *(kind for kind in kinds if issubclass(kind, Exception)))
 
 
 # OpenVINO

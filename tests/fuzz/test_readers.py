@@ -39,7 +39,7 @@ from segmentation.masks import read_mask, read_names
 
 WANTED = os.environ.get("FUZZ_EXAMPLES")
 RUN = settings(
-    max_examples=int(WANTED or 25),
+    max_examples=int(WANTED or 5),
     derandomize=WANTED is None,
     deadline=None,
     database=None,
