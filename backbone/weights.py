@@ -4,11 +4,7 @@ Readers give plain arrays by the file's own names; the maps rename those of a tr
 to a task (necks, heads, classifiers) is renamed by that task.
 """
 
-import pickle
 import re
-import zipfile
-import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Arrays = dict[str, np.ndarray]
+from .pickled import Arrays, read_pickled
+from .zipped import read_npz
+
 State = dict[str, Tensor]
 
 BATCH_NORM_EPS = 1e-5
@@ -37,24 +35,21 @@ def read_arrays(path: Path) -> Arrays:
         ValueError: another kind of file, a damaged one, one that holds more than plain arrays, or
             the package onnx is missing for an `.onnx` file.
     """
-    readers = {".pdparams": _read_pdparams, ".npz": _read_npz, ".onnx": _read_onnx}
+    readers: dict[str, Callable[[Path], Arrays]] = {
+        ".pdparams": partial(read_pickled, skip=NO_WEIGHT),
+        ".npz": read_npz,
+        ".onnx": _read_onnx,
+    }
     if path.suffix not in readers:
         raise ValueError(f"{path}: cannot read {path.suffix!r}; known: {', '.join(readers)}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weight file")
-    arrays = readers[path.suffix](path)
+    found = readers[path.suffix](path)
+    arrays = {name: array for name, array in found.items() if not NO_WEIGHT.fullmatch(name)}
     for name, array in arrays.items():
         if array.dtype.kind not in NUMBERS:
             raise ValueError(f"{path}: array {name!r} holds {array.dtype}, no plain numbers")
     return {re.sub(r"_deepcopy_\d+$", "", name): array for name, array in arrays.items()}
-
-
-def _read_npz(path: Path) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {n: archive[n] for n in archive.files if not NO_WEIGHT.fullmatch(n)}
-    except (ValueError, TypeError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: no .npz file of plain arrays ({error})") from error
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -65,7 +60,17 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if path.suffix != ".onnx":
         return ()
     entries = {entry.key: entry.value for entry in _onnx_model(path).metadata_props}
-    return tuple(entries.get("character", "").splitlines())
+    return tuple(_text(path, entries.get("character", "")).splitlines())
+
+
+def _text(path: Path, value: str | bytes) -> str:
+    """A text in an `.onnx` file, which comes as bytes where it is not UTF-8.
+
+    Raises ValueError there.
+    """
+    if isinstance(value, bytes):
+        raise ValueError(f"{path}: a name in it is not UTF-8; is the file damaged?")
+    return value
 
 
 def _read_onnx(path: Path) -> Arrays:
@@ -73,15 +78,23 @@ def _read_onnx(path: Path) -> Arrays:
     graph = _onnx_model(path).graph  # says so where the package is missing
     from onnx import TensorProto, numpy_helper
 
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = {_text(path, tensor.name): tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            tensors[node.output[0]] = node.attribute[0].t
+        if node.op_type == "Constant" and node.output and _has_tensor(node):
+            tensors[_text(path, node.output[0])] = node.attribute[0].t
     weights = {name: tensor for name, tensor in tensors.items() if not NO_WEIGHT.fullmatch(name)}
     for name, tensor in weights.items():
         if tensor.data_location == TensorProto.EXTERNAL:
             raise ValueError(f"{path}: array {name!r} stands in another file; merge them into one")
-    return {name: numpy_helper.to_array(tensor) for name, tensor in weights.items()}
+    try:
+        return {name: numpy_helper.to_array(tensor) for name, tensor in weights.items()}
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError, AttributeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: holds an array that is damaged ({why})") from error
+
+
+def _has_tensor(node: Any) -> bool:
+    return bool(node.attribute) and node.attribute[0].HasField("t")
 
 
 def _onnx_model(path: Path) -> Any:
@@ -101,105 +114,6 @@ def _onnx_model(path: Path) -> Any:
         return onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise ValueError(f"{path}: no .onnx file, or a damaged one") from error
-
-
-class _Dtype:
-    """Stands for `numpy.dtype` in a pickle: notes the type code and the byte order."""
-
-    def __init__(self, code: object, *_: object) -> None:
-        self.code = str(code)
-
-    def __setstate__(self, state: tuple[object, ...]) -> None:
-        self.code = ("" if state[1] == "|" else str(state[1])) + self.code
-
-
-class _Array:
-    """Stands for `numpy.ndarray` in a pickle: notes shape, type and bytes, interprets nothing."""
-
-    def __init__(self, *_: object) -> None:
-        self.state: tuple[object, ...] = ()
-
-    def __setstate__(self, state: tuple[object, ...]) -> None:
-        self.state = state
-
-    def decode(self) -> np.ndarray:
-        """The array; ValueError where the bytes are none of plain numbers of that shape."""
-        _, shape, dtype, fortran, data = self.state
-        if not isinstance(dtype, _Dtype) or not re.fullmatch(r"[<>]?[fiub]\d", dtype.code):
-            raise ValueError("it holds an array of other things than numbers")
-        if isinstance(data, str):  # protocol 2 of Python 2
-            data = data.encode("latin1")
-        if not isinstance(data, bytes) or not isinstance(shape, tuple):
-            raise ValueError("it holds an array without plain bytes")
-        array = np.frombuffer(data, dtype=dtype.code)
-        native = array.astype(array.dtype.newbyteorder("="))
-        return native.reshape(shape, order="F" if fortran else "C")
-
-
-def _encode(text: str, codec: str) -> bytes:
-    """Stands for `_codecs.encode`, by which protocol 2 writes bytes."""
-    if codec not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"it asks for codec {codec!r}")
-    return text.encode("latin1")
-
-
-STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
-    ("collections", "OrderedDict"): OrderedDict,
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows arrays and plain containers, by stand-ins; any other name in the file is refused."""
-
-    def find_class(self, module: str, name: str) -> Callable[..., object]:
-        if (module, name) == ("_codecs", "encode"):
-            return partial(_encode)  # a new object each time: a pickle may set attributes on it
-        if (module, name) not in STAND_INS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no weight file needs")
-        return STAND_INS[module, name]
-
-
-# What the documentation of pickle lists, and what operations out of order raise.
-PICKLE_ERRORS = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-
-
-def _read_pdparams(path: Path) -> Arrays:
-    """Arrays of the dict that `paddle.save` pickled: name -> array or (name, array)."""
-    try:
-        with path.open("rb") as stream:
-            content = _ArrayUnpickler(stream, encoding="latin1").load()
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__} instead of a dict")
-        return {
-            str(name): _decode(str(name), value)
-            for name, value in content.items()
-            if not NO_WEIGHT.fullmatch(str(name))
-        }
-    except PICKLE_ERRORS as error:
-        raise ValueError(f"{path}: refused, no .pdparams file of plain arrays: {error}") from error
-
-
-def _decode(name: str, value: object) -> np.ndarray:
-    array = value[1] if isinstance(value, tuple) and len(value) == 2 else value
-    if not isinstance(array, _Array):
-        raise ValueError(f"entry {name!r} is a {type(array).__name__} instead of an array")
-    return array.decode()
 
 
 # Structured names of PaddleClas, PaddleDetection and PaddleSeg -> ours, applied in this order.

@@ -20,11 +20,18 @@ from classification.listing import (
     list_path,
     parse_list,
 )
-from engine.check_images import IMAGE_MISSING, LEFT_OUT, ImageFacts, image_findings, inspect
+from engine.check_images import (
+    IMAGE_MISSING,
+    LEFT_OUT,
+    OUTSIDE,
+    ImageFacts,
+    image_findings,
+    inspect,
+)
 from engine.class_balance import balance
 from engine.duplicates import duplicates
 from engine.findings import Finding, Rule, errors
-from engine.listed_files import missing_files
+from engine.listed_files import LEADS_OUT, missing_files, outside_files
 from engine.processes import Spread
 from engine.split import SPLITS
 
@@ -104,10 +111,13 @@ def _read_list(data_root: Path, source: Path) -> Iterator[Entry | Finding]:
             text = f"{path} is in line {first.line} too{also}"
             yield Finding(rule, source, text, where, picture=data_root / path)
     absent = {list(entries)[place] for place in missing_files(data_root, list(entries))}
+    outside = {list(entries)[place] for place in outside_files(data_root, list(entries))}
     limit = _num_classes(data_root)
     for path, one in entries.items():
         where = f"line {one.line}"
-        if path in absent:
+        if path in outside:
+            yield Finding(OUTSIDE, source, f"{path} {LEADS_OUT} {data_root}", where)
+        elif path in absent:
             yield Finding(IMAGE_MISSING, source, f"no file {path} in {data_root}", where)
         elif limit is not None and int(one.label) >= limit:
             text = f"class {one.label} of {path} is none of the {limit} classes"
@@ -136,7 +146,10 @@ def _read_folders(data_root: Path, split: str) -> Iterator[Entry | Finding]:
             continue
         for path in others:
             yield Finding(NO_IMAGE, data_root / path, "is no image by its name")
-        yield from (Entry(path, name) for path in images)
+        outside = {images[place] for place in outside_files(data_root, images)}
+        for path in sorted(outside):
+            yield Finding(OUTSIDE, data_root / path, f"{LEADS_OUT} {data_root}")
+        yield from (Entry(path, name) for path in images if path not in outside)
 
 
 @contextmanager

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.files import read_text
+
 CLASSES_FILE = "classes.txt"
 LABEL_FILES = (CLASSES_FILE, "labels.txt", "*label_list.txt")  # the last are PaddleClas'
-_INDEXED = re.compile(r"(\d+)\s+(\S.*)")
+_INDEXED = re.compile(r"(\d{1,9})\s+(\S.*)")
 _WORDNET = re.compile(r"(n\d{8})\s+(\S.*)")
 
 
@@ -45,7 +47,7 @@ def read_classes(path: Path) -> ClassList:
     Raises:
         ValueError: fewer than two classes, lines of both kinds, or not each index of 0..K-1 once.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     rows = {number: line for number, line in enumerate(lines, 1) if line}
     if len(rows) < 2:
         raise ValueError(

@@ -19,7 +19,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from classification.classes import CLASSES_FILE, ClassList, find_label_file, read_classes
-from engine.listed_files import missing_files
+from engine.listed_files import check_inside, missing_files
 from engine.sources import IMAGE_SUFFIXES
 
 REFERENCE = "train"  # the split that decides the classes where no file names them
@@ -211,7 +211,8 @@ def _check_folders(listed: ListFile, classes: ClassList, source: Path) -> None:
 
 
 def _check_files(data_root: Path, listed: ListFile) -> None:
-    """Raise FileNotFoundError unless all are there."""
+    """Raise FileNotFoundError unless all are there, ValueError unless they are in the data."""
+    check_inside(data_root, listed.paths)
     missing = missing_files(data_root, listed.paths)
     if missing:
         first = missing[0]
@@ -266,6 +267,7 @@ def _below(
         others += rest
     if others:
         _log(f"{root}: {len(others)} files in class folders are no images: {_some(others)}")
+    check_inside(root.parent if prefix else root, paths)
     _report(root, np.array(labels, np.int64), classes.names, must_have_all=must_have_all)
     return _listing(paths, np.array(labels, np.int64), classes.names)
 

@@ -73,7 +73,7 @@ def _person_id(source: Path, categories: Sequence[dict[str, Any]]) -> int:
 def write_lists(
     splits: dict[str, list[Source]], out: Path, min_share: float = MIN_SHARE
 ) -> dict[str, tuple[int, int, int]]:
-    """Write `<split>_list.txt` and `classes.txt` to `out`; the images stay where they are.
+    """Write `<split>_list.txt` and `classes.txt` to `out`; the images stay where they are, linked.
 
     Args:
         splits: The COCO annotations that each split is made of.
@@ -84,9 +84,10 @@ def write_lists(
         Number of images of nobody, of someone, and left out, by split.
 
     Raises:
-        ValueError: a split would have images of one class only.
+        ValueError: a split would have images of one class only, or `out` holds other data.
     """
     lines: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}  # of the links to the folders of images
     found: dict[str, tuple[int, int, int]] = {}
     for split, sources in splits.items():
         labels = [label_images(s.ann_file, s.records, min_share) for s in sources]
@@ -100,16 +101,33 @@ def write_lists(
                 f"{someone} of someone; both are needed, give a further COCO folder"
             )
         pairs = zip(sources, labels, strict=True)
-        lines[split] = [line for s, own in pairs for line in _lines(s, own, out)]
+        names[split] = [f"{split}_images_{number}" for number in range(1, len(sources) + 1)]
+        lines[split] = [
+            line
+            for (s, own), name in zip(pairs, names[split], strict=True)
+            for line in _lines(s, own, name)
+        ]
         found[split] = (nobody, someone, left_out)
     for split, own in lines.items():
+        for source, name in zip(splits[split], names[split], strict=True):
+            _link(out / name, source.images)
         write_binary(list_path(out, split), "".join(own).encode(errors="surrogateescape"))
-    names = "".join(f"{label} {name}\n" for label, name in enumerate(CLASSES))
-    write_binary(out / CLASSES_FILE, names.encode())
+    classes = "".join(f"{label} {name}\n" for label, name in enumerate(CLASSES))
+    write_binary(out / CLASSES_FILE, classes.encode())
     return found
 
 
-def _lines(source: Source, labels: NDArray[np.int64], out: Path) -> list[str]:
-    folder = os.path.relpath(source.images.resolve(), out.resolve())
+def _link(place: Path, images: Path) -> None:
+    """Make `place` a link to the folder `images` unless it is that already."""
+    if place.is_symlink():
+        place.unlink()
+    if place.exists():
+        raise ValueError(f"{place}: is there already; give another folder")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    target = os.path.relpath(images.resolve(), place.parent.resolve())
+    place.symlink_to(target, target_is_directory=True)
+
+
+def _lines(source: Source, labels: NDArray[np.int64], folder: str) -> list[str]:
     pairs = zip(source.records["images"], labels.tolist(), strict=True)
     return [f"{folder}/{image['file_name']} {label}\n" for image, label in pairs if label >= 0]

@@ -6,12 +6,12 @@ Shapes: N images, K classes.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-from zipfile import BadZipFile
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backbone.zipped import read_npz
 from classification.classes import find_label_file, read_classes
 from classification.listing import check_range, find_images, read_list
 from engine.files import write_binary
@@ -60,21 +60,24 @@ def read_predictions(path: Path) -> Predictions:
         FileNotFoundError: no such file.
         ValueError: it is something else, or contradicts itself.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of predictions")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file of predictions") from None
-    except (ValueError, KeyError, AttributeError, TypeError, EOFError, BadZipFile) as error:
+        arrays = read_npz(path, _ARRAYS)
+        scores = arrays["scores"].astype(np.float32)
+        image_ids, classes = (_texts(arrays[name]) for name in _ARRAYS[1:])
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path}: no file of predictions as test.py --dump-predictions writes it, a .npz of "
             f"{', '.join(_ARRAYS)} ({error})"
         ) from None
-    return Predictions(
-        arrays["scores"].astype(np.float32),
-        arrays["image_ids"].tolist(),
-        tuple(arrays["classes"].tolist()),
-    ).checked(path)
+    return Predictions(scores, image_ids, tuple(classes)).checked(path)
+
+
+def _texts(array: NDArray[Any]) -> list[str]:
+    if array.ndim != 1 or array.dtype.kind != "U":
+        raise ValueError(f"{array.dtype} of shape {array.shape} instead of a list of texts")
+    return [str(text) for text in array]
 
 
 def read_truth(path: Path, classes: tuple[str, ...]) -> tuple[list[str], NDArray[np.int64]]:

@@ -10,7 +10,6 @@ the names inside a tar are only looked at.
 """
 
 import importlib
-import json
 import random
 import re
 import tarfile
@@ -28,6 +27,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from classification.transforms import Augment
 from engine.augment import Transform
 from engine.bad_images import BadImages, Policy
+from engine.files import parse_json
 from engine.images import pixels_of
 from engine.sources import IMAGE_SUFFIXES
 
@@ -226,10 +226,7 @@ def read_index(root: str) -> ShardIndex:
         )
     with _open(where) as stream:
         text = stream.read(MAX_INDEX)
-    try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{where}: no JSON ({error})") from None
+    content = parse_json(where, text)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{where}: is no index of shards of the format {FORMAT}")
     classes, shards = content.get("classes"), content.get("shards")

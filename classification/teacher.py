@@ -7,12 +7,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from engine import checkpoint
+from engine.bounds import check_unpacked
 from engine.predict import fill
 from engine.preprocess import Preprocess
 
@@ -165,6 +167,9 @@ def _read_foreign(path: Path) -> Mapping[str, Any]:
             from safetensors.torch import load
 
             return load(path.read_bytes())
+        with path.open("rb") as stream:
+            if is_zipfile(stream):  # older files are none
+                check_unpacked(path, stream)
         with torch.serialization.safe_globals([argparse.Namespace]):  # timm's options, plain data
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors has a class of its own

@@ -27,6 +27,7 @@ from engine.check_images import (
     IMAGE_MISSING,
     LEFT_OUT,
     NOT_LISTED,
+    OUTSIDE,
     ImageFacts,
     image_findings,
     inspect,
@@ -35,7 +36,7 @@ from engine.class_balance import balance
 from engine.duplicates import duplicates
 from engine.findings import Finding, Rule, errors
 from engine.interface import Size
-from engine.listed_files import missing_files
+from engine.listed_files import LEADS_OUT, missing_files, outside_files
 from engine.processes import Spread
 from engine.sources import IMAGE_SUFFIXES
 from engine.split import SPLITS
@@ -133,6 +134,18 @@ def missing_images(data: Annotations) -> Iterator[Finding]:
         yield Finding(IMAGE_MISSING, data.folder / name, text, f"image {entries[name]['id']}")
 
 
+def outside_images(data: Annotations) -> Iterator[Finding]:
+    """Files that links lead out of the image folder to."""
+    entries = listed(data)
+    for name in _outside(data, sorted(entries)):
+        text = f"{LEADS_OUT} {data.folder}"
+        yield Finding(OUTSIDE, data.folder / name, text, f"image {entries[name]['id']}")
+
+
+def _outside(data: Annotations, names: Sequence[str]) -> list[str]:
+    return [names[place] for place in outside_files(data.folder, names)]
+
+
 def _missing(data: Annotations, names: Sequence[str]) -> list[str]:
     return [names[place] for place in missing_files(data.folder, names)]
 
@@ -177,6 +190,7 @@ ENTRY_RULES: tuple[Callable[[Annotations], Iterator[Finding]], ...] = (
     repeated_ids,
     odd_images,
     missing_images,
+    outside_images,
     check_boxes,
     odd_categories,
     empty_images,
@@ -275,8 +289,8 @@ def check(data_root: Path, spread: Spread, size: Size) -> Checked:
 def _paths(data: Annotations) -> list[Path]:
     """Images of a split that are there."""
     names = listed(data)
-    missing = set(_missing(data, list(names)))
-    return [data.folder / name for name in names if name not in missing]
+    without = {*_missing(data, list(names)), *_outside(data, list(names))}
+    return [data.folder / name for name in names if name not in without]
 
 
 def _unlisted(splits: dict[str, Annotations]) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ Shapes: N images, M annotations or boxes of all images, K classes. Boxes leave t
 pixels of the image; COCO's own xywh exists only in `Rows`.
 """
 
-import json
 import math
 import re
 import struct
@@ -14,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.files import parse_json
 
 _SECTIONS = ("images", "annotations", "categories")
 _ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
@@ -134,10 +135,7 @@ def load_records(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 def _sections(path: Path, hook: Callable[[dict[str, Any]], Any]) -> dict[str, list[Any]]:
     """The three lists, every object in them as `hook` makes it."""
-    try:
-        content = json.loads(_without_polygons(path), object_hook=hook)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no JSON ({error})") from None
+    content = parse_json(path, _without_polygons(path), hook)
     for section in _SECTIONS:
         if not isinstance(content, dict) or not isinstance(content.get(section), list):
             raise ValueError(f"{path}: no COCO json, it has no list {section!r}")

@@ -26,7 +26,7 @@ from engine.data import Objects, SeededData
 from engine.findings import Finding
 from engine.images import read_image
 from engine.interface import Picture, Target
-from engine.listed_files import missing_files
+from engine.listed_files import check_inside, missing_files
 
 
 @DATASETS.register_module()
@@ -160,8 +160,9 @@ def _without_empty_images(coco: CocoBoxes) -> CocoBoxes:
 
 
 def _check_files(folder: Path, ann_file: Path, names: Iterable[str]) -> None:
-    """Raise FileNotFoundError unless all are there."""
+    """Raise FileNotFoundError unless all are there, ValueError unless they are in the folder."""
     wanted = sorted(set(names))
+    check_inside(folder, wanted)
     missing = [wanted[place] for place in missing_files(folder, wanted)]
     if missing:
         raise FileNotFoundError(

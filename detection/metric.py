@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor
 
 from detection.coco_json import is_xywh, load_records
-from engine.files import write_binary
+from engine.files import read_json, write_binary
 
 _PRECISIONS = ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l")
 _RECALLS = ("bbox_AR_1", "bbox_AR_10", "bbox_AR_100", "bbox_AR_s", "bbox_AR_m", "bbox_AR_l")
@@ -138,10 +138,7 @@ def read_results(path: Path, truth: Records) -> list[dict[str, Any]]:
 
     Raises ValueError, one line, for the first thing that is wrong.
     """
-    try:
-        results = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no JSON ({error})") from None
+    results = read_json(path)
     if not isinstance(results, list):
         raise ValueError(f"{path}: COCO results are a list, this is a {type(results).__name__}")
     known = {

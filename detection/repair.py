@@ -13,7 +13,7 @@ from detection.check_boxes import ANNOTATION_RULES, BOX_RULES, Annotations, Reco
 from detection.coco_json import is_inside
 from engine.check_images import LEFT_OUT, ImageFacts
 from engine.duplicates import ACROSS
-from engine.files import write_binary
+from engine.files import read_json, write_binary
 from engine.interface import Size
 from engine.repair import copy_image, fresh_folder, is_usable
 
@@ -108,7 +108,7 @@ def _repair_json(
     data: Annotations, broken: Mapping[int, set[str]], usable: Mapping[str, ImageFacts]
 ) -> dict[str, Any]:
     """The json's whole content, repaired; entries keep their other keys."""
-    content: dict[str, Any] = json.loads(data.ann_file.read_bytes())
+    content: dict[str, Any] = read_json(data.ann_file)
     owners = _owners(content["images"], usable)
     images = {owner.record["id"]: owner.record for owner in owners.values()}
     kept: dict[object, Record] = {}

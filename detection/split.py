@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.coco_json import read_coco
-from engine.files import write_binary
+from engine.files import read_json, write_binary
 from engine.split import check_large_enough, stratify
 
 
@@ -57,7 +57,7 @@ def split_coco(
         ValueError: the json is not COCO's, `out` holds other data, or a class is too small.
     """
     coco = read_coco(ann_file)  # its checks name what is wrong
-    content = json.loads(ann_file.read_bytes())
+    content = read_json(ann_file)
     image_ids = coco.image_ids.tolist()
     has = _presence(content, image_ids, coco.category_ids)  # (N, K)
     used: NDArray[np.bool_] = np.atleast_1d(has.any(axis=0))  # (K,)

@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 from xml.etree import ElementTree
 
 from detection.labelled import Labelled, Object, Split, find_image
-from engine.files import near
+from engine.files import near, read_text
 
 SPLITS = ("train", "val", "test")
 IMAGES = ("JPEGImages", "images")
@@ -97,7 +97,7 @@ def find_splits(root: Path) -> dict[str, list[str] | None]:
     """
     lists = {split: root / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
     found: dict[str, list[str] | None] = {
-        split: [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        split: [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
         for split, path in lists.items()
         if path.is_file()
     }

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from backbone.pickled import Arrays
 from backbone.weights import (
-    Arrays,
     State,
     conv_names,
     creation_names,
@@ -20,6 +20,7 @@ from backbone.weights import (
 from detection.coco_classes import CATEGORY_IDS, CLASSES
 from detection.picodet import PicoDet
 from engine.checkpoint import LoadReport, load_weights
+from engine.files import read_text
 from engine.foreign import Foreign
 
 # Stored in every file, never applied (scale) or a constant (0..reg_max of the expectation).
@@ -134,7 +135,7 @@ def class_names(source: Path, listed: Path | None = None) -> tuple[str, ...]:
     """
     if listed is None:
         return read_classes(source) or CLASSES
-    names = tuple(filter(None, map(str.strip, listed.read_text(encoding="utf-8").splitlines())))
+    names = tuple(filter(None, map(str.strip, read_text(listed).splitlines())))
     if not names or len(set(names)) != len(names):
         raise ValueError(
             f"{listed}: line i must name class i of {source.name}, each once; it has "

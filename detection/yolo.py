@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from detection.labelled import Labelled, Object, Split
+from engine.files import read_text
 from engine.sources import IMAGE_SUFFIXES
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}  # folder: split
@@ -36,7 +37,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
     Raises ValueError where there is none, or numbers have gaps.
     """
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     names: object = [line.strip() for line in text.splitlines() if line.strip()]
     if path.suffix in (".yaml", ".yml"):
         try:

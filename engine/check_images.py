@@ -15,8 +15,10 @@ import numpy as np
 from PIL import Image
 
 from .findings import Finding, Rule
-from .images import MAX_PIXELS, PNG_SIGNATURE, header_size, read_image
+from .image_size import NO_SIZE, PNG_SIGNATURE, header_size
+from .images import MAX_PIXELS, read_image
 from .interface import Size
+from .listed_files import REMEDY
 
 LARGE_PIXELS = 2**25  # 33 million: decoding takes longer than a training step of a small network
 SMALL_SIDE = 16  # pixels of the copies that are compared
@@ -61,6 +63,8 @@ def inspect(path: Path) -> ImageFacts:
     if not data:
         return facts._replace(problem="file-empty", detail="0 bytes")
     height, width = header_size(data)
+    if (height, width) == NO_SIZE:  # Pillow would start a program for some formats
+        return _as_the_reader_says(facts, "")
     if height * width > MAX_PIXELS:
         detail = f"{width} x {height} pixels, the limit is {MAX_PIXELS}"
         return facts._replace(problem="image-huge", detail=detail, size=(height, width))
@@ -188,6 +192,7 @@ IMAGE_RULES: tuple[tuple[Rule, Callable[[ImageFacts], str | None]], ...] = (
     (Rule("bits-16", "warning", "scale it to 8 bits as the task needs", DECODED), _is_deep),
 )
 IMAGE_MISSING = Rule("image-missing", "error", "restore the file, or take out its entry", LEFT_OUT)
+OUTSIDE = Rule("file-outside", "error", REMEDY, LEFT_OUT)
 NOT_LISTED = Rule("image-not-listed", "note", "annotate it, or remove the file", LEFT_OUT)
 
 

@@ -25,6 +25,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .bounds import bounded_model, check_content, check_number, check_unpacked
 from .config import parameters
 from .files import near, sync_folder, write_binary
 
@@ -34,7 +35,8 @@ OUR_PACKAGES = ("backbone", "engine", "detection", "segmentation", "classificati
 # What torch.load raises on bytes that are no safe checkpoint.
 READ_ERRORS = (
     pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError,
-    AttributeError, AssertionError, struct.error,
+    AttributeError, AssertionError, struct.error, OverflowError, MemoryError, RecursionError,
+    NotImplementedError, SyntaxError, ImportError,
 )  # fmt: skip
 
 
@@ -88,6 +90,7 @@ def read(path: Path | str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     data = io.BytesIO(Path(path).read_bytes())  # so that what torch says is about the content
+    check_unpacked(path, data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd pickles, on the way to refuse them
@@ -97,6 +100,7 @@ def read(path: Path | str) -> dict[str, Any]:
             f"{path}: not readable as a safe checkpoint (damaged, or it holds more than plain "
             "data); convert foreign weights with tools/convert_weights.py"
         ) from error
+    check_content(path, content)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(
             f"{path}: no checkpoint of this project (format {FORMAT}); convert foreign weights "
@@ -106,6 +110,8 @@ def read(path: Path | str) -> dict[str, Any]:
         if not isinstance(content.get(name), kind):
             what = kind.__name__
             raise ValueError(f"{path}: damaged checkpoint, its entry {name!r} is no {what}")
+    if not all(isinstance(name, str) for name in content["classes"]):
+        raise ValueError(f"{path}: damaged checkpoint, its classes are no names")
     if not all(isinstance(value, Tensor) for value in content["state_dict"].values()):
         raise ValueError(f"{path}: damaged checkpoint, its state_dict holds more than tensors")
     return content
@@ -121,8 +127,9 @@ def build_model(config: Mapping[str, Any]) -> nn.Module:
     """
     check_description(config)
     try:
-        return MODELS.build(dict(config))
-    except TypeError as error:
+        with bounded_model():
+            return MODELS.build(dict(config))
+    except (TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
         raise ValueError(f"the model a checkpoint describes does not build: {error}") from error
 
 
@@ -163,6 +170,7 @@ def _check_type(node: Mapping[str, Any]) -> None:
                 f"checkpoint gives {node['type']} the option {key!r}, which it does not take; "
                 f"{near(str(key), sorted(accepted))}"
             )
+        check_number(str(key), node[key])
 
 
 def _is_ours(cls: type) -> bool:

@@ -1,13 +1,14 @@
 """What every command of tools/ shares: options, and errors as one line."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import DictAction
 
-USER_ERRORS = (ValueError, OSError, FloatingPointError, KeyError, ImportError)
+USER_ERRORS = (ValueError, OSError, FloatingPointError, KeyError, ImportError, MemoryError)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -63,6 +64,8 @@ def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
 
 def run(main: Callable[[argparse.Namespace], int | None], result: argparse.ArgumentParser) -> None:
     """Parse, call `main`, exit 0 when done, 1 with one line on bad input, 2 on wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = result.parse_args()
     except ValueError:  # mmengine's DictAction splits without a look

@@ -62,6 +62,8 @@ def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
         raise FileNotFoundError(
             f"{path}: no such config file; configs are listed by `ls configs/*.py`"
         )
+    if Path(path).suffix != ".py":  # mmengine would run code in a YAML file, too
+        raise ValueError(f"{path}: no config, which is a .py file; give one of configs/*.py")
     try:
         config = Config.fromfile(str(path))
         config = _without_imports(config)

@@ -11,6 +11,8 @@ runtime info, in a TorchScript archive as a file of its own.
 import hashlib
 import importlib
 import json
+import os
+import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from .bounds import check_unpacked
 
 Arrays = list[NDArray[Any]]
 Run = Callable[[NDArray[Any]], Arrays]  # the one input -> all outputs
@@ -35,6 +39,8 @@ ENTRIES = {
     "end2end": bool, "with_preprocess": bool, "precision": str,
 }  # fmt: skip
 CHUNK = 1 << 20
+MAX_CODE = 2**26  # bytes of the code and description in a TorchScript file
+FORBIDDEN = re.compile(rb"from_file|__setstate__")  # in TorchScript: opens a file, runs on loading
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO's; else bfloat16 on processors with it
 
 
@@ -131,7 +137,7 @@ def _from_texts(texts: Mapping[str, str]) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -151,7 +157,11 @@ def read_onnx(path: Path) -> dict[str, Any]:
     except require("google.protobuf.message").DecodeError as error:
         raise _damaged(path, error) from error
     for location in _external_files(model):
-        if not (path.parent / location).resolve().is_relative_to(path.parent.resolve()):
+        if (
+            not (path.parent / os.fsdecode(location))
+            .resolve()
+            .is_relative_to(path.parent.resolve())
+        ):
             raise ValueError(
                 f"{path}: its weights would be read from {location}, outside its folder; do not "
                 "use this file"
@@ -187,11 +197,10 @@ def start_onnxruntime(path: Path, threads: int, callers: int = 1) -> Run:  # noq
 
 
 def _onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """The engine's own exceptions, which have no base of their own."""
+    """The engine's own exceptions, which have no base, and what odd bytes in their words raise."""
     state = vars(require("onnxruntime.capi.onnxruntime_pybind11_state"))
-    return tuple(
-        kind for kind in state.values() if isinstance(kind, type) and issubclass(kind, Exception)
-    )
+    kinds = [kind for kind in state.values() if isinstance(kind, type)]
+    return (UnicodeDecodeError, *(kind for kind in kinds if issubclass(kind, Exception)))
 
 
 # OpenVINO
@@ -248,13 +257,22 @@ def start_openvino(path: Path, threads: int, callers: int = 1) -> Run:
 # TorchScript
 
 
+_NO_ARCHIVE = (zipfile.BadZipFile, OSError, TypeError, RecursionError, KeyError)
+
+
 def read_torchscript(path: Path) -> dict[str, Any]:
-    """Description of a TorchScript archive."""
+    """Description of a TorchScript archive whose code reaches no file."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            check_unpacked(path, stream, MAX_CODE)
+            for name in archive.namelist():
+                if name.endswith(".py") and FORBIDDEN.search(archive.read(name)):
+                    raise ValueError(
+                        f"{path}: refused, its code would open files or run on loading"
+                    )
             names = [name for name in archive.namelist() if name.endswith(f"extra/{SCRIPT_ENTRY}")]
             return dict(json.loads(archive.read(names[0]))) if names else {}
-    except (zipfile.BadZipFile, OSError, json.JSONDecodeError) as error:
+    except (*_NO_ARCHIVE, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 Buffer = bytes | memoryview
+Hook = Callable[[dict[str, Any]], Any]
 
 
 @contextmanager
@@ -84,6 +85,36 @@ def _runs(process: str) -> bool:
 def write_json(path: Path, content: object) -> None:
     """Write `content` as JSON, whole or not at all."""
     write_binary(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_text(path: Path) -> str:
+    """Text of a file; a byte-order mark is left out.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start})") from None
+
+
+def parse_json(path: Path | str, text: bytes | str, hook: Hook | None = None) -> Any:
+    """What a JSON file says, its objects as `hook` makes them; `path` is for the error.
+
+    Raises:
+        ValueError: it is none, nests too deeply, or holds a number of thousands of digits.
+    """
+    try:
+        return json.loads(text, object_hook=hook)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{path}: no JSON ({str(error) or type(error).__name__})") from None
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says; errors as `parse_json`."""
+    return parse_json(path, path.read_bytes())
 
 
 def near(wrong: str, known: list[str]) -> str:

@@ -1,7 +1,7 @@
-"""Reading image files: any common format in, 8-bit RGB out."""
+"""Reading image files: PNG, JPEG, BMP, GIF, TIFF and WebP in, 8-bit RGB out."""
 
 import errno
-import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_PIXELS = 2**28  # 0.8 GB once decoded; a PNG of a few kB can claim far more
+from .image_size import NO_SIZE, header_size
+
+MAX_PIXELS = 2**28  # 0.8 GB once decoded; a file of a few kB can claim far more
 _DISK_GONE = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"  # goes on: size, bits (byte 24), kind of colour
-_JPEG_SIGNATURE = b"\xff\xd8"
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15: hold the size
 
 
 class FolderGone(FileNotFoundError):  # noqa: N818 - says what it is
@@ -41,8 +40,8 @@ def pixels_of(path: str | Path, data: bytes, *, apply_exif: bool = True) -> NDAr
     image = decode(path, data, flags)
     if image is None:
         raise ValueError(
-            f"{path}: not an image that can be read ({len(data)} bytes; damaged, or of a format "
-            "OpenCV does not know)"
+            f"{path}: not an image that can be read ({len(data)} bytes; damaged, or of another "
+            "format than PNG, JPEG, BMP, GIF, TIFF, WebP)"
         )
     return image.astype(np.uint8, copy=False)
 
@@ -66,43 +65,21 @@ def decode(path: str | Path, data: bytes, flags: int) -> NDArray[Any] | None:
 
     Raises ValueError where the file claims more than `MAX_PIXELS` pixels.
     """
-    _check_size(path, data)
-    if not data:
+    size = header_size(data)
+    if size == NO_SIZE:  # of other formats nobody says what decoding them takes
         return None
+    check_pixels(path, size)
     try:  # from memory: unlike cv2.imread, this prints no warning about a bad file
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # OpenCV's own limits of size, and memory
         return None
 
 
-def _check_size(path: str | Path, data: bytes) -> None:
-    """Refuse an image whose header claims more than `MAX_PIXELS` pixels, before it is decoded."""
-    height, width = header_size(data)
+def check_pixels(path: str | Path, size: Sequence[int]) -> None:
+    """Refuse a picture that claims more than `MAX_PIXELS` pixels, before it is decoded."""
+    height, width = size
     if height * width > MAX_PIXELS:
         raise ValueError(
             f"{path}: {width} x {height} pixels are more than the limit of {MAX_PIXELS}; "
             "scale the image down or cut it into tiles"
         )
-
-
-def header_size(data: bytes) -> tuple[int, int]:
-    """(height, width) from the header of a PNG or JPEG; (0, 0) where it does not say.
-
-    Other formats are left to OpenCV's own limit of 2**30 pixels.
-    """
-    if data.startswith(PNG_SIGNATURE) and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return height, width
-    return _jpeg_size(data) if data.startswith(_JPEG_SIGNATURE) else (0, 0)
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """(height, width) of a JPEG, found by walking its segments (ITU-T T.81, annex B)."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return height, width
-        at += 1 if marker == 0xFF else 2 + length  # 0xFF may be repeated as filling
-    return 0, 0

@@ -16,6 +16,7 @@ the order of images from (seed, epoch) (engine/sampler.py). Times are kept nowhe
 
 import logging
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from mmengine.hooks import Hook, IterTimerHook
@@ -26,6 +27,33 @@ from .ema import EMA
 from .loop import EpochLoop
 from .saving import Place, SaveCheckpoint, bare, data_order, done_of, find_hook, unit_of
 
+KINDS: dict[str, tuple[type, ...]] = {  # of the entry's parts
+    "epoch": (int,), "iteration": (int,), "weights": (dict,), "average": (dict, NoneType),
+    "optimizer": (dict,), "schedules": (list,),
+}  # fmt: skip
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "step": (int,), "order": (dict,), "gradients": (dict, NoneType), "hooks": (dict,),
+}  # fmt: skip
+
+
+def _training(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """The `training` entry, its parts of the kinds they should be.
+
+    Raises ValueError where there is none, or they are not.
+    """
+    if "training" not in content:
+        raise ValueError(
+            f"{path}: holds no training state; resume from an epoch_N.pth or iter_N.pth, or start "
+            "from its weights with --load-from"
+        )
+    state = content["training"]
+    known = state if isinstance(state, dict) else {}
+    wanted = KINDS | {key: kinds for key, kinds in OPTIONAL.items() if key in known}
+    for key, kinds in wanted.items():
+        if key not in known or not isinstance(known[key], kinds):
+            raise ValueError(f"{path}: damaged checkpoint, no training state: its {key!r} is wrong")
+    return known
+
 
 def saved_seed(path: Path) -> int | None:
     """Seed of the run that wrote a state file; None where the file does not say.
@@ -33,8 +61,11 @@ def saved_seed(path: Path) -> int | None:
     Raises:
         ValueError: the file is no checkpoint of ours.
     """
-    training = checkpoint.read(path).get("training")
-    return training.get("order", {}).get("seed") if isinstance(training, dict) else None
+    content = checkpoint.read(path)
+    seed = _training(path, content).get("order", {}).get("seed") if "training" in content else None
+    if not isinstance(seed, int | NoneType):
+        raise ValueError(f"{path}: damaged checkpoint, its seed is {seed!r:.80}")
+    return seed
 
 
 class Resume(Hook):
@@ -56,18 +87,13 @@ class Resume(Hook):
             ValueError: the file is of another run, or the data changed within an epoch.
         """
         content = checkpoint.read(self.source)
-        if "training" not in content:
-            raise ValueError(
-                f"{self.source}: holds no training state; resume from an epoch_N.pth or "
-                "iter_N.pth, or start from its weights with --load-from"
-            )
+        state = _training(self.source, content)
         classes = list(runner.train_dataloader.dataset.metainfo["classes"])
         if content["classes"] != classes:
             raise ValueError(
                 f"{self.source}: was trained on the classes {content['classes']}, the data has "
                 f"{classes}; resume on the same data, or start from it with --load-from"
             )
-        state = content["training"]
         self._check_order(state, data_order(runner))
         self._restore(runner, state)
         self._go_to(runner, Place(state["epoch"], state.get("step", 0), state["iteration"]))
@@ -80,7 +106,7 @@ class Resume(Hook):
     def _check_order(self, state: dict[str, Any], now: dict[str, int]) -> None:
         then = state.get("order", now)
         changed = ", ".join(
-            f"{key} was {then[key]}, is {now[key]}" for key in now if then[key] != now[key]
+            f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
         )
         if changed and state.get("step"):
             raise ValueError(
@@ -104,16 +130,16 @@ class Resume(Hook):
             _restore_rates(runner, state)
             for name, gradient in (state.get("gradients") or {}).items():
                 model.get_parameter(name).grad = gradient.to(model.get_parameter(name).device)
-        except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+            for hook in runner.hooks:
+                saved = state.get("hooks", {}).get(type(hook).__name__)
+                if saved is not None:
+                    hook.load_state_dict(saved)
+        except (RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
             first = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"{self.source}: cannot be resumed, it is of another model or optimiser; resume "
                 f"with the config it was trained with ({first} ...)"
             ) from error
-        for hook in runner.hooks:
-            saved = state.get("hooks", {}).get(type(hook).__name__)
-            if saved is not None:
-                hook.load_state_dict(saved)
 
     def _go_to(self, runner: Any, place: Place) -> None:
         """Set every counter, and the sampler where the next epoch has begun."""

@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .files import write_binary, write_json, written_whole
-from .images import read_image
+from .files import read_text, write_binary, write_json, written_whole
+from .images import check_pixels, read_image
 from .interface import Mask, Model, Picture
 from .progress import live_line
 from .stopwatch import Stopwatch
@@ -50,7 +50,7 @@ def _expand(source: Path) -> Iterator[Path]:
     if source.is_dir():
         yield from sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
     elif source.suffix == ".txt" and source.is_file():
-        for line in source.read_text(encoding="utf-8-sig").splitlines():
+        for line in read_text(source).splitlines():
             if line.strip():
                 yield from _listed(source, line.strip())
     elif source.is_file():
@@ -68,6 +68,8 @@ def _listed(source: Path, line: str) -> list[Path]:
         return find_sources([str(source.parent / line)])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{source}: {error}") from None
+    except (OSError, ValueError):  # a name longer than names may be, or with a zero byte
+        raise ValueError(f"{source}: {line!r:.80} is no path") from None
 
 
 def predict_files(
@@ -153,7 +155,9 @@ def _write_results(out_dir: Path, results: dict[str, Any], sources: Sequence[Pat
     write_json(out_dir / "predictions.json", results)
     rows = [row for frames in results.values() for row in _frames_of(frames)]
     if any(map(is_ranking, rows)):
-        write_binary(out_dir / "predictions.csv", _as_csv(results, sources).encode())
+        write_binary(
+            out_dir / "predictions.csv", _as_csv(results, sources).encode(errors="surrogateescape")
+        )
 
 
 def is_ranking(rows: Sequence[Any]) -> bool:
@@ -239,6 +243,8 @@ def save_picture(path: Path, picture: Picture) -> None:
 def _predict_video(model: Model, source: Path, target: Path | None, threshold: float) -> list[Any]:
     capture = cv2.VideoCapture(str(source))
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+    width, height = map(capture.get, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    check_pixels(source, (int(height), int(width)))
 
     def frames(write: Callable[[Picture], None]) -> list[Any]:
         results = []

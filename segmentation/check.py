@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.check_images import LEFT_OUT, ImageFacts, image_findings, inspect
+from engine.check_images import LEFT_OUT, OUTSIDE, ImageFacts, image_findings, inspect
 from engine.class_balance import balance
 from engine.duplicates import duplicates
 from engine.findings import Finding, Rule
 from engine.interface import IGNORE
+from engine.listed_files import LEADS_OUT, outside_files
 from engine.processes import Spread
 from engine.split import SPLITS
 from segmentation.masks import (
@@ -118,7 +119,18 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
             findings.append(Finding(rule, image, str(pair), picture=image))
         images = {image.stem.removesuffix(IMAGE_END) for image, _ in found}
         findings += _orphans(data_root / "gtFine" / split, images)
+        outside = _outside(data_root, pairs[split])
+        findings += outside
+        gone = {one.file for one in outside}
+        pairs[split] = [pair for pair in pairs[split] if not gone & {pair.image, pair.mask}]
     return Checked(findings, classes, pairs, {}, {})
+
+
+def _outside(data_root: Path, pairs: Sequence[Pair]) -> list[Finding]:
+    """Images and masks that links lead out of the data to."""
+    files = [path for pair in pairs for path in (pair.image, pair.mask)]
+    places = outside_files(data_root, [path.relative_to(data_root).as_posix() for path in files])
+    return [Finding(OUTSIDE, files[place], f"{LEADS_OUT} {data_root}") for place in places]
 
 
 def _orphans(truth: Path, images: set[str]) -> Iterator[Finding]:

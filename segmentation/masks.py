@@ -12,8 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.images import PNG_SIGNATURE, decode
+from engine.files import read_text
+from engine.image_size import PNG_SIGNATURE
+from engine.images import decode
 from engine.interface import IGNORE, Mask
+from engine.listed_files import check_inside
 from segmentation.classes import CLASSES, MAX_LABEL_ID, label_id_table, train_id_table
 
 IMAGE_END = "_leftImg8bit"
@@ -58,11 +61,7 @@ def read_names(path: Path) -> tuple[str, ...]:
         ValueError: there are fewer than two, one stands twice, a line between is empty, or the file
             is not UTF-8.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 ({error}); save it so") from error
-    names = tuple(map(str.strip, text.strip().splitlines()))
+    names = tuple(map(str.strip, read_text(path).strip().splitlines()))
     if len(names) < 2 or len(set(names)) != len(names) or not all(names):
         raise ValueError(
             f"{path}: line i must name the class of value i in the masks, two classes or more, "
@@ -76,13 +75,15 @@ def find_pairs(data_root: Path, split: str) -> list[Pair]:
 
     Raises:
         FileNotFoundError: a folder or a mask is missing, or the split has no image.
-        ValueError: two images share one name.
+        ValueError: two images share one name, or a link leads out of the data.
     """
     pairs = []
     for _, pair in pair_up(data_root, split):
         if isinstance(pair, Exception):
             raise pair
         pairs.append(pair)
+    files = [path for pair in pairs for path in (pair.image, pair.mask)]
+    check_inside(data_root, [path.relative_to(data_root).as_posix() for path in files])
     return sorted(pairs)
 
 
@@ -175,14 +176,13 @@ def read_grey(path: Path) -> Mask:
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such mask") from None
-    if data.startswith(PNG_SIGNATURE) and len(data) > 24 and data[24] < 8:  # OpenCV scales those
+    is_png = data.startswith(PNG_SIGNATURE) and len(data) > 25
+    if is_png and data[24] != 8:  # OpenCV scales fewer, and more would take twice the memory
         raise MaskError(f"{path}: {data[24]} {_BITS}", "mask-bits")
-    array = decode(path, data, cv2.IMREAD_UNCHANGED)
+    array = decode(path, data, cv2.IMREAD_UNCHANGED) if is_png else None
     if array is None:
-        words = f"{path}: not a picture that can be read ({len(data)} bytes; damaged?)"
+        words = f"{path}: not a PNG that can be read ({len(data)} bytes; damaged?)"
         raise MaskError(words, "mask-unreadable")
-    if array.dtype != np.uint8:
-        raise MaskError(f"{path}: {8 * array.itemsize} {_BITS}", "mask-bits")
     values = np.asarray(array, np.uint8)
     if values.ndim == 3:
         fault, why = _why_colour(data, values)
@@ -193,7 +193,7 @@ def read_grey(path: Path) -> Mask:
 def _why_colour(data: bytes, array: NDArray[np.uint8]) -> tuple[str, str]:
     """(fault, words) about a mask of several channels."""
     kind = f"{array.shape[2]} channels instead of one"
-    if data.startswith(PNG_SIGNATURE) and data[25] == 3:
+    if data[25] == 3:
         words = "a palette PNG, whose colours hide the values; save the indices as 8-bit grey"
         return "mask-palette", words
     if (array[..., 0] == array[..., 1]).all() and (array[..., 1] == array[..., 2]).all():

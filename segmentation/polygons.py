@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from engine.files import written_whole
+from engine.files import read_json, written_whole
+from engine.images import check_pixels
 from segmentation.masks import POLYGONS_END, TRAIN_IDS_END
 
 
@@ -43,8 +45,19 @@ def _draw(source: Path, mask: Path) -> None:
             f"drawing polygons needs cityscapesscripts ({error}); install it with "
             "pip install 'lcnet-vision[cityscapes]' or pip install cityscapesscripts"
         ) from error
+    _check_size(source)
     try:
         with written_whole(mask, suffix=".png") as aside:
             json2labelImg(str(source), str(aside), "trainIds")
     except (ValueError, KeyError, TypeError, SystemExit) as error:
         raise ValueError(f"{source}: polygons that cannot be drawn ({error!r})") from error
+
+
+def _check_size(source: Path) -> None:
+    """Raise ValueError where the polygons do not say the size of their image, or a huge one."""
+    content = read_json(source)
+    known = content if isinstance(content, dict) else {}
+    sides: list[Any] = [known.get(f"img{side}") for side in ("Height", "Width")]
+    if not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError(f"{source}: needs imgHeight and imgWidth, whole numbers above 0")
+    check_pixels(source, sides)

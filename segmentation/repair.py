@@ -15,7 +15,6 @@ from PIL import Image
 
 from engine.check_images import LEFT_OUT
 from engine.duplicates import ACROSS
-from engine.images import PNG_SIGNATURE
 from engine.interface import IGNORE, Mask
 from engine.repair import copy_image, fresh_folder, is_usable
 from segmentation.check import Checked
@@ -41,7 +40,8 @@ def repair(data_root: Path, out: Path, checked: Checked) -> None:
         if (data_root / CLASSES_FILE).is_file():
             shutil.copyfile(data_root / CLASSES_FILE, folder / CLASSES_FILE)
         for pair in (pair for own in checked.splits.values() for pair in own):
-            if {pair.image, pair.mask} & dropped or not is_usable(checked.facts[pair.image]):
+            usable = all(is_usable(checked.facts[file]) for file in (pair.image, pair.mask))
+            if not usable or {pair.image, pair.mask} & dropped:
                 continue
             content = _mask_content(pair, checked, from_one=from_one)
             if content is None:
@@ -96,13 +96,18 @@ def _encoded(values: NDArray[np.integer] | None, classes: Sequence[str]) -> byte
 def values_of(path: Path) -> NDArray[np.integer]:
     """Values (H, W) or RGB (H, W, 3) as the file has them: indices of a palette, few or many bits.
 
-    Integers of 64 bits, so that nothing overflows.
+    Integers of 32 bits, so that nothing overflows.
+
+    Raises ValueError where it has more pixels than Pillow decodes.
     """
     data = path.read_bytes()
-    with Image.open(io.BytesIO(data)) as picture:
-        values = np.asarray(picture).astype(np.int64)
-        is_scaled = picture.mode == "L"  # to 0..255, from 2 or 4 bits
-    bits = data[24] if data.startswith(PNG_SIGNATURE) else 8
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            values = np.asarray(picture).astype(np.int32)
+            is_scaled = picture.mode == "L"  # to 0..255, from 2 or 4 bits
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}; scale the mask down") from error
+    bits = data[24]  # of a PNG's header
     if bits < 8 and is_scaled:
         values = values // (255 // (2**bits - 1))
     return values[..., :3] if values.ndim == 3 else values

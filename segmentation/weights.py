@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from backbone.pickled import Arrays
 from backbone.weights import (
-    Arrays,
     State,
     fill_norms,
     is_folded,

@@ -298,3 +298,12 @@ def test_full_norm_keeps_what_the_file_has() -> None:
         "norm.running_mean": 0.0,
         "norm.num_batches_tracked": 0,
     }
+
+
+@pytest.mark.parametrize("old", [b"conv2d_0.b_0", b"conv2d_0.w_0", b"small dog"])
+def test_onnx_with_a_name_that_is_not_utf8_is_refused(tmp_path: Path, old: bytes) -> None:
+    """Such a name comes as bytes. Found by fuzzing."""
+    path = write_onnx(tmp_path / "a.onnx")
+    path.write_bytes(path.read_bytes().replace(old, old[:-1] + b"\xff"))
+    with pytest.raises(ValueError, match=r"a\.onnx: a name in it is not UTF-8"):
+        (read_classes if old == b"small dog" else read_arrays)(path)

@@ -146,7 +146,28 @@ def test_imbalance_is_a_note(folders: Path) -> None:
     ]
 
 
-def test_a_repaired_list(lists: Path, tmp_path: Path) -> None:
+def test_what_leads_out_of_the_data_is_found_and_not_copied(lists: Path, tmp_path: Path) -> None:
+    write(tmp_path / "outside/20.png", 20)
+    append("../outside/20.png 1")(lists)
+    checked = look(lists)
+    assert broken(checked.findings) == {"file-outside"}
+    repair(lists, tmp_path / "out", checked)
+    assert "20.png" not in {path.name for path in (tmp_path / "out").rglob("*")}
+
+
+def test_a_link_out_of_a_class_folder_is_found_and_not_copied(
+    folders: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "private/20.png", 20)
+    (folders / "train/nut/20.png").symlink_to(tmp_path / "private/20.png")
+    checked = look(folders)
+    assert broken(checked.findings) == {"file-outside"}
+    repair(folders, tmp_path / "out", checked)
+    assert "20.png" not in {path.name for path in (tmp_path / "out").rglob("*")}
+
+
+def test_a_repaired_list(lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LCNET_FOLLOW_LINKS", "1")
     write(tmp_path / "outside/20.png", 20)
     for _, seed, _ in LISTS:
         seed(lists)

@@ -105,12 +105,17 @@ def test_lists_of_class_folders_take_their_names(write_images, write_lines) -> N
     assert find_images(root, "val").classes == ("dog", "cat")
 
 
-def test_lists_reach_outside_by_relative_and_absolute_paths(tmp_path: Path, write_images) -> None:
+def test_lists_reach_outside_only_where_that_is_wanted(
+    tmp_path: Path, write_images, monkeypatch
+) -> None:
     write_images("pictures/1.png", "pictures/2.png")
     root = tmp_path / "lists"
     root.mkdir()
     lines = ["../pictures/1.png 0", f"{tmp_path}/pictures/2.png 1"]
     (root / "train_list.txt").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"pictures/1\.png: leads out of .* \(2 of 2 do\)"):
+        find_images(root, "train")
+    monkeypatch.setenv("LCNET_FOLLOW_LINKS", "1")
     assert len(find_images(root, "train").paths) == 2
 
 

@@ -75,10 +75,17 @@ def test_lists_point_at_the_images_where_they_are(tmp_path: Path, write_images) 
         "val": (1, 1, 1),
         "train": (2, 2, 2),
     }
-    assert (out / "val_list.txt").read_text() == "../../coco/val/0.jpg 0\n../../coco/val/1.jpg 1\n"
+    lines = "val_images_1/0.jpg 0\nval_images_1/1.jpg 1\n"
+    assert (out / "val_list.txt").read_text() == lines
+    assert (out / "val_images_1").samefile(root / "coco/val")
     found = find_images(out, "val")
     assert found.classes == ("nobody", "someone")
     assert found.labels.tolist() == [0, 1]
+    write_lists({"val": [source]}, out)  # a second time: links are made anew
+    (out / "train_images_1").unlink()
+    (out / "train_images_1").mkdir()
+    with pytest.raises(ValueError, match=r"train_images_1: is there already"):
+        write_lists({"train": [source]}, out)
 
 
 def test_one_class_only_writes_nothing(tmp_path: Path) -> None:

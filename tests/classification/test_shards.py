@@ -335,3 +335,17 @@ def test_training_from_shards(
     assert (tmp_path / "run/iter_6.pth").is_file()
     assert "accuracy/top1" in ran.out + ran.err
     assert "Length of IterableDataset" not in ran.err
+
+
+def test_a_link_out_of_the_data_is_not_packed(plain: Path, tmp_path: Path) -> None:
+    """Shards go to object storage; a link in foreign data must not take a private file there."""
+    (tmp_path / "key").write_text("secret")
+    folder = next(path for path in (plain / "train").iterdir() if path.is_dir())
+    link = folder / "zzz.jpg"
+    link.symlink_to(tmp_path / "key")
+    try:
+        with pytest.raises(ValueError, match=r"zzz\.jpg: leads out of the data folder"):
+            write_shards(plain, "train", tmp_path / "out", per_shard=4, seed=0)
+    finally:
+        link.unlink()
+    assert not (tmp_path / "out").exists()

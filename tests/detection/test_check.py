@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from detection.check import Checked, check, check_entries, splits_of
+from detection.dataset import CocoDetection
 from detection.repair import cut, repair
 from engine.findings import Finding, exit_code
 from engine.processes import spread
@@ -456,3 +457,15 @@ def test_images_of_the_real_sets_are_clean(name: str, shared_dir: Path) -> None:
     assert broken(findings) == set()
     near = [found.file.name for found in findings if found.rule.name == "near-across-splits"]
     assert near == (["BloodImage_00038.jpg"] if name == "bccd_coco" else [])
+
+
+def test_a_link_out_of_the_data_is_found_and_not_copied(coco: Path, tmp_path: Path) -> None:
+    linked = coco / "train/2.jpg"
+    linked.rename(tmp_path / "private.jpg")
+    linked.symlink_to(tmp_path / "private.jpg")
+    checked = look(coco)
+    assert broken(checked.findings) == {"file-outside"}
+    repair(coco, tmp_path / "out", checked)
+    assert {path.name for path in (tmp_path / "out/train").iterdir()} == {"1.jpg", "3.jpg", "4.jpg"}
+    with pytest.raises(ValueError, match=r"train/2\.jpg: leads out of the data folder"):
+        CocoDetection(coco, training=True)

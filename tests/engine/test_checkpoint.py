@@ -275,3 +275,15 @@ def test_report_of_missing_extra_and_mismatched() -> None:
 def test_a_checkpoint_of_another_model() -> None:
     with pytest.raises(ValueError, match=r"file\.pth: not one of its 1 tensors fits the model"):
         load(Net(2), {"conv.weight": torch.ones(1)})
+
+
+def test_the_message_hub_of_mmengine_is_refused(tmp_path: Path) -> None:
+    """It holds objects; mmengine's own resuming would unpickle them, and whatever else is there."""
+    from mmengine.logging import MessageHub
+
+    hub = MessageHub("hub")
+    hub.update_scalar("train/loss", 0.5)
+    torch.save({"state_dict": {}, "message_hub": hub.state_dict()}, tmp_path / "epoch_1.pth")
+    assert torch.load(tmp_path / "epoch_1.pth", weights_only=False)["message_hub"]
+    with pytest.raises(ValueError, match="not readable as a safe checkpoint"):
+        checkpoint.read(tmp_path / "epoch_1.pth")

@@ -96,6 +96,9 @@ def test_weights_outside_the_folder(onnx_file: Write, location: str) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match=f"read from {location}, outside its folder"):
         open_exported(path)
+    path.write_bytes(path.read_bytes().replace(location.encode(), b"\xff" * len(location)))
+    with pytest.raises(ValueError, match="damaged or incomplete"):
+        open_exported(path)
 
 
 def test_engine_that_is_not_installed(onnx_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:

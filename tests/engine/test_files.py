@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.files import near, write_binary, write_json, written_whole
+from engine.files import near, read_json, read_text, write_binary, write_json, written_whole
 
 
 def full_disk(_: int) -> None:
@@ -47,3 +47,30 @@ def test_near() -> None:
     assert near("lerning_rate", ["learning_rate", "momentum"]) == "nearest known: learning_rate"
     assert near("zzz", ["b", "a"]) == "nearest known: a, b"
     assert near("zzz", []) == "none is known"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[" * 100_000, "recursion"),
+        (b"9" * 5000, "4300 digits"),
+        (b'"\xff"', "can't decode"),
+        (b"{", "line 1 column 2"),
+        (b"", "line 1 column 1"),
+    ],
+)
+def test_json_that_is_none_is_one_line_with_the_path(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.json: no JSON \(.*{why}") as error:
+        read_json(tmp_path / "a.json")
+    assert "\n" not in str(error.value)
+
+
+def test_text_that_is_not_utf8_is_refused_by_its_first_wrong_byte(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Füße".encode("latin1"))
+    with pytest.raises(ValueError, match=r"a\.txt: is not UTF-8 \(invalid start byte at byte 1\)"):
+        read_text(tmp_path / "a.txt")
+    (tmp_path / "a.txt").write_bytes("Füße".encode("utf-8-sig"))
+    assert read_text(tmp_path / "a.txt") == "Füße"

@@ -221,3 +221,33 @@ def test_within_an_epoch_the_order_of_images_must_not_change(
         assert ran.code == 1
         assert changed in ran.err
         assert "resume with what it was, or from an epoch_N.pth" in ran.err
+
+
+HONEST = {
+    "epoch": 1, "iteration": 3, "weights": {}, "average": None, "optimizer": {}, "schedules": [],
+    "order": {"seed": 5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"epoch": "1"}, "its 'epoch' is wrong"),
+        ({"weights": []}, "its 'weights' is wrong"),
+        ({"schedules": None}, "its 'schedules' is wrong"),
+        ({"order": 5}, "its 'order' is wrong"),
+        ({"order": {"seed": "5"}}, "its seed is '5'"),
+        ({"hooks": []}, "its 'hooks' is wrong"),
+        (None, "its 'epoch' is wrong"),
+    ],
+)
+def test_a_training_state_of_other_things_is_refused(
+    tmp_path: Path, changes: dict[str, object] | None, why: str
+) -> None:
+    content = {"model": {}, "classes": ["a"], "state_dict": {}, "info": {}, "training": HONEST}
+    checkpoint.save(tmp_path / "a.pth", content)
+    assert saved_seed(tmp_path / "a.pth") == 5
+    content["training"] = None if changes is None else HONEST | changes
+    checkpoint.save(tmp_path / "a.pth", content)
+    with pytest.raises(ValueError, match=rf"a\.pth: damaged checkpoint.*{why}"):
+        saved_seed(tmp_path / "a.pth")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine import images
 from engine.images import read_image
 from engine.sources import find_sources, predict_files
 
@@ -226,3 +227,18 @@ def test_an_error_ends_all_workers(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"01\.png: not an image"):
         predict_files(model, files, None, 0.5, workers=2)
     assert model.seen < 20
+
+
+@pytest.mark.parametrize("line", ["x" * 300, "a\0b", "[a]\0*"], ids=["long", "zero", "magic"])
+def test_a_list_of_what_is_no_path(tmp_path: Path, line: str) -> None:
+    (tmp_path / "list.txt").write_text(line)
+    with pytest.raises((ValueError, FileNotFoundError), match=r"list\.txt: .{3,200}$") as error:
+        find_sources([str(tmp_path / "list.txt")])
+    assert "\n" not in str(error.value)
+
+
+def test_a_film_of_huge_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = film(tmp_path / "film.mp4", "mp4v")
+    monkeypatch.setattr(images, "MAX_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"film\.mp4: \d+ x \d+ pixels are more than the limit"):
+        predict_files(Painter(), [source], None, 0.5)

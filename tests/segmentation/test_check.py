@@ -12,7 +12,7 @@ from engine.findings import Finding, exit_code
 from engine.processes import spread
 from segmentation.check import Checked, check, check_entries, splits_of
 from segmentation.classes import LABELS
-from segmentation.masks import read_mask
+from segmentation.masks import find_pairs, read_mask
 from segmentation.repair import from_colours, repair, values_of
 
 SHAPE = (24, 32)
@@ -237,3 +237,15 @@ def test_the_real_set_is_clean(shared_dir: Path) -> None:
     assert {found.rule.name for found in findings} == {"class-unused", "class-imbalance"}
     unused = [found.id for found in findings if found.rule.name == "class-unused"]
     assert len(unused) == 2 * (19 - 11)
+
+
+def test_a_link_out_of_the_data_is_found_and_not_copied(data: Path, tmp_path: Path) -> None:
+    for linked in (image_of(data, 1), mask_of(data, 2)):
+        linked.rename(tmp_path / linked.name)
+        linked.symlink_to(tmp_path / linked.name)
+    checked = look(data)
+    assert broken(checked.findings) == {"file-outside"}
+    repair(data, tmp_path / "out", checked)
+    assert [path.name[0] for path in (tmp_path / "out").rglob("*_leftImg8bit.png")] == ["3", "4"]
+    with pytest.raises(ValueError, match=r"1_leftImg8bit\.png: leads out of .* \(2 of 6 do\)"):
+        find_pairs(data, "train")

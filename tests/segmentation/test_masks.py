@@ -70,10 +70,10 @@ def test_damaged_and_missing_masks_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"a\.png: no such mask"):
         read_mask(path, "abc")
     path.write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(ValueError, match=r"not a picture .*8 bytes"):
+    with pytest.raises(ValueError, match=r"not a PNG .*8 bytes"):
         read_mask(path, "abc")
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"not a picture .*0 bytes"):
+    with pytest.raises(ValueError, match=r"not a PNG .*0 bytes"):
         read_mask(path, "abc")
 
 

@@ -38,12 +38,27 @@ def test_polygons_become_train_ids_once(tmp_path: Path) -> None:
     assert list(draw_masks(tmp_path, force=True)) == [(mask, True)]
 
 
-@pytest.mark.parametrize("content", ["{", '{"objects": []}'])
-def test_damaged_polygons_are_named_and_leave_no_mask(tmp_path: Path, content: str) -> None:
+HUGE = '{"imgWidth": 100000, "imgHeight": 100000, "objects": []}'
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ('{"objects": []}', "needs imgHeight"),
+        ("[]", "needs imgHeight"),
+        (HUGE, "100000 x 100000 pixels are more"),
+        ('{"imgWidth": 6, "imgHeight": 4, "objects": [1]}', "polygons that cannot"),
+    ],
+)
+def test_damaged_polygons_are_named_and_leave_no_mask(
+    tmp_path: Path, content: str, why: str
+) -> None:
     pytest.importorskip("cityscapesscripts")
     path = write(tmp_path, [])
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"a_1_gtFine_polygons\.json: polygons that cannot"):
+    with pytest.raises(ValueError, match=rf"a_1_gtFine_polygons\.json: {why}"):
         list(draw_masks(tmp_path))
     assert list(path.parent.iterdir()) == [path]
 

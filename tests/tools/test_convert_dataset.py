@@ -35,7 +35,9 @@ def test_lists_of_persons_say_how_many(coco: Path, tmp_path: Path, run_tool: Run
     assert (out / "val_list.txt").is_file()
     assert sorted(path.name for path in out.iterdir()) == [
         "classes.txt",
+        "train_images_1",
         "train_list.txt",
+        "val_images_1",
         "val_list.txt",
     ]
 

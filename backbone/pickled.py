@@ -1,0 +1,161 @@
+"""Arrays of a `.pdparams` file, a pickle of which nothing is executed."""
+
+import pickle
+import pickletools
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+GETS = ("GET", "BINGET", "LONG_BINGET")
+TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "POP", "POP_MARK")  # what may leave one on top
+PASSIVE = (*PUTS, "PROTO", "FRAME")  # leave the same on top
+GROWTH = 4  # times the size of the file, of all its arrays; equal ones are stored once
+
+
+class _Dtype:
+    """Stands for `numpy.dtype` in a pickle: notes the type code and the byte order."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        self.code = code if isinstance(code, str) else ""
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        order = state[1]
+        self.code = (order if order in ("<", ">") else "") + self.code
+
+
+class _Array:
+    """Stands for `numpy.ndarray` in a pickle: notes shape, type and bytes, interprets nothing."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: tuple[object, ...] = ()
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        self.state = state
+
+    def decode(self) -> np.ndarray:
+        """The array; ValueError where the bytes are none of plain numbers of that shape."""
+        _, shape, dtype, fortran, data = self.state
+        if not isinstance(dtype, _Dtype) or not re.fullmatch(r"[<>]?[fiub]\d", dtype.code):
+            raise ValueError("it holds an array of other things than numbers")
+        if isinstance(data, _Text):  # protocol 2
+            data = data.text
+        if isinstance(data, str):  # protocol 2 of Python 2
+            data = data.encode("latin1")
+        if not isinstance(data, bytes) or not isinstance(shape, tuple):
+            raise ValueError("it holds an array without plain bytes")
+        array = np.frombuffer(data, dtype=dtype.code)
+        native = array.astype(array.dtype.newbyteorder("="))
+        return native.reshape(shape, order="F" if fortran else "C")
+
+
+class _Text:
+    """Bytes as protocol 2 writes them, by `_codecs.encode`; notes the text."""
+
+    def __init__(self, text: object, codec: object) -> None:
+        if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
+            raise pickle.UnpicklingError("it asks for a codec that no weight file needs")
+        self.text = text
+
+    def __setstate__(self, state: object) -> None:  # else a pickle could set attributes
+        raise pickle.UnpicklingError("it sets the state of a text")
+
+
+STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _Text,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Knows arrays and plain containers, by stand-ins; any other name in the file is refused."""
+
+    def find_class(self, module: str, name: str) -> Callable[..., object]:
+        if (module, name) not in STAND_INS:
+            asked = f"{module}.{name}"
+            raise pickle.UnpicklingError(f"it asks for {asked:.100}, which no weight file needs")
+        return STAND_INS[module, name]
+
+
+# What the documentation of pickle lists, and what operations out of order raise.
+PICKLE_ERRORS = (
+    pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, KeyError,
+    MemoryError, OverflowError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+
+
+def read_pickled(path: Path, skip: re.Pattern[str]) -> Arrays:
+    """Arrays of the dict that `paddle.save` pickled: name -> array or (name, array).
+
+    Args:
+        path: The file.
+        skip: Names to leave out.
+
+    Raises:
+        ValueError: it holds anything else, or would grow far beyond its own size in memory.
+    """
+    try:
+        with path.open("rb") as stream:
+            _check_operations(stream.read())
+            size = stream.tell()
+            stream.seek(0)
+            content = _ArrayUnpickler(stream, encoding="latin1").load()
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__} instead of a dict")
+        return dict(_arrays(content, skip, GROWTH * size))
+    except PICKLE_ERRORS as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: refused, no .pdparams file of plain arrays: {why}") from error
+
+
+def _arrays(
+    content: dict[object, object], skip: re.Pattern[str], room: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and arrays, which together take at most `room` bytes."""
+    for name, value in content.items():
+        if not isinstance(name, str):
+            raise ValueError(f"it has a {type(name).__name__} for a name")
+        if skip.fullmatch(name):
+            continue
+        array = value[1] if isinstance(value, tuple) and len(value) == 2 else value
+        if not isinstance(array, _Array):
+            raise ValueError(f"entry {name!r:.100} is a {type(array).__name__}, no array")
+        decoded = array.decode()
+        room -= decoded.nbytes
+        if room < 0:
+            raise ValueError("its arrays are far larger than the file")
+        yield name, decoded
+
+
+def _check_operations(data: bytes) -> None:
+    """Refuse operations by which a few bytes take gigabytes or centuries; pickle writes no such.
+
+    The reader makes its list of places as long as the highest number put; tuples that hold one
+    tuple twice, which holds one twice, take twice the time with every step.
+
+    Raises:
+        ValueError: there is one, or an operation that is none.
+    """
+    top, places = "", 0
+    tuples: set[object] = set()  # places
+    for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
+        name = operation.name
+        if name == "DUP" or (name in GETS and argument in tuples):
+            raise ValueError("it uses a part twice, as no weight file does")
+        if name in PUTS:
+            place = places if name == "MEMOIZE" else argument
+            if not isinstance(place, int) or place > number:
+                raise ValueError("it counts its parts from another number than 0")
+            places += 1
+            if top in TUPLES:
+                tuples.add(place)
+        top = top if name in PASSIVE else name
