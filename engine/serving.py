@@ -18,7 +18,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from . import config
-from .command_line import USER_ERRORS
+from .command_line import USER_ERRORS, Source
 from .machine import usable_cores
 from .meters import FOLDER, forget_dead
 from .predict import load_model, read_content
@@ -27,15 +27,6 @@ from .web import create_app
 from .zoo import local
 
 PATIENCE = 30  # seconds that a worker may be silent, as while it starts, before it is replaced
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model comes from, and what it is called in addresses."""
-
-    name: str
-    config: str
-    checkpoint: str
 
 
 @dataclass(frozen=True)
@@ -62,15 +53,11 @@ def start(setup: Setup) -> FastAPI:
 
 
 def check(setup: Setup) -> None:
-    """Find out, before anything starts, whether all models can be read, and have their own names.
+    """Find out, before anything starts, whether all models can be read.
 
     Raises:
-        FileNotFoundError, ValueError: as `engine.load_model`; two models have one name.
+        As `engine.load_model`.
     """
-    names = [source.name for source in setup.models]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{', '.join(twice)}: the name of several models; tell apart by --names")
     for source in setup.models:
         read_content(config.load(source.config), local(source.checkpoint))
 
@@ -99,7 +86,17 @@ def serve(setup: Setup) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="lcnet-meters-") as folder:
         os.environ[FOLDER] = folder  # before workers import what reads it
-        Multiprocess(settings, [settings.bind_socket()]).run()
+        Supervisor(settings, [settings.bind_socket()]).run()
+
+
+class Supervisor(Multiprocess):
+    """Uvicorn's, which here notices at once when a worker dies that it waits for an answer of."""
+
+    def keep_subprocess_alive(self) -> None:
+        """Start the dead anew; called twice a second."""
+        for process in self.processes:
+            process.child_conn.close()  # the worker has its own; while both are open, none ends
+        super().keep_subprocess_alive()
 
 
 def _start_worker(setup: Setup) -> FastAPI:

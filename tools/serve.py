@@ -5,7 +5,6 @@ A CKPT is a checkpoint, an exported file or zoo:NAME.
 
 import argparse
 from importlib.util import find_spec
-from pathlib import Path
 
 from engine import command_line
 from engine.batcher import Rule
@@ -17,12 +16,10 @@ NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 def main(arguments: argparse.Namespace) -> None:
     """Check, say what is served, serve."""
     check_installed()
-    from engine.serving import Setup, Source, check, serve
+    from engine.serving import Setup, check, serve
 
-    pairs = pairs_of(arguments.models)
-    names = names_of(pairs, arguments.names)
     setup = Setup(
-        models=[Source(name, *pair) for name, pair in zip(names, pairs, strict=True)],
+        models=command_line.sources_of(arguments.models, arguments.names),
         limits=limits_of(arguments),
         host=arguments.host,
         port=arguments.port,
@@ -43,24 +40,6 @@ def check_installed() -> None:
             f"{', '.join(missing)}: not installed; "
             "run: pip install -c constraints.txt -e '.[serve]'"
         )
-
-
-def pairs_of(models: list[str]) -> list[tuple[str, str]]:
-    """(config, checkpoint) of every model; ValueError where one has no checkpoint."""
-    if len(models) % 2:
-        raise ValueError(f"{models[-1]}: has no checkpoint; give CONFIG CKPT for every model")
-    return list(zip(models[::2], models[1::2], strict=True))
-
-
-def names_of(pairs: list[tuple[str, str]], names: list[str] | None) -> list[str]:
-    """What the models are called: as given, or as their configs are.
-
-    Raises:
-        ValueError: not one name a model.
-    """
-    if names is not None and len(names) != len(pairs):
-        raise ValueError(f"--names: give {len(pairs)}, one for each model, in their order")
-    return names or [Path(config).stem for config, _ in pairs]
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:
@@ -102,8 +81,7 @@ def add_limits(options: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     given = command_line.parser(__doc__ or "")
-    given.add_argument("models", nargs="+", metavar="CONFIG CKPT", help="config and its checkpoint")
-    given.add_argument("--names", nargs="+", help="in addresses; else the configs' names")
+    command_line.add_sources(given)
     given.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all")
     given.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     given.add_argument("--workers", type=command_line.positive, default=1, help="processes")
