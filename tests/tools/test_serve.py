@@ -19,18 +19,14 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pytest
-import torch
-
-from engine import checkpoint, config
 
 pytest.importorskip("uvicorn")
 PATIENCE = 30  # seconds that a worker may be silent; one that is dead is not waited for so long
 ROOT = Path(__file__).parents[2]
 DETECTOR = ROOT / "configs/picodet_lcnet_own.py"
-SEGMENTER = ROOT / "configs/deeplabv3plus_lcnet_mini.py"
-CLASSIFIER = ROOT / "configs/classifier_lcnet_x0_25.py"
 THRESHOLD = "0.01"
 Run = Callable[..., Any]
+Pair = tuple[Path, Path]
 
 
 class Server(NamedTuple):
@@ -90,34 +86,6 @@ def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def checkpoint_of(path: Path, config_file: Path, classes: list[str], **options: Any) -> Path:
-    """Random weights that tell images apart."""
-    torch.manual_seed(0)
-    dotted = {key.replace("__", "."): value for key, value in options.items()}
-    plain = config.plain(config.load(config_file, dotted).model)
-    model = checkpoint.build_model(plain)
-    model.train()(torch.randn(4, 3, 64, 96), mode="tensor")
-    checkpoint.save(path, checkpoint.describe(model, plain, classes, {"epoch": 1}))
-    return path
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
-    """A small checkpoint of each task, by its config."""
-    folder = tmp_path_factory.mktemp("served")
-    small = {"model__backbone__scale": 0.25}
-    return {
-        DETECTOR: checkpoint_of(
-            folder / "d.pth", DETECTOR, ["a", "b", "c"], **small, model__num_classes=3,
-            model__data_preprocessor__size=[64, 96],
-        ),
-        SEGMENTER: checkpoint_of(folder / "s.pth", SEGMENTER, list("abcdefghi"), **small),
-        CLASSIFIER: checkpoint_of(
-            folder / "c.pth", CLASSIFIER, list("abcdefg"), model__num_classes=7
-        ),
-    }  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Twelve files of several sizes and formats."""
@@ -148,10 +116,15 @@ def assert_close(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> N
 
 @pytest.mark.slow
 def test_three_tasks_answer_what_predict_writes(
-    run_tool: Run, checkpoints: dict[Path, Path], pictures: list[Path], tmp_path: Path
+    run_tool: Run,
+    small_detector_pair: Pair,
+    small_segmenter_pair: Pair,
+    small_classifier_pair: Pair,
+    pictures: list[Path],
+    tmp_path: Path,
 ) -> None:
     """All at once, so that requests share batches; then SIGTERM ends it well."""
-    pairs = list(checkpoints.items())
+    pairs = [small_detector_pair, small_segmenter_pair, small_classifier_pair]
     wanted = [predicted(run_tool, pair, pictures, tmp_path / pair[0].stem) for pair in pairs]
     jobs = [(f"/v1/{pair[0].stem}", path.read_bytes()) for pair in pairs for path in pictures]
     with serving(*(part for pair in pairs for part in pair), "--score-thr", THRESHOLD) as server:
@@ -172,12 +145,10 @@ def test_three_tasks_answer_what_predict_writes(
 
 
 @pytest.mark.slow
-def test_stopping_loses_nothing_that_was_taken(
-    checkpoints: dict[Path, Path], pictures: list[Path]
-) -> None:
+def test_stopping_loses_nothing_that_was_taken(small_segmenter_pair: Pair) -> None:
     """SIGTERM while sixteen wait: all get their answers, and who comes later none."""
     data = cv2.imencode(".jpg", np.full((300, 400, 3), 90, np.uint8))[1].tobytes()
-    with serving(SEGMENTER, checkpoints[SEGMENTER], "--names", "m") as server:
+    with serving(*small_segmenter_pair, "--names", "m") as server:
         with ThreadPoolExecutor(16) as pool:
             asked = [pool.submit(server.ask, "/v1/m", data) for _ in range(16)]
             wait(lambda: 'inside{model="m"} 16.0' in server.ask("/metrics")[1])
@@ -206,11 +177,10 @@ def _command(process: int) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_killed_workers_come_back(checkpoints: dict[Path, Path], pictures: list[Path]) -> None:
+def test_killed_workers_come_back(small_classifier_pair: Pair, pictures: list[Path]) -> None:
     """All of them at once; counts go on from where they were, and SIGTERM ends all."""
     data = pictures[0].read_bytes()
-    arguments = (CLASSIFIER, checkpoints[CLASSIFIER], "--names", "m")
-    with serving(*arguments, workers=2) as server:
+    with serving(*small_classifier_pair, "--names", "m", workers=2) as server:
         before = workers_of(server)
         first = server.ask("/v1/m", data)
         assert (first[0], len(before)) == (200, 2)
