@@ -113,7 +113,7 @@ def _column(number: int, viewer: Viewer) -> Column:
         gr.Markdown(f"### {viewer.name}")
         picture = gr.Image(
             show_label=False, interactive=False, format="jpeg", elem_id=f"picture-{number}",
-            buttons=["download", "fullscreen"],
+            buttons=["download", "fullscreen"], height=480,
         )  # fmt: skip
         times = gr.Markdown(elem_id=f"times-{number}")
         rows = gr.Dataframe(interactive=False, max_height=300, elem_id=f"rows-{number}")
