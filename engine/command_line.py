@@ -26,6 +26,14 @@ def positive(text: str) -> int:
     return number
 
 
+def port(text: str) -> int:
+    """Number of a TCP port, 0 for a free one, for argparse."""
+    number = int(text)
+    if not 0 <= number < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 65535")
+    return number
+
+
 def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
     """Add CONFIG, CHECKPOINT where wanted, and --cfg-options."""
     result.add_argument("config", type=Path, help="config file, e.g. configs/picodet_lcnet.py")

@@ -10,6 +10,8 @@ from fastapi import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import multiprocess as several
 
+from .files import runs
+
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # variable that prometheus_client reads when it is imported
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 IMAGES = (1, 2, 4, 8, 16, 32, 64)
@@ -76,6 +78,6 @@ def forget_dead() -> None:
     """Take what killed workers had inside out of the sums; what they counted stays."""
     folder = os.environ.get(FOLDER)
     for path in Path(folder).glob("gauge_live*_*.db") if folder else ():
-        number = int(path.stem.rpartition("_")[2])
-        if not Path(f"/proc/{number}").exists():
-            several.mark_process_dead(number)
+        number = path.stem.rpartition("_")[2]
+        if not runs(number):
+            several.mark_process_dead(int(number))

@@ -42,7 +42,7 @@ if __name__ == "__main__":
     given = command_line.parser(__doc__ or "")
     command_line.add_sources(given)
     given.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all")
-    given.add_argument("--port", type=int, default=7860)
+    given.add_argument("--port", type=command_line.port, default=7860)
     given.add_argument(
         "--score-thr", type=float, default=Limits.threshold, help="where the slider stands first"
     )

@@ -83,10 +83,13 @@ if __name__ == "__main__":
     given = command_line.parser(__doc__ or "")
     command_line.add_sources(given)
     given.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all")
-    given.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    given.add_argument("--port", type=command_line.port, default=8000, help="0 takes a free one")
     given.add_argument("--workers", type=command_line.positive, default=1, help="processes")
     given.add_argument(
-        "--threads", type=int, default=0, help="of a worker; 0 is its share of cores"
+        "--threads",
+        type=command_line.positive,
+        default=0,
+        help="of a worker; 0 is its share of cores",
     )
     add_limits(given)
     command_line.run(main, given)

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,32 @@ def test_stopping_loses_nothing_that_was_taken(small_segmenter_pair: Pair) -> No
         assert all(rows == answers[0][1] for _, rows in answers)
         with pytest.raises(ConnectionRefusedError):
             server.ask("/health")
+
+
+@pytest.mark.slow
+def test_examples_of_the_page(
+    small_detector_pair: Pair, pictures: list[Path], tmp_path: Path
+) -> None:
+    """Those with curl in docs/serving.md, but for the port."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl")
+    text = (ROOT / "docs/serving.md").read_text()
+    (examples,) = re.findall(r"```bash\n(.*?)```", text, re.S)
+    shutil.copy(pictures[0], tmp_path / "photo.jpg")
+    with serving(*small_detector_pair, "--names", "picodet_xs_lcnet") as server:
+        answers = [
+            subprocess.run(
+                ["bash", "-c", line.replace(":8000", f":{server.port}") + " -sf"],
+                cwd=tmp_path,
+                capture_output=True,
+                check=True,
+            ).stdout
+            for line in examples.splitlines()
+        ]
+    body, form, models, ready = map(json.loads, answers)
+    assert [row for row in body if row["score"] >= 0.6] == form
+    assert [model["name"] for model in models["models"]] == ["picodet_xs_lcnet"]
+    assert ready == {"status": "ready"}
 
 
 def workers_of(server: Server) -> set[int]:
