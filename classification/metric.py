@@ -64,16 +64,33 @@ def macro_f1(matrix: Confusion) -> float:
     return 100 * float((2 * np.diag(matrix)[both > 0] / both[both > 0]).mean())
 
 
-def calibration_error(confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> float:
-    """Expected calibration error in percent: 15 bins (low, high] of equal width.
+class Bins(NamedTuple):
+    """Images by the confidence of their prediction, in 15 bins (low, high] of equal width."""
 
-    The mean over images of |accuracy - mean confidence| of their bin (Guo et al. 2017, eq. 3).
-    """
+    images: NDArray[np.int64]  # (15,)
+    confidence: NDArray[np.float64]  # (15,) sum
+    gap: NDArray[np.float64]  # (15,) right ones minus sum of confidence
+
+
+def calibration_bins(confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> Bins:
+    """The bins of predictions (N,) with a confidence of 0..1."""
     confidence = confidence.astype(np.float64)
     edges = np.linspace(0, 1, BINS + 1)
     places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
-    gaps = np.bincount(places, weights=right - confidence, minlength=BINS)
-    return 100 * float(np.abs(gaps).sum() / len(confidence))
+    return Bins(
+        np.bincount(places, minlength=BINS).astype(np.int64),
+        np.bincount(places, weights=confidence, minlength=BINS).astype(np.float64),
+        np.bincount(places, weights=right - confidence, minlength=BINS).astype(np.float64),
+    )
+
+
+def calibration_error(confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error in percent.
+
+    The mean over images of |accuracy - mean confidence| of their bin (Guo et al. 2017, eq. 3).
+    """
+    gap = calibration_bins(confidence, right).gap
+    return 100 * float(np.abs(gap).sum() / len(confidence))
 
 
 def best_operating(
@@ -202,6 +219,7 @@ class ClassificationMetric(BaseMetric):
         self.confusion_path = None if confusion_path is None else Path(confusion_path)
         self.classwise = classwise
         self.max_fpr = max_fpr
+        self.outcome: Summary | None = None  # of the last evaluation
 
     def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the scores of one batch."""
@@ -220,7 +238,7 @@ class ClassificationMetric(BaseMetric):
         found = Predictions(np.stack(rows), ids, classes).checked("predictions")
         if self.results_path is not None:
             write_predictions(self.results_path, found)
-        summary = evaluate(found.scores, np.array(labels, np.int64), self.max_fpr)
+        self.outcome = summary = evaluate(found.scores, np.array(labels, np.int64), self.max_fpr)
         if self.confusion_path is not None:
             picture = draw_confusion(summary.matrix, classes)
             write_binary(self.confusion_path, picture)

@@ -38,7 +38,7 @@ def draw_detections(
             colour = colours[labels[index]].tolist()
             _draw_box(canvas, boxes[index], colour, thickness)
             text = f"{classes[labels[index]]} {scores[index]:.2f}"
-            _draw_text(canvas, boxes[index], text, colour)
+            draw_text(canvas, boxes[index], text, colour)
     return canvas
 
 
@@ -49,8 +49,8 @@ def _draw_box(
     cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
 
 
-def _draw_text(
-    canvas: NDArray[np.uint8], box: NDArray[np.float32], text: str, colour: Sequence[int]
+def draw_text(
+    canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str, colour: Sequence[int]
 ) -> None:
     """A filled label above the box, or inside where there is no room above."""
     scale = max(0.4, max(canvas.shape[:2]) / 1600)

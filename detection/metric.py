@@ -39,6 +39,7 @@ class BoxScores(NamedTuple):
 
     numbers: dict[str, float]  # the twelve of `NUMBERS`
     class_ap: dict[str, float]  # AP at IoU 0.50:0.95 by category name
+    precision: NDArray[np.float64]  # (10, 101, K) by IoU, recall 0..1 and class in order of ids
 
 
 @METRICS.register_module()
@@ -70,6 +71,7 @@ class CocoMetric(BaseMetric):
         self.results_path = None if results_path is None else Path(results_path)
         self.classwise = classwise
         self.library = library
+        self.outcome: BoxScores | None = None  # of the last evaluation
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002
         """Keep the predictions of one batch."""
@@ -84,6 +86,7 @@ class CocoMetric(BaseMetric):
         scores = evaluate_boxes(records, found, library=self.library)
         if self.classwise:
             print_log("AP by class\n" + class_table(scores.class_ap), logger="current")
+        self.outcome = scores
         return scores.numbers
 
 
@@ -110,6 +113,7 @@ def evaluate_boxes(
     return BoxScores(
         numbers=dict(zip(NUMBERS, map(float, evaluation.stats), strict=True)),
         class_ap={names[id_]: _mean(precision[..., k]) for k, id_ in enumerate(sorted(names))},
+        precision=precision,
     )
 
 

@@ -1,24 +1,19 @@
 """The report of a comparison: tables, a picture, and words, as Markdown and as one HTML file."""
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from . import verdict
+from . import page, verdict
 from .files import write_binary
 from .presets import PAPERS_MACHINE
 
 FAVOURITES = ("openvino", "onnxruntime", "torch-compile", "torch")  # for the picture's axis
 PALE = "#b8b8b8"
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}
-table{border-collapse:collapse}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;
-text-align:right}td:first-child,th:first-child{text-align:left}img{max-width:100%}"""
 
 Rows = Mapping[str, verdict.Row]
 Table = list[list[str]]  # the first row is the head
@@ -37,7 +32,7 @@ def write(folder: Path, state: Mapping[str, Any], pairs: Sequence[tuple[str, str
     tables, words = [table(rows), *run_tables(rows)], sentences(state, pairs)
     write_binary(folder / "pareto.png", picture)
     write_binary(folder / "report.md", markdown(tables, words).encode())
-    write_binary(folder / "report.html", html(tables, words, picture).encode())
+    write_binary(folder / "report.html", html(tables, words, picture))
 
 
 def table(rows: Rows) -> Table:
@@ -253,21 +248,10 @@ def _markdown_text(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def html(tables: Sequence[Table], words: Sequence[Sequence[str]], picture: bytes) -> str:
+def html(tables: Sequence[Table], words: Sequence[Sequence[str]], picture: bytes) -> bytes:
     """The report as one file that needs no other."""
-    parts = [_html_table(cells) for cells in tables]
-    source = base64.b64encode(picture).decode()
-    parts.append(f'<img alt="Accuracy over latency" src="data:image/png;base64,{source}">')
+    parts = [page.table(cells) for cells in tables]
+    parts.append(page.picture(picture, "Accuracy over latency"))
     for first, *rest in words:
-        items = "".join(f"<li>{escape(line)}</li>" for line in rest)
-        parts.append(f"<p>{escape(first)}</p><ul>{items}</ul>")
-    body = "\n".join(parts)
-    head = f'<meta charset="utf-8"><title>Comparison</title><style>{STYLE}</style>'
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>\n"
-
-
-def _html_table(cells: Table) -> str:
-    head, *body = cells
-    rows = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
-    rows += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+        parts += [page.paragraph(first), page.points(rest)]
+    return page.document("Comparison", [page.Section("", parts)])

@@ -31,6 +31,7 @@ def run(
     options: Mapping[str, Any] | None = None,
     dump: Path | None = None,
     show: Path | None = None,
+    watch: Hook | None = None,
 ) -> dict[str, float]:
     """Metrics of the checkpoint on the test data of the config.
 
@@ -42,6 +43,7 @@ def run(
         options: Overrides that were applied to `cfg`, so that they reach the model too.
         dump: Where the evaluator writes the predictions in its task's format.
         show: Folder for annotated pictures.
+        watch: What else looks at the run, such as `engine.report.WriteReport`.
 
     Raises:
         ValueError: the classes of checkpoint and data differ.
@@ -66,6 +68,8 @@ def run(
         runner.model = deployed(bare(runner.model), checkpoint)
     else:
         fill(bare(runner.model), content, checkpoint)
+    if watch is not None:
+        runner.register_hook(watch)
     return {name: float(value) for name, value in runner.test().items()}
 
 

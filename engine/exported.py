@@ -15,6 +15,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,16 @@ def require(name: str) -> Any:
         raise ValueError(f"{name} is not installed; run: pip install {name}") from error
 
 
+@cache
+def core() -> Any:
+    """OpenVINO's one entrance in this process.
+
+    Two that overlap, the first going first, leave the process with a signal stack that is no
+    longer mapped (2026.4): the next signal, such as a child's end, kills it.
+    """
+    return require("openvino").Core()
+
+
 def as_texts(content: Mapping[str, Any]) -> dict[str, str]:
     """The description as texts by key, JSON but for those that are texts already."""
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in content.items()}
@@ -192,7 +203,7 @@ def read_openvino(path: Path) -> dict[str, Any]:
     if not weights.is_file():
         raise FileNotFoundError(f"{weights}: missing; {path.name} needs its weights beside it")
     try:
-        model = require("openvino").Core().read_model(path)
+        model = core().read_model(path)
         known = model.get_rt_info([KEY]).value if model.has_rt_info([KEY]) else {}
     except RuntimeError as error:
         raise _damaged(path, error) from error
@@ -213,7 +224,6 @@ def digest(path: Path) -> str:
 
 def start_openvino(path: Path, threads: int, callers: int = 1) -> Run:
     """An OpenVINO or ONNX file in OpenVINO on the processor, in float32 where it is not int8."""
-    openvino = require("openvino")
     options = {
         **FLOAT32,
         "INFERENCE_NUM_THREADS": threads * callers,
@@ -221,7 +231,7 @@ def start_openvino(path: Path, threads: int, callers: int = 1) -> Run:
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:
-        compiled = openvino.Core().compile_model(str(path), "CPU", options)
+        compiled = core().compile_model(str(path), "CPU", options)
     except RuntimeError as error:
         raise _damaged(path, error) from error
     own = threading.local()  # a request serves one caller at a time

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .exported import ENGINES, FLOAT32, Run, open_exported, require
+from .exported import ENGINES, FLOAT32, Run, core, open_exported, require
 
 ROUNDS = 40  # each file runs once in each
 SECONDS = 20.0  # after which no further round starts
 FEWEST = 5
-PROFILED = 10  # runs whose layers are timed
+PROFILED = 40  # runs whose layers are timed
+QUIET = 0.1  # of these, those that other work on the machine disturbed least
 MILLI = 1e3
 
 
@@ -25,7 +26,7 @@ class Layer(NamedTuple):
 
     kind: str  # the engine's word for what it does
     eight_bit: bool
-    time: float  # ms, median
+    time: float  # ms, QUIET quantile
 
 
 class Kind(NamedTuple):
@@ -43,7 +44,8 @@ class Speed(NamedTuple):
 
     before: float  # ms of processor time, median
     after: float
-    layers: dict[str, tuple[Layer | None, Layer]]  # name -> before, after; the slowest first
+    layers_before: dict[str, Layer]  # by name, the slowest first
+    layers_after: dict[str, Layer]
 
     @property
     def ratio(self) -> float:
@@ -52,15 +54,19 @@ class Speed(NamedTuple):
 
     def kinds(self) -> list[Kind]:
         """The nodes by kind, the slowest first."""
-        found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0, 0])
-        for before, after in self.layers.values():
-            row = found[after.kind]
-            row[0] += before.time if before else 0.0
-            row[1] += after.time
-            row[2] += 1
-            row[3] += after.eight_bit
-        rows = [Kind(name, a, b, int(n), int(few)) for name, (a, b, n, few) in found.items()]
-        return sorted(rows, key=lambda row: -row.after)
+        names = {
+            layer.kind for layer in (*self.layers_before.values(), *self.layers_after.values())
+        }
+        return sorted((self._kind(name) for name in names), key=lambda kind: -kind.after)
+
+    def _kind(self, name: str) -> Kind:
+        before, after = (
+            [layer for layer in layers.values() if layer.kind == name]
+            for layers in (self.layers_before, self.layers_after)
+        )
+        total = [sum(layer.time for layer in layers) for layers in (before, after)]
+        few = sum(layer.eight_bit for layer in after)
+        return Kind(name, total[0], total[1], len(after), few)
 
 
 def compare(before: Path, after: Path, sample: NDArray[Any]) -> Speed:
@@ -71,9 +77,7 @@ def compare(before: Path, after: Path, sample: NDArray[Any]) -> Speed:
     """
     total = _total([open_exported(path, threads=1).run for path in (before, after)], sample)
     profile = PROFILES[ENGINES[after.suffix]]
-    old, new = profile(before, sample), profile(after, sample)
-    names = sorted(new, key=lambda name: -new[name].time)
-    return Speed(total[0], total[1], {name: (old.get(name), new[name]) for name in names})
+    return Speed(total[0], total[1], profile(before, sample), profile(after, sample))
 
 
 def _total(runs: Sequence[Run], sample: NDArray[Any]) -> list[float]:
@@ -96,9 +100,7 @@ def _seconds(run: Run, sample: NDArray[Any]) -> float:
 def _openvino_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
     """By the name of the layer where it has one."""
     options = {**FLOAT32, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERF_COUNT": True}
-    request = (
-        require("openvino").Core().compile_model(str(path), "CPU", options).create_infer_request()
-    )
+    request = core().compile_model(str(path), "CPU", options).create_infer_request()
     times, kinds = defaultdict(list), {}
     for _ in range(PROFILED):
         request.infer([sample], share_inputs=True)
@@ -135,7 +137,8 @@ def _onnxruntime_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
 def _layers(
     times: Mapping[str, Sequence[float]], kinds: Mapping[str, tuple[str, bool]]
 ) -> dict[str, Layer]:
-    return {name: Layer(*kinds[name], float(np.median(times[name]))) for name in times}
+    found = {name: Layer(*kinds[name], float(np.quantile(times[name], QUIET))) for name in times}
+    return dict(sorted(found.items(), key=lambda item: -item[1].time))
 
 
 PROFILES = {"openvino": _openvino_layers, "onnxruntime": _onnxruntime_layers}

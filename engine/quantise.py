@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,23 @@ from torch import Tensor
 from . import writers
 from .calibrate import find_images
 from .config import plain
-from .exported import contiguous, require
+from .exported import contiguous, core, require
 from .graph import folded
 from .images import read_image
 from .interface import Picture
 from .prepared import Prepared
-from .sensitivity import FIRST, FREE, LAST, Layer, layers
+from .sensitivity import DEPTHWISE, FIRST, LAST, POOLED, Layer, layers
 from .verify import data_of, metric, metric_name, points
 
 NUM_CALIBRATION = 64
 NUM_RANKED = 4  # of these, on which layers are ranked
-SMOOTHING = 0.5  # share of the channels' differences that goes into the weights
+Reasons = tuple[str, ...]
+# Why layers stay in float, the cheapest reasons first. Depthwise ones need not where each channel
+# in front of them has a scale of its own, which NNCF gives and ONNX Runtime does not.
+ORDER: dict[str, tuple[Reasons, ...]] = {
+    "openvino": ((POOLED,), (FIRST,), (LAST,)),
+    "onnx": ((POOLED, DEPTHWISE), (FIRST,), (LAST,)),
+}
 # Folders that tell which task a data set is laid out for, by its model's type.
 LAYOUTS = {"annotations": "PicoDet", "gtFine": "DeepLabV3Plus", "train_list.txt": "Classifier"}
 
@@ -99,16 +107,16 @@ def _check_layout(cfg: Config, folder: Path) -> None:
             )
 
 
-def attempts(ranked: Sequence[Layer]) -> Iterator[tuple[str, ...]]:
-    """Which layers to keep in float: those that cost no time, then by reason, then by rank.
+def attempts(ranked: Sequence[Layer], order: Sequence[Reasons]) -> Iterator[tuple[str, ...]]:
+    """Which layers to keep in float: by reason, in this order, then by rank.
 
-    Of the ranking twice as many each time.
+    Those of the first reasons always; of the ranking twice as many each time.
     """
     kept: list[str] = []
-    for reasons in (FREE, (FIRST,), (LAST,)):
+    for reasons in order:
         more = [layer.name for layer in ranked if layer.reason in reasons]
         kept += more
-        if more or reasons is FREE:
+        if more or reasons is order[0]:
             yield tuple(kept)
     others = [layer.name for layer in ranked if not layer.reason]
     count = 1
@@ -120,31 +128,38 @@ def attempts(ranked: Sequence[Layer]) -> Iterator[tuple[str, ...]]:
 def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequence[str]) -> Any:
     """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours.
 
-    Channels in front of a convolution are scaled to like ranges, and its weights back
-    (SmoothQuant, Xiao and others 2023, equation 4): h-swish and folded batch-norms leave channels
-    of one tensor very unlike, and they share its 256 levels.
+    Biases are corrected by how far the mean of each channel moved.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
     nncf = require("nncf")
     nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(list(samples)),
-        preset=nncf.QuantizationPreset.MIXED,
-        model_type=nncf.ModelType.TRANSFORMER,  # without which it does not scale
-        subset_size=len(samples),
-        ignored_scope=nncf.IgnoredScope(
-            patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
-            validate=False,
-        ),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            # Half the range of weights, without which processors lacking VNNI overflow.
-            overflow_fix=nncf.OverflowFix.ENABLE,
-            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
-                convolution=SMOOTHING, matmul=-1
+    with _one_core():
+        return nncf.quantize(
+            model,
+            nncf.Dataset(list(samples)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(samples),
+            ignored_scope=nncf.IgnoredScope(
+                patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
+                validate=False,
             ),
-        ),
-    )
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                # Half the range of weights, without which processors lacking VNNI overflow.
+                overflow_fix=nncf.OverflowFix.ENABLE,
+            ),
+        )
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """NNCF's calls of `openvino.Core()` give ours, see `core`."""
+    openvino, ours = require("openvino"), core()
+    made = openvino.Core
+    openvino.Core = lambda: ours
+    try:
+        yield
+    finally:
+        openvino.Core = made
 
 
 def quantise_onnx(
@@ -167,8 +182,11 @@ def quantise_onnx(
             sample = next(self.left, None)
             return None if sample is None else {name: sample}
 
+    prepared = target.with_suffix(".prepared.onnx")  # with the shapes of all tensors
+    shape_inference = require("onnxruntime.quantization.shape_inference")
+    shape_inference.quant_pre_process(source, prepared, skip_optimization=True)
     quantization.quantize_static(
-        source,
+        prepared,
         target,
         Reader(),
         quant_format=quantization.QuantFormat.QDQ,
@@ -179,6 +197,7 @@ def quantise_onnx(
         activation_type=quantization.QuantType.QUInt8,
         nodes_to_exclude=[*kept, *foreign],
     )
+    prepared.unlink()
 
 
 def quantised(
@@ -208,13 +227,16 @@ def quantised(
     whole = prepared.plan.with_preprocess
     samples = images if whole else [contiguous(x) for x in inputs]
     step = max(1, len(inputs) // NUM_RANKED)
-    ranked = layers(folded(model), inputs[::step][:NUM_RANKED], model.last_layers)
+    format_ = prepared.plan.format
+    few = inputs[::step][:NUM_RANKED]
+    ranked = layers(folded(model), few, model.last_layers, outputs=format_ == "onnx")
     data = data_of(cfg, choice.calib)
     before = None if data is None else metric(data, prepared.source.path, options)
     outcome = Outcome(ranked, before, [])
-    reasoned = [layer.name for layer in ranked if layer.reason]
-    for number, kept in enumerate(attempts(ranked)):
-        if data is None and not set(reasoned) <= set(kept):
+    order = ORDER[format_]
+    reasoned = {layer.name for layer in ranked if layer.reason in chain(*order)}
+    for number, kept in enumerate(attempts(ranked, order)):
+        if data is None and not reasoned <= set(kept):
             continue  # nothing would tell that it is good enough
         # Each in a place of its own: an engine may still have the one before mapped to memory.
         aside = source.parent / str(number) / target.name

@@ -4,20 +4,20 @@ Shapes: B images.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 LEVELS = 255  # of an activation, one scale and offset a tensor
-WEIGHT_LEVELS = 127  # of a weight on either side of zero, one scale an output channel
+WEIGHT_LEVELS = 63  # of a weight on either side of zero, one scale an output channel; 7 bits
 
-DEPTHWISE = "depthwise, engines compute it in float as fast"
+DEPTHWISE = "depthwise, gains little"
 POOLED = "after a global mean, too small to gain"
 FIRST = "first layer"
 LAST = "makes an output"
-FREE = (DEPTHWISE, POOLED)  # reasons that cost no time
+SMALL = 100_000  # weights, below which a layer's time is not that of reading them
 
 
 class Layer(NamedTuple):
@@ -28,18 +28,21 @@ class Layer(NamedTuple):
     reason: str  # why it may be kept in float at once; empty for most
 
 
-def layers(model: nn.Module, inputs: Sequence[Tensor], last: Sequence[str]) -> list[Layer]:
+def layers(
+    model: nn.Module, inputs: Sequence[Tensor], last: Sequence[str], *, outputs: bool = False
+) -> list[Layer]:
     """All layers with weights, the most sensitive first.
 
     Args:
         model: In eval mode, its batch-norms folded.
         inputs: Network inputs (B, 3, H, W) to measure on.
         last: Name prefixes of the layers that make the outputs.
+        outputs: Whether the engine rounds a layer's outputs too, in front of the activation.
     """
     with torch.inference_mode():
         wanted = [_outputs(model, x) for x in inputs]
         found = [
-            Layer(name, _error(model, layer, inputs, wanted), "")
+            Layer(name, _error(model, _in_eight_bits(layer, outputs), inputs, wanted), "")
             for name, layer in _weighted(model).items()
         ]
         reasons = _reasons(model, inputs[0], last)
@@ -59,13 +62,13 @@ def _outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
 
 def _error(
     model: nn.Module,
-    layer: Any,
+    rounded: AbstractContextManager[None],
     inputs: Sequence[Tensor],
     wanted: Sequence[tuple[Tensor, ...]],
 ) -> float:
     """Mean over the outputs of the norm of their change over their norm."""
     errors = []
-    with _in_eight_bits(layer):
+    with rounded:
         for images, outputs in zip(inputs, wanted, strict=True):
             for one, other in zip(outputs, _outputs(model, images), strict=True):
                 errors.append(float((one - other).norm() / one.norm().clamp(min=1e-12)))
@@ -73,20 +76,24 @@ def _error(
 
 
 @contextmanager
-def _in_eight_bits(layer: Any) -> Iterator[None]:
-    """The layer with weights and inputs rounded as 8-bit engines do."""
+def _in_eight_bits(layer: Any, outputs: bool) -> Iterator[None]:
+    """The layer with weights, inputs and maybe outputs rounded as 8-bit engines do."""
     weight = layer.weight.data
-    handle = layer.register_forward_pre_hook(lambda _, given: (rounded_activations(given[0]),))
+    before = layer.register_forward_pre_hook(lambda _, given: (rounded_activations(given[0]),))
+    after = layer.register_forward_hook(
+        lambda _, __, found: rounded_activations(found) if outputs else None
+    )
     layer.weight.data = rounded_weights(weight)
     try:
         yield
     finally:
-        handle.remove()
+        before.remove()
+        after.remove()
         layer.weight.data = weight
 
 
 def rounded_weights(weight: Tensor) -> Tensor:
-    """Weights (out, ...) on 255 levels around zero, a scale an output channel."""
+    """Weights (out, ...) on 127 levels around zero, a scale an output channel."""
     flat = weight.flatten(1)
     scale = (flat.abs().amax(1, keepdim=True) / WEIGHT_LEVELS).clamp(min=1e-12)
     return ((flat / scale).round() * scale).view_as(weight)
@@ -104,13 +111,14 @@ def _reasons(model: nn.Module, images: Tensor, last: Sequence[str]) -> dict[str,
     """Layers that 8 bits serve badly and gain little on, and why."""
     reasons: dict[str, str] = {}
     called: list[str] = []
+    parts = _weighted(model)
 
     def note(name: str, output: Tensor) -> None:
         called.append(name)
-        if output.dim() == 4 and output.shape[2:] == (1, 1):
+        pooled = output.dim() == 4 and output.shape[2:] == (1, 1)
+        if pooled and parts[name].weight.numel() < SMALL:
             reasons[name] = POOLED
 
-    parts = _weighted(model)
     handles = [
         part.register_forward_hook(lambda _, __, out, name=name: note(name, out))
         for name, part in parts.items()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .exported import KEY, SCRIPT_ENTRY, as_texts, digest, require
+from .exported import KEY, SCRIPT_ENTRY, as_texts, core, digest, require
 
 LARGEST_SIDE = 1 << 14
 Dynamic = dict[int, Any]  # of the input's axes: torch.export's dimensions
@@ -108,14 +108,22 @@ def convert(path: Path) -> Any:
     Raises:
         ValueError: it does not convert, or openvino is not installed.
     """
-    openvino = require("openvino")
     try:
-        model = openvino.Core().read_model(path)  # convert_model would report to its makers
+        model = core().read_model(path)  # convert_model would report to its makers
     except RuntimeError as error:
         raise ValueError(f"OpenVINO does not take this graph: {error}") from error
+    _fold_constants(model)
     for node in [node for node in model.get_ops() if node.get_type_name() == "TopK"]:
         _keep_order(node)
     return model
+
+
+def _fold_constants(model: Any) -> None:
+    """Compute what does not depend on the input, so that NNCF sees the biases it corrects."""
+    passes = require("openvino.passes")
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
 
 
 def _keep_order(node: Any) -> None:

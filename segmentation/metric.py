@@ -124,6 +124,7 @@ class MeanIoU(BaseMetric):
         self.results_as = results_as
         self.classwise = classwise
         self.matrix: Confusion | None = None
+        self.outcome: Confusion | None = None  # of the last evaluation
         self.num_images = 0
 
     def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
@@ -161,7 +162,8 @@ class MeanIoU(BaseMetric):
     def compute_metrics(self, results: list[Confusion]) -> dict[str, float]:
         """The numbers of the sum of confusion matrices; none where no pixel counted."""
         classes = self.dataset_meta["classes"]
-        scores = score(sum(results[1:], results[0]))
+        self.outcome = sum(results[1:], results[0])
+        scores = score(self.outcome)
         print_log("\n" + table(scores, classes).rstrip(), logger="current")
         numbers = {key: value for key, value in scores.numbers.items() if not math.isnan(value)}
         return {**numbers, **(by_class(scores, classes) if self.classwise else {})}

@@ -2,10 +2,12 @@
 
 import io
 import json
+import logging
 import multiprocessing
 import os
 import pickle
 import runpy
+import signal
 import socket
 import sys
 import traceback
@@ -156,6 +158,7 @@ def run_tool() -> Callable[..., Ran]:
                 runpy.run_path(str(path), run_name="__main__")
         finally:
             sys.argv = argv
+            logging.disable(logging.NOTSET)  # as a process's end would
         return Ran(int(done.value.code or 0), out.getvalue(), err.getvalue())
 
     return run

@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """The page, until stopped."""
-    from engine.page import build, show
+    from engine.demo_page import build, show
 
     sources = command_line.sources_of(arguments.models, arguments.names)
     viewers = [Viewer(s.name, load_model(s.config, s.checkpoint)) for s in sources]

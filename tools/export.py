@@ -88,8 +88,9 @@ def show_speed(speed: Speed, outcome: Outcome) -> None:
     reasons = {layer.name: layer.reason or "sensitive" for layer in outcome.ranked}
     kept = outcome.attempts[-1].kept
     print("  slowest layers left:")
-    for name, (before, after) in list(speed.layers.items())[:SHOWN]:
+    for name, after in list(speed.layers_after.items())[:SHOWN]:
         why = f", in float: {reasons[name]}" if name in kept else ""
+        before = speed.layers_before.get(name)
         was = "new" if before is None else f"{before.time:.2f}"
         print(f"    {name}: {was} -> {after.time:.2f} ms{why}")
 

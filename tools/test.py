@@ -1,8 +1,10 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CKPT [--data DIR] [--out metrics.json]."""
+"""Evaluate a checkpoint: python tools/test.py CONFIG CKPT [--data DIR] [--report DIR]."""
 
 import argparse
 from pathlib import Path
+from pkgutil import resolve_name
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +12,13 @@ from rich.table import Table
 from engine import command_line, config, evaluate, zoo
 from engine.distributed import join
 from engine.files import write_json
+from engine.report import PAGE, WriteReport
+
+REPORTS = {
+    "CocoMetric": "detection.report:DetectionReport",
+    "MeanIoU": "segmentation.report:SegmentationReport",
+    "ClassificationMetric": "classification.report:ClassificationReport",
+}
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -25,6 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
         options=arguments.cfg_options,
         dump=arguments.dump_predictions,
         show=arguments.show_dir,
+        watch=report_of(cfg, arguments) if arguments.report else None,
     )
     if not is_main_process():
         return
@@ -34,6 +44,29 @@ def main(arguments: argparse.Namespace) -> None:
     Console().print(table)
     if arguments.out:
         write_json(arguments.out, metrics)
+    if arguments.report:
+        print(f"report: {arguments.report / PAGE}")
+
+
+def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:
+    """What writes the report of the config's task.
+
+    Raises:
+        ValueError: the config's metric is none of ours.
+    """
+    config.require(cfg, ("test_evaluator", "test_dataloader"), "testing")
+    metric = config.resolve(cfg.test_evaluator.type).__name__
+    if metric not in REPORTS:
+        known = ", ".join(REPORTS)
+        raise ValueError(f"--report: none for the metric {metric}; there is one for {known}")
+    report = resolve_name(REPORTS[metric])  # only now: matplotlib takes a second to import
+    facts = {
+        "model": str(arguments.checkpoint),
+        "config": str(arguments.config),
+        "data": str(cfg.test_dataloader.dataset.get("data_root", "")),
+        "split": str(cfg.test_dataloader.dataset.get("split", "")),
+    }
+    return WriteReport(arguments.report, report(), facts)
 
 
 if __name__ == "__main__":
@@ -45,5 +78,6 @@ if __name__ == "__main__":
     options.add_argument("--out", type=Path, help="metrics as JSON")
     options.add_argument("--dump-predictions", type=Path, help="predictions in the task's format")
     options.add_argument("--show-dir", type=Path, help="annotated pictures")
+    options.add_argument("--report", type=Path, help="folder for a page on what goes wrong")
     options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
     command_line.run(main, options)

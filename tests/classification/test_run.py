@@ -12,6 +12,8 @@ import torch
 
 from engine import checkpoint, load_model
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = CONFIGS / "classifier_lcnet_own.py"
 TINY = {
@@ -75,7 +77,6 @@ def test_checkpoints_hold_the_classes_of_the_data(trained: Path) -> None:
     assert content["state_dict"]["classify.weight"].shape == (3, 1280)
 
 
-@pytest.mark.slow
 def test_a_resumed_run_ends_as_the_uninterrupted_one(trained, data, run_tool, tmp_path) -> None:
     ran = run_tool(
         "train", CONFIG, "--data", data, "--work-dir", tmp_path,
@@ -138,7 +139,6 @@ def test_a_student_is_taught_by_a_checkpoint(trained, data, run_tool, tmp_path: 
     assert refused.err.splitlines()[-1].endswith("teacher.pth: no such checkpoint")
 
 
-@pytest.mark.slow
 def test_a_resumed_student_ends_as_the_uninterrupted_one(
     trained, data, run_tool, tmp_path: Path
 ) -> None:

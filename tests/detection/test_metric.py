@@ -161,8 +161,9 @@ def test_equal_to_pycocotools_run_on_its_own(shared_dir: Path) -> None:
     assert list(ours.numbers.values()) == evaluation.stats.tolist()
     assert 0.1 < ours.numbers["bbox_mAP"] < 0.9
     hot = evaluate_boxes(records, results, library="hotcoco")
-    assert hot == ours
-    assert evaluate_boxes(records, results) == ours
+    assert hot[:2] == ours[:2]
+    assert np.array_equal(hot.precision, ours.precision)
+    assert evaluate_boxes(records, results)[:2] == ours[:2]
     used = [value for value in ours.class_ap.values() if value > -1]
     assert np.mean(used) == pytest.approx(ours.numbers["bbox_mAP"])
 

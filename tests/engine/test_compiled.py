@@ -70,6 +70,7 @@ def test_torchs_own_compiler() -> None:
     assert torch.allclose(compiled.backbone[1].running_var, plain.backbone[1].running_var)
 
 
+@pytest.mark.slow
 def test_options() -> None:
     model = nn.Module()
     model.backbone = nn.Conv2d(1, 1, 1)

@@ -1,6 +1,7 @@
 """Exported files: what they say, what is refused, and that nothing outside is read."""
 
 import json
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -147,3 +148,33 @@ def test_callers_at_once_get_their_own(tmp_path: Path, engine: str) -> None:
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda x: run(x)[0], numbers))
     assert [(float(y.min()), float(y.max())) for y in found] == [(2 * n, 2 * n) for n in range(60)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_openvino_leaves_a_signal_stack_that_is_there(tmp_path: Path) -> None:
+    """Models that overlap, the first going first; in OpenVINO's hands the stack would be gone."""
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    code = """
+import ctypes, sys, openvino
+from engine.exported import core
+from engine.quantise import _one_core
+core().get_property("CPU", "FULL_DEVICE_NAME")
+with _one_core():
+    cores = [openvino.Core(), openvino.Core()]
+    for one in cores:
+        one.get_property("CPU", "FULL_DEVICE_NAME")
+    del one
+    while cores:
+        del cores[0]
+class Stack(ctypes.Structure):
+    _fields_ = [("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+stack = Stack()
+ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack))
+spans = [line.split()[0].split("-") for line in open("/proc/self/maps")]
+mapped = any(int(a, 16) <= (stack.place or 0) < int(b, 16) for a, b in spans)
+sys.exit(0 if mapped or not stack.place else 3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert done.returncode == 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.quantise import attempts
+from engine.quantise import ORDER, attempts
 from engine.sensitivity import (
     DEPTHWISE,
     FIRST,
@@ -35,9 +35,9 @@ class Network(nn.Module):
 
 
 def test_weights_by_hand() -> None:
-    """A scale a row: 127 levels of 1 / 127 and of 2 / 127; 0.5 rounds to 64 of them, 0.01 to 1."""
-    rounded = rounded_weights(torch.tensor([[1.0, 0.5], [-2.0, 0.01]]))
-    wanted = torch.tensor([[1.0, 64 / 127], [-2.0, 2 / 127]])
+    """A scale a row: 63 levels of 1 / 63 and of 2 / 63; 0.6 rounds to 38 of them, 0.02 to 1."""
+    rounded = rounded_weights(torch.tensor([[1.0, 0.6], [-2.0, 0.02]]))
+    wanted = torch.tensor([[1.0, 38 / 63], [-2.0, 2 / 63]])
     assert torch.allclose(rounded, wanted, atol=1e-6)
 
 
@@ -71,13 +71,29 @@ def test_layers_are_ranked_and_reasons_given() -> None:
     assert torch.equal(network.body.weight, spoilt)  # nothing was left rounded
 
 
+def test_a_channel_that_eats_the_levels_of_the_others() -> None:
+    """One of a layer's channels is 300 times the rest: rounding its outputs loses those."""
+    torch.manual_seed(0)
+    network = Network().eval()
+    images = [torch.randn(1, 3, 16, 16)]
+    network.body.weight.data[0] *= 300  # a scale a row: its weights lose nothing by it
+    network.out.weight.data[:, 0] = 0  # and only the others are looked at
+    found = [
+        {layer.name: layer.error for layer in layers(network, images, ("out",), outputs=outputs)}
+        for outputs in (False, True)
+    ]
+    assert found[1]["body"] > 2 * found[0]["body"]
+
+
 def test_what_is_kept_doubles() -> None:
     reasons = {"b": LAST, "c": FIRST, "e": DEPTHWISE, "f": POOLED}
     ranked = [Layer(name, 0.1, reasons.get(name, "")) for name in "abcdefghij"]
-    kept = ["".join(names) for names in attempts(ranked)]
+    kept = ["".join(names) for names in attempts(ranked, ORDER["onnx"])]
     assert kept == ["ef", "efc", "efcb", "efcba", "efcbad", "efcbadgh"]
+    kept = ["".join(names) for names in attempts(ranked, ORDER["openvino"])]
+    assert kept == ["f", "fc", "fcb", "fcba", "fcbad", "fcbadgh"]
 
 
 def test_nothing_has_a_reason() -> None:
     ranked = [Layer(name, 0.1, "") for name in "abc"]
-    assert ["".join(names) for names in attempts(ranked)] == ["", "a", "ab"]
+    assert ["".join(names) for names in attempts(ranked, ORDER["onnx"])] == ["", "a", "ab"]

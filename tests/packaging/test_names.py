@@ -49,6 +49,7 @@ def test_no_relative_import_leaves_its_package(package: str) -> None:
                 assert node.level <= depth, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", OURS)
 def test_the_names_belong_to_us_alone(package: str) -> None:
     owners = packages_distributions().get(package)

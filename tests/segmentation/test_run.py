@@ -14,6 +14,8 @@ import torch
 from engine import checkpoint
 from engine.mini_data import MiniData, make_mini_data
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "configs/deeplabv3plus_lcnet_own.py"
 TINY = {
     "model.backbone.scale": 0.25,
@@ -63,7 +65,6 @@ def test_files_are_named_by_iteration_and_hold_the_classes_of_the_data(trained, 
     assert content["state_dict"]["decoder.classify.weight"].shape[0] == 9
 
 
-@pytest.mark.slow
 def test_a_resumed_run_ends_as_the_uninterrupted_one(trained, data, run_tool, tmp_path) -> None:
     ran = run_tool(
         "train", CONFIG, "--data", data, "--work-dir", tmp_path, "--resume", trained / "iter_2.pth",
@@ -112,7 +113,6 @@ def test_predict_writes_masks_and_areas(trained, data, run_tool, tmp_path: Path)
     assert "share" in mirrored.out
 
 
-@pytest.mark.slow
 def test_the_trunk_of_another_checkpoint_is_taken_whole_or_refused(
     trained, data, run_tool, tmp_path: Path
 ) -> None:
@@ -148,7 +148,6 @@ def test_validations_are_logged_at_their_iteration(trained) -> None:
     assert [row["step"] for row in rows if "mIoU" in row] == [2, 4]
 
 
-@pytest.mark.slow
 def test_resuming_on_other_classes_is_refused(trained, data, run_tool, tmp_path: Path) -> None:
     other = shutil.copytree(data, tmp_path / "other")
     names = (other / "classes.txt").read_text().split()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
 QUIET = ["--cfg-options", "test_dataloader.num_workers=0"]
@@ -88,7 +90,6 @@ def test_package_that_is_not_installed(
     assert f"{package} is not installed; run: pip install {package}" in line
 
 
-@pytest.mark.slow
 def test_the_file_in_the_checkpoints_place(
     run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path
 ) -> None:

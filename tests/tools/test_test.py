@@ -1,6 +1,7 @@
 """tools/test.py: the numbers of training's validation, of eval_map, and one line for errors."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,32 @@ def test_dump_and_eval_map_agree(
     ran = run_tool("eval_map", mini_coco / "annotations/instances_val.json", dump)
     again = {line.split()[0]: float(line.split()[1]) for line in ran.out.splitlines()}
     assert {f"coco/{name}": value for name, value in again.items()} == json.loads(out.read_text())
+
+
+@pytest.mark.slow
+def test_report_has_the_numbers_of_the_metric(
+    evaluate: Run, trained: Path, tmp_path: Path, mini_coco: Path
+) -> None:
+    """Beside the page, to the last bit; no second file, and no address in the page."""
+    report, out = tmp_path / "report", tmp_path / "out.json"
+    ran = evaluate(trained / "epoch_2.pth", "--report", report, "--out", out)
+    assert (ran.code, ran.err) == (0, "")
+    assert {path.name for path in report.iterdir()} == {"index.html", "report.json"}
+    numbers = json.loads((report / "report.json").read_text())
+    assert numbers["metrics"] == json.loads(out.read_text())
+    truth = json.loads((mini_coco / "annotations/instances_val.json").read_text())
+    assert numbers["images"] == len(truth["images"]) == len(numbers["worst"])
+    assert sum(numbers["boxes"].values()) == len(truth["annotations"])
+    page = (report / "index.html").read_text()
+    assert page.count("<img") == len(truth["images"])
+    assert not re.search(r"(src|href)=[\"'](?!data:|#)", page)
+
+
+def test_a_report_that_cannot_be_written(evaluate: Run, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "file")
+    assert "file: is a file; give a folder" in error_line(ran)
+    assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.slow
