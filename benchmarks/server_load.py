@@ -11,20 +11,17 @@ import http.client
 import itertools
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.logging import MMLogger
+from server_process import Server, resident, serving, wait
 
 from engine import command_line, load_model
 from engine.files import write_json
@@ -32,7 +29,6 @@ from engine.images import read_image
 from engine.machine import fingerprint
 from engine.sources import find_sources
 
-SERVE = Path(__file__).parents[1] / "tools" / "serve.py"
 BROKEN_EVERY = 20  # requests: five in a hundred
 NEAR = 2e-4  # numbers of an answer, relative to the larger of itself and 1
 THRESHOLD = 0.05
@@ -45,24 +41,6 @@ class Case(NamedTuple):
     data: bytes
     status: int
     rows: list[dict[str, Any]]
-
-
-class Server(NamedTuple):
-    """A server that runs."""
-
-    process: subprocess.Popen[str]
-    port: int
-    said: list[str]  # its log so far
-
-    def started(self) -> int:
-        """How many workers have started so far."""
-        return sum("startup complete" in line for line in self.said)
-
-    def workers(self) -> list[int]:
-        """Processes that answer: those that serve.py started, or itself."""
-        return [child for child in children(self.process.pid) if _serves(child)] or [
-            self.process.pid
-        ]
 
 
 class Outcome(NamedTuple):
@@ -115,69 +93,6 @@ def same_rows(found: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]])
 
 def _sure(row: dict[str, Any]) -> bool:
     return abs(row.get("score", 1.0) - THRESHOLD) > NEAR
-
-
-@contextmanager
-def serving(arguments: argparse.Namespace, workers: int, *options: str) -> Iterator[Server]:
-    """A server that is ready; ended afterwards."""
-    command = [sys.executable, SERVE, arguments.config, arguments.checkpoint, "--port", "0"]
-    command += ["--names", "model", "--score-thr", str(THRESHOLD), "--max-queue", "256", *options]
-    command += ["--threads", str(arguments.threads), "--workers", str(workers)]
-    texts = list(map(str, command))
-    process = subprocess.Popen(texts, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        yield _started(process, workers)
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _started(process: subprocess.Popen[str], workers: int) -> Server:
-    """The server, once all its workers answer."""
-    assert process.stderr is not None
-    server = Server(process, port=_port(process.stderr), said=[])
-    threading.Thread(target=server.said.extend, args=(process.stderr,), daemon=True).start()
-    _wait(lambda: server.started() == workers or process.poll() is not None)
-    if process.poll() is not None:
-        raise ValueError(f"the server ended with {process.wait()}; start tools/serve.py to see why")
-    return server
-
-
-def _port(lines: Iterable[str]) -> int:
-    for line in lines:
-        if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
-            return int(found[1])
-    raise ValueError("the server did not start; start tools/serve.py to see why")
-
-
-def _wait(condition: Callable[[], bool], seconds: float = 60) -> float:
-    """Seconds until something is so."""
-    start = time.perf_counter()
-    while not condition():
-        if time.perf_counter() - start > seconds:
-            raise ValueError(f"a worker did not come back within {seconds:g} s")
-        time.sleep(0.05)
-    return time.perf_counter() - start
-
-
-def children(parent: int) -> list[int]:
-    """Processes that a process started."""
-    path = Path(f"/proc/{parent}/task/{parent}/children")
-    return [int(text) for text in path.read_text().split()]
-
-
-def _serves(process: int) -> bool:
-    """Whether it is a worker, and not what keeps count of shared memory."""
-    return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
-
-
-def resident(server: Server) -> float:
-    """MB in RAM of all that answer."""
-    total = 0
-    for process in server.workers():
-        text = Path(f"/proc/{process}/status").read_text()
-        total += int(re.findall(r"VmRSS:\s+(\d+)", text)[0])
-    return total / 1024
 
 
 class Client(threading.Thread):
@@ -276,11 +191,19 @@ def told(what: str, outcome: Outcome) -> dict[str, Any]:
     return row
 
 
+def given_to(arguments: argparse.Namespace) -> list[str]:
+    """What every server here is started with."""
+    options = [arguments.config, arguments.checkpoint, "--names", "model", "--max-queue", "256"]
+    if arguments.threads:
+        options += ["--threads", arguments.threads]
+    return [*map(str, options), "--score-thr", str(THRESHOLD)]
+
+
 def sweep(arguments: argparse.Namespace, good: Sequence[Case]) -> list[dict[str, Any]]:
     """Rates at several numbers of clients, with batches and without."""
     rows = []
     for batch in arguments.batches:
-        with serving(arguments, arguments.workers, "--max-batch", str(batch)) as server:
+        with serving(arguments.workers, *given_to(arguments), "--max-batch", str(batch)) as server:
             run(server, 4, range(len(good)), lambda number: case_of(number, good, []))
             for clients in arguments.clients:
                 outcome = run(
@@ -299,7 +222,7 @@ def endure(arguments: argparse.Namespace, good: Sequence[Case]) -> dict[str, Any
     def case(number: int) -> Case:
         return case_of(number, good, broken)
 
-    with serving(arguments, arguments.workers) as server:
+    with serving(arguments.workers, *given_to(arguments)) as server:
         clients = max(arguments.clients[-2:])
         run(server, clients, range(before), case)
         memory = [resident(server)]
@@ -315,14 +238,14 @@ def endure(arguments: argparse.Namespace, good: Sequence[Case]) -> dict[str, Any
 
 def survive(arguments: argparse.Namespace, good: Sequence[Case]) -> dict[str, Any]:
     """One of two workers killed; requests that were lost are sent again."""
-    with serving(arguments, 2) as server:
+    with serving(2, *given_to(arguments)) as server:
         first = server.workers()
         back: list[float] = []
 
         def kill() -> None:
             time.sleep(2)
             os.kill(first[0], signal.SIGKILL)
-            back.append(_wait(lambda: server.started() == 3))
+            back.append(wait(lambda: server.started() == 3))
 
         outcome = run(
             server, 8, range(arguments.each), lambda n: case_of(n, good, []), kill, retry=True

@@ -9,9 +9,10 @@ import pytest
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "server_load.py"
 
 
-@pytest.fixture(scope="module")
-def load() -> dict[str, Any]:
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the benchmark defines."""
+    monkeypatch.syspath_prepend(str(BENCHMARK.parent))
     return runpy.run_path(str(BENCHMARK))
 
 
