@@ -44,6 +44,7 @@ def test_pixels_by_the_header(suffix: str) -> None:
         count_pixels(data, 1499)
 
 
+@pytest.mark.filterwarnings("ignore:Image size")
 @pytest.mark.parametrize("side", [10_000, 100_000])
 def test_small_files_that_claim_to_be_large(side: int) -> None:
     """Also beyond what Pillow itself opens."""

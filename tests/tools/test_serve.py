@@ -149,7 +149,8 @@ def test_three_tasks_answer_what_predict_writes(
 def test_stopping_loses_nothing_that_was_taken(small_segmenter_pair: Pair) -> None:
     """SIGTERM while sixteen wait: all get their answers, and who comes later none."""
     data = cv2.imencode(".jpg", np.full((300, 400, 3), 90, np.uint8))[1].tobytes()
-    with serving(*small_segmenter_pair, "--names", "m") as server:
+    gather = ("--max-batch", "64", "--max-wait", "5000")  # so that none is done too early
+    with serving(*small_segmenter_pair, "--names", "m", *gather) as server:
         with ThreadPoolExecutor(16) as pool:
             asked = [pool.submit(server.ask, "/v1/m", data) for _ in range(16)]
             wait(lambda: 'inside{model="m"} 16.0' in server.ask("/metrics")[1])
