@@ -38,7 +38,7 @@ class Server(NamedTuple):
 
     def ask(self, path: str, content: bytes | None = None) -> tuple[int, Any]:
         """Status and JSON of a GET, or of a POST where there is content."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         headers = {"Content-Type": "application/octet-stream"}
         connection.request("GET" if content is None else "POST", path, content, headers)
         answer = connection.getresponse()
