@@ -14,13 +14,15 @@ from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
 from classification.check import check_entries
+from classification.draw import draw_truth
 from classification.listing import find_images
 from classification.transforms import Augment
 from engine.augment import Transform
 from engine.bad_images import Policy
-from engine.data import SeededData
+from engine.data import Objects, SeededData
 from engine.findings import Finding
 from engine.images import read_image
+from engine.interface import Picture, Target
 
 
 @DATASETS.register_module()
@@ -47,6 +49,7 @@ class ImageNet(SeededData):
     """
 
     task = "cls"
+    counted = "images"
 
     @classmethod
     def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
@@ -73,6 +76,15 @@ class ImageNet(SeededData):
         """Class names, for the metric and the checkpoint."""
         return {"classes": self.classes}
 
+    def draw_truth(self, picture: Picture, target: Target) -> Picture:
+        """Copy of the picture with its class, or its classes where it is mixed, on it."""
+        return draw_truth(picture, _shares(target), self.classes)
+
+    def objects(self, picture: Picture, target: Target) -> Objects:
+        """The image itself; of a mixed one, the class of its larger part."""
+        label = max(_shares(target).items(), key=lambda pair: pair[1])[0]
+        return Objects(np.array([label]), np.array([np.sqrt(picture.size / 3)]))
+
     def _sample(
         self, index: int, content: NDArray[np.uint8], seed: tuple[int, int, int]
     ) -> dict[str, Any]:
@@ -85,3 +97,11 @@ class ImageNet(SeededData):
 
     def _read(self, index: int) -> NDArray[np.uint8]:
         return read_image(self.data_root / self._path(index))
+
+
+def _shares(target: Target) -> dict[int, float]:
+    """Share of each label: all of one, or the `probabilities` (K,) of a mixed image."""
+    if "probabilities" not in target:
+        return {target["label"]: 1.0}
+    shares = target["probabilities"]
+    return {int(label): float(shares[label]) for label in shares.nonzero().flatten()}

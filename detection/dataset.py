@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from detection.check import check_entries
 from detection.coco_json import CocoBoxes, locate, read_coco
+from detection.draw import draw_truth, palette
 from detection.transforms import Augment
 from engine.augment import Transform
 from engine.bad_images import Policy
-from engine.data import SeededData
+from engine.data import Objects, SeededData
 from engine.findings import Finding
 from engine.images import read_image
+from engine.interface import Picture, Target
 from engine.listed_files import missing_files
 
 
@@ -54,6 +56,7 @@ class CocoDetection(SeededData):
     """
 
     task = "det"
+    counted = "boxes"
 
     @classmethod
     def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
@@ -89,6 +92,20 @@ class CocoDetection(SeededData):
             "category_ids": self._coco.category_ids,
             "ann_file": str(self.ann_file),
         }
+
+    def draw_truth(self, picture: Picture, target: Target) -> Picture:
+        """Copy of the picture with its boxes and their names."""
+        boxes, labels = target["boxes"].numpy(), target["labels"].numpy()
+        return draw_truth(picture, boxes, labels, self._coco.classes)
+
+    def objects(self, picture: Picture, target: Target) -> Objects:  # noqa: ARG002
+        """The boxes."""
+        sides = (target["boxes"][:, 2:] - target["boxes"][:, :2]).double().prod(1).sqrt()
+        return Objects(target["labels"].numpy(), sides.numpy())
+
+    def colours(self) -> NDArray[np.uint8]:
+        """RGB colour of each class (K, 3)."""
+        return palette(len(self._coco.classes))
 
     def _sample(
         self, index: int, content: NDArray[np.uint8], seed: tuple[int, int, int]

@@ -7,6 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.lettering import ink_on, text_size, write_text
+
+NAME = 12  # pixels of the letters of a name
+
 
 def palette(count: int) -> NDArray[np.uint8]:
     """`count` RGB colours (count, 3), far apart in hue (steps of the golden angle), all vivid."""
@@ -62,3 +66,44 @@ def draw_text(
     ink = (0, 0, 0) if bright else (255, 255, 255)
     where = (left, bottom - 3)
     cv2.putText(canvas, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)
+
+
+def draw_truth(
+    image: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+) -> NDArray[np.uint8]:
+    """Copy of the RGB `image` (H, W, 3) with boxes (G, 4) xyxy pixels of labels (G,).
+
+    A class's name stands at its box where it covers no other name; the colour tells the rest.
+    """
+    canvas = image.copy()
+    colours = palette(len(classes))
+    order = np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(1), kind="stable")
+    thickness = max(1, round(max(image.shape[:2]) / 400))
+    for index in order:
+        _draw_box(canvas, boxes[index], colours[labels[index]].tolist(), thickness)
+    taken = np.zeros(image.shape[:2], bool)
+    for index in order:
+        _name(canvas, taken, boxes[index], classes[labels[index]], colours[labels[index]])
+    return canvas
+
+
+def _name(
+    canvas: NDArray[np.uint8],
+    taken: NDArray[np.bool_],
+    box: NDArray[np.float32],
+    text: str,
+    colour: NDArray[np.uint8],
+) -> None:
+    """A filled label above the box, in it or below, the first that is free; takes its place."""
+    height, width = text_size(text, NAME)
+    left = int(np.clip(box[0], 0, max(canvas.shape[1] - width - 4, 0)))
+    for top in (int(box[1]) - height, int(box[1]) + 1, int(box[3])):
+        spot = (slice(max(top, 0), top + height), slice(left, left + width + 4))
+        if 0 <= top <= len(canvas) - height and not taken[spot].any():
+            taken[spot] = True
+            canvas[spot] = colour
+            write_text(canvas, text, (top, left + 2), size=NAME, ink=ink_on(colour.tolist()))
+            return

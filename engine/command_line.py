@@ -34,6 +34,27 @@ def port(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """A number from 0 to below 1, for argparse."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to below 1")
+    return number
+
+
+def png(text: str) -> Path:
+    """The path of a PNG file, for argparse."""
+    if Path(text).suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"{text} does not end in .png")
+    return Path(text)
+
+
+def add_quiet(result: argparse.ArgumentParser) -> None:
+    """Add --quiet."""
+    words = "no progress and no log lines; results, warnings and errors only"
+    result.add_argument("--quiet", action="store_true", help=words)
+
+
 def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
     """Add CONFIG, CHECKPOINT where wanted, and --cfg-options."""
     result.add_argument("config", type=Path, help="config file, e.g. configs/picodet_lcnet.py")

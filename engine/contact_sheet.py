@@ -32,12 +32,21 @@ def write_sheet(path: Path, findings: Sequence[Finding], each: int = 4, columns:
     ]
     if not chosen:
         return 0
-    tiles = [_tile(finding) for finding in chosen]
-    tiles += [np.full_like(tiles[0], PAPER)] * (-len(tiles) % columns)
-    rows = [np.hstack(tiles[at : at + columns]) for at in range(0, len(tiles), columns)]
-    sheet = cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)
-    write_binary(path, cv2.imencode(".png", sheet)[1].tobytes())
+    sheet = arrange([_tile(finding) for finding in chosen], columns)
+    write_binary(path, as_png(sheet))
     return len(chosen)
+
+
+def arrange(tiles: Sequence[Picture], columns: int) -> Picture:
+    """Tiles of one size side by side in rows of `columns`, at least one."""
+    tiles = [*tiles, *[np.full_like(tiles[0], PAPER)] * (-len(tiles) % columns)]
+    rows = [np.hstack(tiles[at : at + columns]) for at in range(0, len(tiles), columns)]
+    return np.vstack(rows)
+
+
+def as_png(picture: Picture) -> bytes:
+    """An RGB picture as the content of a PNG file."""
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _tile(finding: Finding) -> Picture:

@@ -2,16 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from .bad_images import BadImages, Policy
 from .findings import Finding
+from .interface import Picture, Target
 from .seeding import reseed_sample
 
 Sample = dict[str, Any]
+
+
+class Objects(NamedTuple):
+    """What a picture shows, N of them."""
+
+    labels: NDArray[np.int64]  # (N,)
+    sides: NDArray[np.float64]  # (N,) root of the area in pixels
 
 
 class SeededData(Dataset[Sample]):
@@ -31,6 +41,7 @@ class SeededData(Dataset[Sample]):
     """
 
     task: ClassVar[str]  # what tools/check_dataset.py calls it
+    counted: ClassVar[str]  # what `objects` are, in the plural
 
     @classmethod
     def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:  # noqa: ARG003
@@ -51,6 +62,11 @@ class SeededData(Dataset[Sample]):
     def num_bad_images(self) -> int:
         """How many different images were skipped so far, by all workers."""
         return self._bad.count
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What metric and checkpoint need to know; the class names are its `classes`."""
+        raise NotImplementedError(f"{type(self).__name__} does not name its classes")
 
     def set_epoch(self, epoch: int) -> None:
         """Change the augmentation's draws; reaches persistent workers too."""
@@ -80,3 +96,15 @@ class SeededData(Dataset[Sample]):
     def _sample(self, index: int, content: Any, seed: tuple[int, int, int]) -> Sample:
         """The augmented sample of what `_read` gave."""
         raise NotImplementedError(f"{type(self).__name__} makes no samples")
+
+    def draw_truth(self, picture: Picture, target: Target) -> Picture:
+        """Copy of the picture (H, W, 3) with the target on it, which refers to its pixels."""
+        raise NotImplementedError(f"{type(self).__name__} does not draw")
+
+    def objects(self, picture: Picture, target: Target) -> Objects:
+        """What the target says there is in the picture."""
+        raise NotImplementedError(f"{type(self).__name__} does not count")
+
+    def colours(self) -> NDArray[np.uint8]:
+        """RGB colour of each class in `draw_truth` (K, 3); (0, 3) where it writes names alone."""
+        return np.empty((0, 3), np.uint8)

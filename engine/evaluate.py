@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -12,8 +12,9 @@ from . import config
 from .deployed import deployed
 from .exported import is_exported
 from .predict import describe, fill, read_content
+from .progress import LiveProgress
 from .runner import start
-from .saving import bare
+from .saving import bare, find_hook
 from .sources import save_picture
 
 TRAINING_KEYS = (
@@ -22,7 +23,7 @@ TRAINING_KEYS = (
 )  # fmt: skip
 
 
-def run(
+def run(  # noqa: PLR0913  # one option of the command each
     cfg: Config,
     checkpoint: Path,
     *,
@@ -32,6 +33,7 @@ def run(
     dump: Path | None = None,
     show: Path | None = None,
     watch: Hook | None = None,
+    progress: Literal["live", "plain", "quiet"] = "plain",
 ) -> dict[str, float]:
     """Metrics of the checkpoint on the test data of the config.
 
@@ -44,6 +46,7 @@ def run(
         dump: Where the evaluator writes the predictions in its task's format.
         show: Folder for annotated pictures.
         watch: What else looks at the run, such as `engine.report.WriteReport`.
+        progress: A live line on a terminal, log lines, or neither.
 
     Raises:
         ValueError: the classes of checkpoint and data differ.
@@ -63,6 +66,8 @@ def run(
     for key in TRAINING_KEYS:
         cfg.pop(key, None)
     cfg.custom_hooks = [dict(type=ShowPredictions.__name__, folder=str(show))] if show else []
+    if progress != "plain":
+        cfg.custom_hooks.append(dict(type=LiveProgress.__name__, quiet=progress == "quiet"))
     runner = start(cfg, launcher)
     if is_exported(checkpoint):
         runner.model = deployed(bare(runner.model), checkpoint)
@@ -70,7 +75,11 @@ def run(
         fill(bare(runner.model), content, checkpoint)
     if watch is not None:
         runner.register_hook(watch)
-    return {name: float(value) for name, value in runner.test().items()}
+    try:
+        return {name: float(value) for name, value in runner.test().items()}
+    finally:
+        if (line := find_hook(runner, LiveProgress)) is not None:
+            line.bar.stop()
 
 
 @HOOKS.register_module()

@@ -148,6 +148,11 @@ class Preprocess(BaseDataPreprocessor):
         rows.mul_(scale).add_(offset)
         return rows.view(count, height, width, 3).permute(0, 3, 1, 2)
 
+    def restored(self, inputs: Tensor) -> Tensor:
+        """The uint8 pictures (B, H, W, 3) that network inputs (B, 3, H, W) were made of."""
+        levels = (inputs.to(self.device) - self.offset) / self.scale
+        return levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
     def _planes(self, batch: Tensor) -> Tensor:
         """The same values, looked up: a pixel has but 256."""
         levels = torch.arange(256.0).view(1, 1, 256)

@@ -1,9 +1,11 @@
-"""One live line on a terminal; plain log lines elsewhere."""
+"""One live line on a terminal; plain log lines elsewhere; neither where it is to be quiet."""
 
 import logging
+import re
 import sys
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from rich.console import Console
@@ -16,20 +18,40 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+STEPS = 20  # that the images a second are averaged over
+STEP_LINE = re.compile(
+    r"(Epoch|Iter)\((train\)|.*  eta: )|Exp name: "
+)  # mmengine's of single steps
 
-def live_line(console: Console | None = None) -> Progress:
-    """A progress bar that shows itself on terminals only."""
+
+def live_line(console: Console | None = None, *, quiet: bool = False) -> Progress:
+    """A progress bar that shows itself on terminals only, and not where it is to be quiet."""
     console = console or Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("{task.fields[note]}"),
         console=console,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
         transient=True,
     )
+
+
+def hush(logger: logging.Logger) -> None:
+    """Let only warnings and errors of the logger through to the console; its file gets all."""
+    for handler in _consoles(logger):
+        handler.setLevel(max(handler.level, logging.WARNING))
+
+
+def _consoles(logger: logging.Logger) -> "list[logging.StreamHandler[Any]]":
+    return [handler for handler in logger.handlers if type(handler) is logging.StreamHandler]
+
+
+def _is_no_step(record: logging.LogRecord) -> bool:
+    return not STEP_LINE.match(record.getMessage())
 
 
 def _place(runner: Any) -> str:
@@ -41,24 +63,38 @@ def _place(runner: Any) -> str:
 
 @HOOKS.register_module()
 class LiveProgress(Hook):
-    """Epoch, iteration, time left, loss and last metric in one line while training runs."""
+    """Epoch, iteration, time left, loss, images a second and last metric in one line.
+
+    It runs through training, with its validations, or through a test. On a terminal it stands in
+    for the log lines of training steps, which the log file gets all the same.
+
+    Args:
+        quiet: No line, and of the log warnings and errors alone.
+    """
 
     priority = "LOWEST"
 
-    def __init__(self) -> None:
-        self.bar = live_line()
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.bar = live_line(quiet=quiet)
         self.task: TaskID | None = None
         self.metric = ""
 
     def before_train(self, runner: Any) -> None:
-        """Start the line and let log lines pass above it."""
-        self.bar.start()
-        self.task = self.bar.add_task(
-            "training", total=runner.max_iters, completed=runner.iter, note=""
-        )
-        for handler in runner.logger.handlers:
-            if type(handler) is logging.StreamHandler:
+        """Start the line and let other log lines pass above it."""
+        self._start("training", runner.max_iters, runner.iter)
+        for handler in _consoles(runner.logger):
+            handler.setStream(sys.stderr)
+            if not self.bar.disable:
+                handler.addFilter(_is_no_step)
+
+    def before_test(self, runner: Any) -> None:
+        """The same for a test, counted in batches; without a line its log stays as it is."""
+        if not self.bar.disable:
+            self._start("testing", len(runner.test_dataloader))
+            for handler in _consoles(runner.logger):
                 handler.setStream(sys.stderr)
+                handler.addFilter(_is_no_step)
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -66,13 +102,23 @@ class LiveProgress(Hook):
         """Move the line."""
         if self.bar.disable or self.task is None:
             return
-        note = f"loss {float(outputs['loss'].detach()):.3f} {self.metric}"
-        self.bar.update(
-            self.task,
-            completed=runner.iter + 1,
-            description=_place(runner),
-            note=note,
-        )
+        seconds = runner.message_hub.get_scalar("train/time").mean(STEPS)
+        speed = len(data_batch["images"]) * get_world_size() / max(seconds, 1e-9)
+        loss = float(outputs["loss"].detach())
+        note = f"loss {loss:.3f}  {speed:.{0 if speed >= 10 else 1}f} images/s  {self.metric}"
+        place = _place(runner)
+        self.bar.update(self.task, completed=runner.iter + 1, description=place, note=note)
+
+    def after_val_iter(self, runner: Any, batch_idx: int, *args: Any, **options: Any) -> None:
+        """Say how far the validation is."""
+        if self.task is not None:
+            place = f"validating {batch_idx + 1}/{len(runner.val_dataloader)}"
+            self.bar.update(self.task, description=place)
+
+    def after_test_iter(self, runner: Any, *args: Any, **options: Any) -> None:
+        """Move the line."""
+        if self.task is not None:
+            self.bar.advance(self.task)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Remember the first metric for the line."""
@@ -82,3 +128,7 @@ class LiveProgress(Hook):
     def after_run(self, runner: Any) -> None:
         """Take the line away (`engine.runner.train` does so after an error)."""
         self.bar.stop()
+
+    def _start(self, place: str, total: int, done: int = 0) -> None:
+        self.bar.start()
+        self.task = self.bar.add_task(place, total=total, completed=done, note="")

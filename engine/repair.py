@@ -17,16 +17,16 @@ LOSSLESS = {".png", ".bmp", ".tif", ".tiff"}
 
 
 @contextmanager
-def fresh_folder(out: Path, source: Path) -> Iterator[Path]:
+def fresh_folder(out: Path, source: Path, option: str = "--fix") -> Iterator[Path]:
     """Folder beside `out` to write to; renamed to `out` on success, removed on any failure.
 
     Raises:
-        ValueError: `out` holds something, or lies in the data that is to be copied.
+        ValueError: `out` (of the command's `option`) holds something, or lies in the data itself.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--fix {out}: is there already and not empty; give a new folder")
+        raise ValueError(f"{option} {out}: is there already and not empty; give a new folder")
     if out.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"--fix {out}: lies in {source}, the data itself; give another folder")
+        raise ValueError(f"{option} {out}: lies in {source}, the data itself; give another folder")
     out = out.resolve()
     aside = out.with_name(f".{out.name}.{os.getpid()}.part")
     aside.mkdir(parents=True)

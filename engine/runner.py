@@ -9,7 +9,7 @@ import cv2
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import all_reduce, get_world_size, is_main_process
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from torch import nn
@@ -20,7 +20,7 @@ from .calibrate import even_out_convolutions
 from .compiled import compile_trunk
 from .distributed import ShareLosses, join, wrap_on_cpu
 from .memory import keep_memory
-from .progress import LiveProgress
+from .progress import LiveProgress, hush
 from .quick_check import check_data
 from .recompute import recompute
 from .resuming import Resume
@@ -121,6 +121,14 @@ def _fit_warmup(schedule: ConfigDict, where: str, total: int) -> None:
         )
 
 
+def keep_quiet(cfg: Config) -> None:
+    """Let a run say nothing on the console but warnings and errors, from now on."""
+    hush(MMLogger.get_current_instance())
+    for hook in cfg.get("custom_hooks", []):
+        if config.resolve(hook.type) is LiveProgress:
+            hook.quiet = True
+
+
 def use_amp(cfg: Config) -> None:
     """Train in mixed precision: bfloat16 on processors, mmengine's wrapper on CUDA."""
     on_gpu = torch.cuda.is_available()
@@ -148,6 +156,8 @@ def start(cfg: Config, launcher: str) -> Runner:
     finally:
         logging.disable(logging.NOTSET)
     runner.logger.setLevel(cfg.get("log_level", "INFO"))  # it remembers having been silenced
+    if (progress := find_hook(runner, LiveProgress)) is not None and progress.quiet:
+        hush(runner.logger)
     if get_world_size() > 1:
         runner.register_hook(ShareLosses())
     if modules := runner.cfg.pop("activation_checkpointing", None):  # before mmengine sees it
@@ -180,7 +190,7 @@ def train(
     if resume is None:
         _check_unused(Path(runner.work_dir))
     _check_classes(runner)
-    _check_batch(runner)
+    check_batch(runner)
     if load_from is not None:
         load_into(runner, load_from)
     if backbone_from is not None:
@@ -221,7 +231,7 @@ def _check_classes(runner: Runner) -> None:
     bare(runner.model).classes = known
 
 
-def _check_batch(runner: Runner) -> None:
+def check_batch(runner: Runner) -> None:
     """Warn where the learning rate was chosen for another number of images a step.
 
     Where it is to be scaled, mmengine counts the images of a batch; with batches gathered into one
@@ -345,7 +355,7 @@ def dry_run(
         The losses of the training batch and the metrics of the validation batch.
     """
     _check_classes(runner)
-    _check_batch(runner)
+    check_batch(runner)
     if load_from is not None:
         load_into(runner, load_from)
     if backbone_from is not None:

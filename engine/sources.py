@@ -77,6 +77,8 @@ def predict_files(
     threshold: float,
     watch: Stopwatch | None = None,
     workers: int = 1,
+    *,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Results of every image, and of every frame of every video, by file name.
 
@@ -93,6 +95,7 @@ def predict_files(
             PREPARE, where it watches that. For one worker.
         workers: Sources that are worked on at once, each in a thread; the model must bear as many
             callers.
+        quiet: No progress bar.
 
     Raises:
         ValueError: a source is no image or video that can be read, or lies in `out_dir`, where the
@@ -109,7 +112,7 @@ def predict_files(
 
     places = _targets(sources, out_dir)
     results: dict[str, Any] = {}
-    with live_line() as bar, _at_once(workers) as apply:
+    with live_line(quiet=quiet) as bar, _at_once(workers) as apply:
         task = bar.add_task("predicting", total=len(sources), note="")
         targets = (target for _, target in places)
         for (name, _), found in zip(places, apply(one, sources, targets), strict=True):

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from engine.augment import Transform
 from engine.bad_images import Policy
-from engine.data import SeededData
+from engine.data import Objects, SeededData
 from engine.findings import Finding
 from engine.images import read_image
-from engine.interface import Mask
+from engine.interface import Mask, Picture, Target
 from segmentation.check import check_entries
+from segmentation.classes import colours_of
+from segmentation.draw import cover, regions
 from segmentation.masks import find_pairs, read_classes, read_mask
 from segmentation.transforms import Augment
 
@@ -49,6 +51,7 @@ class Cityscapes(SeededData):
     """
 
     task = "seg"
+    counted = "regions"
 
     @classmethod
     def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
@@ -78,6 +81,20 @@ class Cityscapes(SeededData):
     def metainfo(self) -> dict[str, Any]:
         """Class names, for the metric and the checkpoint."""
         return {"classes": self.classes}
+
+    def draw_truth(self, picture: Picture, target: Target) -> Picture:
+        """Copy of the picture half covered by its mask."""
+        return cover(picture, target["mask"].numpy().astype(np.uint8), self.colours())
+
+    def objects(self, picture: Picture, target: Target) -> Objects:  # noqa: ARG002
+        """The connected regions of the mask."""
+        mask = target["mask"].numpy().astype(np.uint8)
+        labels, pixels = regions(mask, len(self.classes))
+        return Objects(labels, np.sqrt(pixels))
+
+    def colours(self) -> NDArray[np.uint8]:
+        """RGB colour of each class (K, 3)."""
+        return colours_of(self.classes)
 
     def _sample(
         self, index: int, content: tuple[NDArray[np.uint8], Mask], seed: tuple[int, int, int]

@@ -36,10 +36,18 @@ def draw_mask(image: Picture, mask: Mask, classes: Sequence[str]) -> Picture:
         of a video get one size. It lists the classes that occur, largest first, as far as H lets.
     """
     colours = colours_of(classes)
-    table = np.zeros((256, 3), np.uint8)  # what is no class stays as dark as black makes it
+    legend = _legend(areas(mask, classes), classes, colours, len(image))
+    return np.hstack([cover(image, mask, colours), legend])
+
+
+def cover(image: Picture, mask: Mask, colours: NDArray[np.uint8]) -> Picture:
+    """Copy of the RGB `image` (H, W, 3) half covered by the colours (K, 3) of its mask's classes.
+
+    What is no class stays as dark as black makes it.
+    """
+    table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
-    covered = cv2.addWeighted(image, 0.5, table[mask], 0.5, 0)
-    return np.hstack([covered, _legend(areas(mask, classes), classes, colours, len(image))])
+    return cv2.addWeighted(image, 0.5, table[mask], 0.5, 0).astype(np.uint8, copy=False)
 
 
 def _legend(
@@ -54,3 +62,14 @@ def _legend(
         text = f"{row['class']} {100 * row['share']:.1f} %"
         cv2.putText(strip, text, (ROW + 2, top + ROW - 5), FONT, SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     return strip
+
+
+def regions(mask: Mask, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Label and pixels of every connected region of one class (eight neighbours), (N,) each."""
+    labels, pixels = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for label in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:num_classes]):
+        found = cv2.connectedComponentsWithStats((mask == label).astype(np.uint8))[2]
+        areas_found = found[1:, cv2.CC_STAT_AREA].astype(np.int64)  # the first is all the rest
+        labels.append(np.full(len(areas_found), label))
+        pixels.append(areas_found)
+    return np.concatenate(labels), np.concatenate(pixels)

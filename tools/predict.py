@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
 from engine import command_line, load_model
+from engine.progress import hush
 from engine.sources import PREPARE, find_sources, is_ranking, predict_files
 from engine.stopwatch import Stopwatch
 
@@ -20,11 +22,21 @@ def main(arguments: argparse.Namespace) -> None:
     sources = find_sources(arguments.sources)
     if workers > 1:  # each computes with its share
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    if arguments.quiet:
+        hush(MMLogger.get_current_instance())
     model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options, workers)
     watch = Stopwatch()
     if arguments.timings:
         watch.watch(PREPARE, model.data_preprocessor)
-    results = predict_files(model, sources, arguments.out_dir, arguments.score_thr, watch, workers)
+    results = predict_files(
+        model,
+        sources,
+        arguments.out_dir,
+        arguments.score_thr,
+        watch,
+        workers,
+        quiet=arguments.quiet,
+    )
     show(arguments, results)
     if arguments.timings:
         stages = ", ".join(f"{name} {value:.2f}" for name, value in watch.medians().items())
@@ -41,6 +53,8 @@ def check_workers(workers: int, timings: bool) -> None:
 
 def show(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
     """Print what was found, or where it was written."""
+    if arguments.quiet and arguments.out_dir is not None:
+        return  # all of it is in the files
     for name, found in results.items():
         if is_ranking(found):
             print(f"{name}  {_ranking(found)}")
@@ -75,4 +89,5 @@ if __name__ == "__main__":
     options.add_argument("--score-thr", type=float, default=0.4, help="lowest score shown")
     options.add_argument("--workers", type=int, default=1, help="images worked on at once")
     options.add_argument("--timings", action="store_true", help="print where the time goes")
+    command_line.add_quiet(options)
     command_line.run(main, options)

@@ -6,12 +6,14 @@ from pkgutil import resolve_name
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
 from engine import command_line, config, evaluate, zoo
 from engine.distributed import join
 from engine.files import write_json
+from engine.progress import hush
 from engine.report import PAGE, WriteReport
 
 REPORTS = {
@@ -26,6 +28,8 @@ def main(arguments: argparse.Namespace) -> None:
     cfg = config.load(arguments.config, arguments.cfg_options)
     join(cfg, arguments.launcher)
     config.use_data(cfg, arguments.data, arguments.split)
+    if arguments.quiet:
+        hush(MMLogger.get_current_instance())
     metrics = evaluate.run(
         cfg,
         zoo.local(arguments.checkpoint),
@@ -35,6 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
         dump=arguments.dump_predictions,
         show=arguments.show_dir,
         watch=report_of(cfg, arguments) if arguments.report else None,
+        progress="quiet" if arguments.quiet else "live",
     )
     if not is_main_process():
         return
@@ -80,4 +85,5 @@ if __name__ == "__main__":
     options.add_argument("--show-dir", type=Path, help="annotated pictures")
     options.add_argument("--report", type=Path, help="folder for a page on what goes wrong")
     options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
+    command_line.add_quiet(options)
     command_line.run(main, options)

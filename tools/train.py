@@ -21,6 +21,8 @@ def main(arguments: argparse.Namespace) -> int:
     load_from = arguments.load_from and zoo.local(arguments.load_from)
     backbone_from = arguments.backbone_from and zoo.local(arguments.backbone_from)
     join(cfg, arguments.launcher)
+    if arguments.quiet:
+        runner.keep_quiet(cfg)
     work_dir = arguments.work_dir or Path("work_dirs") / arguments.config.stem
     resume = runner.resume_path(arguments.resume, work_dir)
     seed = arguments.seed
@@ -78,6 +80,7 @@ if __name__ == "__main__":
     options.add_argument("--seed", type=int, help="default: the config's, on resuming the run's")
     options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
     options.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    command_line.add_quiet(options)
     options.add_argument("--dry-run", action="store_true", help="one batch through everything")
     os.environ.setdefault("LOCAL_RANK", "0")
     command_line.run(main, options)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from detection.draw import draw_detections, palette
+from detection.draw import NAME, draw_detections, draw_truth, palette
+from engine.lettering import text_size
 
 
 def found(*rows: tuple[float, ...]) -> dict[str, Any]:
@@ -78,3 +79,22 @@ def test_boxes_at_and_beyond_the_border(row: tuple[float, ...]) -> None:
 def test_nothing_found() -> None:
     image = np.full((5, 4, 3), 9, np.uint8)
     assert (draw_detections(image, found(), ("a",), 0.5) == image).all()
+
+
+def test_names_of_true_boxes_never_cover_each_other() -> None:
+    """Twenty boxes on one spot: three names at most, above, inside and below."""
+    image = np.zeros((200, 200, 3), np.uint8)
+    boxes = np.tile(np.array([[60, 60, 140, 140]], np.float32), (20, 1))
+    drawn = draw_truth(image, boxes, np.zeros(20, np.int64), ("a",))
+    bar = (drawn == palette(1)[0]).all(axis=-1)[:, 64:68].all(axis=1)  # (H,) rows of filled labels
+    height = text_size("a", NAME)[0]
+    assert bar[60 - height : 60].mean() > 0.5
+    assert bar.sum() <= 3 * height
+    assert not bar[: 60 - height].any()
+    assert not image.any()
+
+
+def test_a_true_picture_without_a_box_stays_as_it_is() -> None:
+    image = np.full((5, 4, 3), 9, np.uint8)
+    drawn = draw_truth(image, np.empty((0, 4), np.float32), np.empty(0, np.int64), ("a",))
+    assert (drawn == image).all()

@@ -34,11 +34,11 @@ def test_images_a_step_count_the_gathered_batches(lines: list[str], base: int) -
         param_schedulers=None,
         logger=logging.getLogger(__name__),
     )
-    engine_runner._check_batch(run)
+    engine_runner.check_batch(run)
     expected = f"this run takes 8; --auto-scale-lr makes it {0.02 * 8 / base:.4g}"
     assert [line.endswith(expected) for line in lines] == [True] * (base != 8)
     run.auto_scale_lr["enable"] = True
-    engine_runner._check_batch(run)
+    engine_runner.check_batch(run)
     Runner.scale_lr(run, OptimWrapper(optimizer, accumulative_counts=2), run.auto_scale_lr)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.02 * 8 / base)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segmentation.draw import areas, draw_mask
+from segmentation.draw import areas, draw_mask, regions
 
 CLASSES = ("road", "dog", "car")
 
@@ -34,3 +34,11 @@ def test_the_legend_shows_colour_and_name_of_what_occurs_at_a_constant_size() ->
     assert (legend[:16, 18:] < 100).any()  # text
     assert two[24, 38].tolist() == [0, 0, 142]
     assert draw_mask(image[:5], np.zeros((5, 30), np.uint8), CLASSES).shape[0] == 5
+
+
+def test_regions_are_those_of_eight_neighbours() -> None:
+    """Class 0: one along the diagonal, of 3; class 1: one of 2, one of 1; 255 counts nowhere."""
+    mask = np.array([[0, 1, 1], [255, 0, 255], [1, 255, 0]], np.uint8)
+    labels, pixels = regions(mask, 2)
+    found = sorted(zip(labels.tolist(), pixels.tolist(), strict=True))
+    assert found == [(0, 3), (1, 1), (1, 2)]

@@ -1,0 +1,160 @@
+"""What a training has logged so far, read from its work dir while it may still go on.
+
+Every start of a run, resumed ones too, leaves a folder named by the time with
+vis_data/scalars.json: a JSON object a line, of training (with "iter") or of validation.
+"""
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Row = dict[str, Any]
+Points = list[tuple[float, float]]  # step in iterations, value
+
+
+class RunLog(NamedTuple):
+    """All that one run has logged, in the order of its steps."""
+
+    name: str
+    training: dict[str, Points]  # by the name that mmengine logs, "images/s" among them
+    validation: dict[str, Points]
+    epoch_length: int | None  # iterations; None where the run counts none, or it cannot be told yet
+
+
+class Part(NamedTuple):
+    """What one start of a run has logged."""
+
+    rows: list[Row]
+    images: int | None  # of a step, by all processes
+
+    @property
+    def first(self) -> int:
+        """Iteration of the first training row; there is one."""
+        return next(row["iter"] for row in self.rows if "iter" in row)
+
+
+def read_runs(folders: Sequence[Path]) -> list[RunLog]:
+    """The logs of work dirs, named by them, or by their paths where two have one name.
+
+    Raises:
+        FileNotFoundError: a folder is no work dir of a training.
+        ValueError: a log is damaged otherwise than by a last line that is not written to its end.
+    """
+    names = [folder.resolve().name for folder in folders]
+    return [
+        _joined(name if names.count(name) == 1 else str(folder), read_parts(folder))
+        for name, folder in zip(names, folders, strict=True)
+    ]
+
+
+def read_parts(folder: Path) -> list[Part]:
+    """What each start of a run has logged, in the order of time; errors as `read_runs`.
+
+    Starts that trained nothing, such as tests and those that have just begun, are left out.
+    """
+    files = sorted(folder.glob("*/vis_data/scalars.json"))
+    if not files:
+        raise FileNotFoundError(
+            f"{folder}: no */vis_data/scalars.json there; give the --work-dir of a training that "
+            "has logged its first losses"
+        )
+    parts = [Part(list(_rows(file)), _images_a_step(file.parents[1])) for file in files]
+    return [part for part in parts if any("iter" in row for row in part.rows)]
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    """The lines of a log; one that a running or killed training left half-written is passed."""
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line or "{}")
+        except json.JSONDecodeError:
+            if number < len(lines):
+                raise ValueError(f"{file}: line {number} is no JSON; the log is damaged") from None
+            return
+        if row:
+            yield row
+
+
+def _images_a_step(folder: Path) -> int | None:
+    """Images of a step by all processes, as the config and the log beside the scalars tell it."""
+    batch = _batch_size(folder / "vis_data" / "config.py")
+    log = folder / f"{folder.name}.log"
+    found = re.search(r", (\d+) processes, seed", log.read_text()) if log.is_file() else None
+    return batch and batch * (int(found[1]) if found else 1)
+
+
+def _batch_size(config: Path) -> int | None:
+    """train_dataloader.batch_size of a dumped config, which is parsed but not executed."""
+    if not config.is_file():
+        return None
+    for statement in ast.parse(config.read_text()).body:
+        match statement:
+            case ast.Assign([ast.Name("train_dataloader")], ast.Call(keywords=entries)):
+                return next(map(_number, (x for x in entries if x.arg == "batch_size")), None)
+    return None
+
+
+def _number(entry: ast.keyword) -> int | None:
+    """The whole number that an argument is, or None."""
+    match entry.value:
+        case ast.Constant(int(number)):
+            return number
+    return None
+
+
+def _joined(name: str, parts: Sequence[Part]) -> RunLog:
+    """One run of several starts: what a later one did again replaces what was logged before."""
+    length = _epoch_length(parts)
+    training: dict[str, dict[float, float]] = {}
+    validation: dict[str, dict[float, float]] = {}
+    for part in parts:
+        for known in (*training.values(), *validation.values()):
+            for step in [step for step in known if step >= part.first]:
+                del known[step]
+        for step, row in _placed(part, length):
+            _take(training if "iter" in row else validation, step, row, part.images)
+    return RunLog(name, _in_order(training), _in_order(validation), length)
+
+
+def _take(known: dict[str, dict[float, float]], step: float, row: Row, images: int | None) -> None:
+    """Put the numbers of a row where they belong, and the images a second of a training row."""
+    seconds = row.get("time") if "iter" in row else None
+    speed = {"images/s": images / seconds} if images and seconds else {}
+    for key, value in (row | speed).items():
+        if key not in ("iter", "step", "epoch") and isinstance(value, int | float):
+            known.setdefault(key, {})[step] = value
+
+
+def _placed(part: Part, length: int | None) -> Iterator[tuple[int, Row]]:
+    """Rows with the iterations done: validation tells epochs, or nothing that can be trusted."""
+    done = 0
+    for row in part.rows:
+        if "iter" in row:
+            done = row["iter"]
+            yield done, row
+        else:
+            yield (row["step"] * length if length else max(done, row["step"])), row
+
+
+def _epoch_length(parts: Sequence[Part]) -> int | None:
+    """Iterations between the first rows of one epoch and of the next, as most epochs have it."""
+    lengths: Counter[int] = Counter()
+    for part in parts:
+        firsts: dict[int, int] = {}
+        for row in part.rows:
+            if "iter" in row and "epoch" in row:
+                firsts.setdefault(row["epoch"], row["iter"])
+        for (epoch, step), (later, end) in pairwise(firsts.items()):
+            if later == epoch + 1:
+                lengths[end - step] += 1
+    return lengths.most_common(1)[0][0] if lengths else None
+
+
+def _in_order(known: dict[str, dict[float, float]]) -> dict[str, Points]:
+    return {key: sorted(points.items()) for key, points in known.items() if points}

@@ -1,0 +1,59 @@
+"""See the data as the model will: python tools/browse_dataset.py CONFIG --data DIR --out DIR.
+
+Writes pictures with their boxes, masks or classes, contact_sheet.png, classes.png and sizes.png.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from engine import command_line, config
+from engine.album import write_album
+from engine.browse import Browser
+from engine.progress import live_line
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Draw and count."""
+    logging.disable(logging.INFO)  # of two data sets that are one
+    cfg = config.load(arguments.config, arguments.cfg_options)
+    config.use_data(cfg, arguments.data)
+    seed = cfg.randomness.seed if arguments.seed is None else arguments.seed
+    browser = Browser(cfg, arguments.split, seed)
+    with live_line() as bar:
+        task = bar.add_task("looking at images", total=None, note="")
+        counted = write_album(
+            arguments.out,
+            browser,
+            mode=arguments.mode,
+            number=arguments.number,
+            sample=arguments.sample,
+            advance=lambda total: bar.update(task, advance=1, total=total),
+        )
+    print(
+        f"{arguments.out}: pictures, contact_sheet.png, classes.png and sizes.png; {counted} of "
+        f"{len(browser.data)} images counted"
+    )
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__)
+    command_line.add_config(options, checkpoint=False)
+    options.add_argument("--data", type=Path, help="folder in the task's standard layout")
+    options.add_argument("--split", choices=("train", "val"), default="train")
+    options.add_argument(
+        "--mode",
+        choices=("original", "pipeline", "pairs"),
+        default="pairs",
+        help="as stored, as the model gets it, or both beside each other (default)",
+    )
+    options.add_argument(
+        "--number", type=command_line.positive, default=12, help="pictures (default: 12)"
+    )
+    options.add_argument(
+        "--sample", type=command_line.positive, default=500, metavar="M",
+        help="images counted for the histograms (default: 500)",
+    )  # fmt: skip
+    options.add_argument("--seed", type=int, help="default: the config's, as in training")
+    options.add_argument("--out", type=Path, required=True, help="new folder")
+    command_line.run(main, options)

@@ -1,0 +1,81 @@
+"""Show where a model looked: python tools/cam.py CONFIG CKPT IMAGE... --out DIR.
+
+Class activation maps (Grad-CAM) of a classifier, segmenter or detector; needs the extra "cam".
+"""
+
+import argparse
+from pathlib import Path
+
+import classification.evidence
+import detection.evidence
+import segmentation.evidence
+from engine import command_line, load_model
+from engine.cam import METHODS, Evidence, find_layer, library
+from engine.cam_sheet import Wish, explain
+from engine.exported import is_exported
+from engine.progress import live_line
+from engine.sources import VIDEO_SUFFIXES, find_sources, save_picture
+
+EVIDENCE: dict[str, Evidence] = {
+    "Classifier": classification.evidence.EVIDENCE,
+    "DeepLabV3Plus": segmentation.evidence.EVIDENCE,
+    "PicoDet": detection.evidence.EVIDENCE,
+}
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Explain every image in a picture of its own."""
+    library()  # before anything that takes time
+    sources = images(arguments.images)
+    if is_exported(arguments.checkpoint):
+        raise ValueError(f"{arguments.checkpoint}: gives no gradients; give the checkpoint itself")
+    model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options)
+    evidence = EVIDENCE[type(model).__name__]
+    wish = Wish(arguments.classes, arguments.layer, arguments.method, arguments.score_thr)
+    find_layer(model, wish.layer or evidence.layer)
+    with live_line() as bar:
+        task = bar.add_task("explaining", total=len(sources), note="")
+        for target, source in zip(targets(arguments.out, sources), sources, strict=True):
+            picture, classes = explain(model, evidence, source, wish)
+            save_picture(target, picture)
+            print(f"{target}: {', '.join(classes) or 'nothing is found to be explained'}")
+            bar.advance(task)
+
+
+def images(names: list[str]) -> list[Path]:
+    """The image files named."""
+    sources = find_sources(names)
+    for source in sources:
+        if source.suffix.lower() in VIDEO_SUFFIXES:
+            raise ValueError(f"{source}: is a video; give images")
+    return sources
+
+
+def targets(out: Path, sources: list[Path]) -> list[Path]:
+    """A PNG for each source, numbered where two have one name."""
+    stems = [source.stem for source in sources]
+    counts = [stems[:place].count(stem) for place, stem in enumerate(stems)]
+    return [
+        out / f"{stem}{f'_{count + 1}' if count else ''}_cam.png"
+        for stem, count in zip(stems, counts, strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    options = command_line.parser(__doc__ or "")
+    command_line.add_config(options, checkpoint=True)
+    options.add_argument("images", nargs="+", help="image, folder, glob or .txt list")
+    options.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    options.add_argument("--layer", default="", metavar="NAME", help="default: the task's own")
+    options.add_argument(
+        "--method",
+        choices=tuple(METHODS),
+        default="",
+        help="default: gradcam, of a detector layercam",
+    )
+    options.add_argument(
+        "--class", dest="classes", nargs="+", default=(), metavar="NAME",
+        help="default: what the model finds, up to three classes (a classifier: the best)",
+    )  # fmt: skip
+    options.add_argument("--score-thr", type=float, default=0.4, help="lowest score of a box")
+    command_line.run(main, options)
