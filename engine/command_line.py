@@ -3,8 +3,9 @@
 import argparse
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mmengine.config import DictAction
 
@@ -23,6 +24,14 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def port(text: str) -> int:
+    """Number of a TCP port, 0 for a free one, for argparse."""
+    number = int(text)
+    if not 0 <= number < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 65535")
     return number
 
 
@@ -60,6 +69,40 @@ def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
         metavar="KEY=VALUE",
         help="override config entries; a key the config lacks needs a leading +",
     )
+
+
+class Source(NamedTuple):
+    """Where a model comes from, and what it is called."""
+
+    name: str
+    config: str
+    checkpoint: str
+
+
+def add_sources(result: argparse.ArgumentParser) -> None:
+    """Add CONFIG CKPT for one or more models, and --names."""
+    result.add_argument(
+        "models", nargs="+", metavar="CONFIG CKPT", help="config and its checkpoint"
+    )
+    result.add_argument("--names", nargs="+", help="of the models; else they are called as configs")
+
+
+def sources_of(models: Sequence[str], names: Sequence[str] | None) -> list[Source]:
+    """The models that `add_sources` took.
+
+    Raises:
+        ValueError: one has no checkpoint, or their names are not one for each.
+    """
+    if len(models) % 2:
+        raise ValueError(f"{models[-1]}: has no checkpoint; give CONFIG CKPT for every model")
+    configs, checkpoints = models[::2], models[1::2]
+    if names is not None and len(names) != len(configs):
+        raise ValueError(f"--names: give {len(configs)}, one for each model, in their order")
+    called = names or [Path(config).stem for config in configs]
+    twice = sorted({name for name in called if called.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: the name of several models; tell apart by --names")
+    return [Source(*row) for row in zip(called, configs, checkpoints, strict=True)]
 
 
 def run(main: Callable[[argparse.Namespace], int | None], result: argparse.ArgumentParser) -> None:

@@ -65,11 +65,11 @@ def sync_folder(folder: Path) -> None:
 def remove_leftovers(folder: Path, pattern: str) -> None:
     """Remove what `written_whole` left of files named like `pattern` when it was killed."""
     for aside in folder.glob(f".{pattern}.*.part"):
-        if not _runs(aside.name.split(".")[-2]):
+        if not runs(aside.name.split(".")[-2]):
             aside.unlink(missing_ok=True)
 
 
-def _runs(process: str) -> bool:
+def runs(process: str) -> bool:
     """Whether there is a process of that number; True for what is no number."""
     if not process.isdecimal():
         return True

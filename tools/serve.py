@@ -1,0 +1,95 @@
+"""Serve models over HTTP: python tools/serve.py CONFIG CKPT [CONFIG CKPT ...] [--port P].
+
+A CKPT is a checkpoint, an exported file or zoo:NAME.
+"""
+
+import argparse
+from importlib.util import find_spec
+
+from engine import command_line
+from engine.batcher import Rule
+from engine.served import Limits
+
+NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Check, say what is served, serve."""
+    check_installed()
+    from engine.serving import Setup, check, serve
+
+    setup = Setup(
+        models=command_line.sources_of(arguments.models, arguments.names),
+        limits=limits_of(arguments),
+        host=arguments.host,
+        port=arguments.port,
+        workers=arguments.workers,
+        threads=arguments.threads,
+    )
+    check(setup)
+    for source in setup.models:
+        print(f"POST /v1/{source.name}  {source.checkpoint}", flush=True)
+    serve(setup)
+
+
+def check_installed() -> None:
+    """ValueError where a package of the extra is missing."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)}: not installed; "
+            "run: pip install -c constraints.txt -e '.[serve]'"
+        )
+
+
+def limits_of(arguments: argparse.Namespace) -> Limits:
+    """The limits asked for."""
+    rule = Rule(
+        max_batch=arguments.max_batch,
+        max_weight=arguments.max_pixels,
+        max_wait=arguments.max_wait / 1000,
+        max_queue=arguments.max_queue,
+    )
+    return Limits(rule, arguments.max_bytes, arguments.timeout, arguments.score_thr)
+
+
+def add_limits(options: argparse.ArgumentParser) -> None:
+    """Add an option for every limit."""
+    rule, positive = Rule(), command_line.positive
+    options.add_argument(
+        "--max-batch", type=positive, default=rule.max_batch, help="images worked on at once"
+    )
+    options.add_argument(
+        "--max-wait", type=float, default=1000 * rule.max_wait, help="ms a batch waits for more"
+    )
+    options.add_argument(
+        "--max-queue", type=positive, default=rule.max_queue, help="requests at once of a model"
+    )
+    options.add_argument(
+        "--max-pixels", type=positive, default=rule.max_weight, help="of an image, and of a batch"
+    )
+    options.add_argument(
+        "--max-bytes", type=positive, default=Limits.max_bytes, help="of a request"
+    )
+    options.add_argument(
+        "--timeout", type=float, default=Limits.timeout, help="seconds to send, and to answer"
+    )
+    options.add_argument(
+        "--score-thr", type=float, default=Limits.threshold, help="where a request has no threshold"
+    )
+
+
+if __name__ == "__main__":
+    given = command_line.parser(__doc__ or "")
+    command_line.add_sources(given)
+    given.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all")
+    given.add_argument("--port", type=command_line.port, default=8000, help="0 takes a free one")
+    given.add_argument("--workers", type=command_line.positive, default=1, help="processes")
+    given.add_argument(
+        "--threads",
+        type=command_line.positive,
+        default=0,
+        help="of a worker; 0 is its share of cores",
+    )
+    add_limits(given)
+    command_line.run(main, given)
