@@ -12,7 +12,8 @@ from PIL import UnidentifiedImageError
 
 from .batcher import Rule
 from .deployed import Deployed
-from .images import header_size, pixels_of
+from .image_size import header_size
+from .images import pixels_of
 from .interface import Picture
 from .predict import predict
 
