@@ -9,6 +9,7 @@ processor time, so that other work on the machine matters little.
 
 import argparse
 import importlib.util
+import os
 import random
 import tempfile
 import time
@@ -65,10 +66,12 @@ class Ours(DataLoader[Any]):
             transforms.append(ColorJitter(*[(1 - JITTER, 1 + JITTER)] * 3, hue=0, p=1.0))
         if augment == "auto":
             transforms.append(AutoAugment())
-        with tempfile.TemporaryDirectory() as folder:
-            lines = (f"{path.resolve()} {number % 2}\n" for number, path in enumerate(files))
-            Path(folder, "train_list.txt").write_text("".join(lines))
-            data = ImageNet(folder, transforms=transforms, training=True)
+        self.folder = tempfile.TemporaryDirectory()  # as long as the loader
+        root, home = Path(self.folder.name), Path(os.path.commonpath([p.parent for p in files]))
+        (root / "images").symlink_to(home.resolve())
+        lines = (f"images/{p.relative_to(home)} {n % 2}\n" for n, p in enumerate(files))
+        (root / "train_list.txt").write_text("".join(lines))
+        data = ImageNet(root, transforms=transforms, training=True)
         super().__init__(data, batch_size=batch, collate_fn=collate)
         self.prepare = Preprocess(size=None)
 

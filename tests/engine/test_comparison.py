@@ -10,6 +10,8 @@ import pytest
 
 from engine import comparison
 
+pytestmark = pytest.mark.slow
+
 
 def row(times: list[float], metric: float | None, ms: float | None) -> dict[str, Any]:
     return {

@@ -15,6 +15,8 @@ from engine.exported import STARTERS
 from engine.machine import usable_cores
 from engine.predict import load_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
 SIZE = (64, 96)
@@ -106,7 +108,6 @@ def test_batch_and_memory_order(in_torch: Job) -> None:
     assert model.start.load_seconds > 0
 
 
-@pytest.mark.slow
 def test_processes_time_and_end_and_hand_errors_over(job: Job) -> None:
     gone = replace(job, path=job.path.with_name("none.onnx"))
     with contestants([job]) as (entry,):

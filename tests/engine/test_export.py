@@ -12,6 +12,8 @@ from engine.exported import open_exported
 from engine.gaps import Gap
 from engine.prepared import Plan, load, prepare
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
 SEGMENTER = ROOT / "configs/deeplabv3plus_lcnet_mini.py"
@@ -36,7 +38,6 @@ def written(config_file: Path, checkpoint: Path, folder: Path, **options: Any) -
     return out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["onnx", "openvino", "torchscript"])
 @pytest.mark.parametrize("whole", [False, True])
 def test_detector_finds_what_its_checkpoint_finds(
@@ -55,7 +56,6 @@ def test_detector_finds_what_its_checkpoint_finds(
     assert gap.within(Gap(0.5 if whole else 0.05, 0.02 if whole else 0.0))
 
 
-@pytest.mark.slow
 def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path: Path) -> None:
     images = [picture(64, 96), picture(128, 64)]
     batched = written(OWN, small_detector, tmp_path, format="onnx", dynamic="batch", end2end=True)
@@ -74,7 +74,6 @@ def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path
         assert (one == other).float().mean() > 0.999
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])
 def test_scores_that_tie_within_rounding(
     small_detector: Path, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch
@@ -113,7 +112,6 @@ def _tensor(image: np.ndarray) -> Any:
     return torch.from_numpy(image)
 
 
-@pytest.mark.slow
 def test_the_file_says_what_it_is_and_names_no_machine(
     small_segmenter: Path, tmp_path: Path
 ) -> None:

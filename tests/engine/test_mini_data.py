@@ -23,6 +23,8 @@ from engine.mini_grounds import GROUNDS, draw_ground
 from engine.mini_scenes import CLASSES, LEAST_SIDE, LEAST_VISIBLE, Scene
 from engine.mini_shapes import SHAPES, posed
 
+pytestmark = pytest.mark.slow
+
 SMALL = MiniData(seed=3, train=9, val=8, side=192)
 
 

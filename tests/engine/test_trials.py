@@ -9,6 +9,8 @@ import pytest
 from engine import checkpoint, compare, config, trials
 from engine.presets import PRESETS, Row
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ROWS = (
     Row("quarter", str(ROOT / "configs/classifier_lcnet_x0_25.py")),

@@ -19,6 +19,8 @@ from backbone.pplcnet import PPLCNet
 from detection.picodet import PicoDet
 from engine.preprocess import Preprocess
 
+pytestmark = pytest.mark.slow
+
 model = dict(
     type=PicoDet,
     num_classes=80,
@@ -78,7 +80,6 @@ def test_real_file_becomes_a_checkpoint_of_ours(convert: Convert, real: Path, tm
     assert list((tmp_path / "out").iterdir()) == [tmp_path / "out/a.pth"]
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_calibration_changes_the_norms_but_not_the_outputs(
     convert: Convert, real: Path, shared_dir: Path, tmp_path: Path

@@ -14,6 +14,8 @@ import torch
 from engine import checkpoint, load_model
 from engine.images import read_image
 
+pytestmark = pytest.mark.slow
+
 OWN = Path(__file__).parents[2] / "configs/picodet_lcnet_own.py"
 Run = Callable[..., Any]
 
@@ -161,7 +163,6 @@ def test_workers_that_cannot_be(run_tool: Run, arguments: list[str], line: str) 
     assert (ran.code, ran.err) == (1, line)
 
 
-@pytest.mark.slow
 def test_workers_find_what_one_finds(
     run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path
 ) -> None:

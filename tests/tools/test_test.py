@@ -13,6 +13,8 @@ import torch
 from engine import checkpoint, config
 from engine.images import read_image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
 QUIET = ["--cfg-options", "test_dataloader.num_workers=0"]
@@ -72,7 +74,6 @@ def test_dump_and_eval_map_agree(
     assert {f"coco/{name}": value for name, value in again.items()} == json.loads(out.read_text())
 
 
-@pytest.mark.slow
 def test_report_has_the_numbers_of_the_metric(
     evaluate: Run, trained: Path, tmp_path: Path, mini_coco: Path
 ) -> None:
@@ -98,7 +99,6 @@ def test_a_report_that_cannot_be_written(evaluate: Run, trained: Path, tmp_path:
     assert not (tmp_path / "work").exists()
 
 
-@pytest.mark.slow
 def test_real_weights_give_real_numbers(run_tool: Run, shared_dir: Path, tmp_path: Path) -> None:
     """Twenty COCO images: twelve numbers, none of them trivial, equal to the last digit."""
     config_file, weights = ROOT / "configs/picodet_xs_lcnet.py", tmp_path / "xs.pth"
