@@ -25,6 +25,17 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny tensors gain nothing from more
 
 
+@pytest.fixture(scope="session", autouse=True)
+def autograd_without_threads() -> None:
+    """The first backward pass decides how many threads autograd has, in this process for good.
+
+    After torch.export it would start some, and no child forked from here could take a gradient.
+    """
+    import torch
+
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Folder of reference material beside the repository; tests that need it skip without it."""

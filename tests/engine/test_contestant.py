@@ -72,7 +72,7 @@ def test_stages_add_up(job: Job, in_torch: Job, backend: str) -> None:
         assert apart <= row["total"]
     found = benchmark.middle_half(rows)
     total = found.pop("total")
-    assert sum(found.values()) == pytest.approx(total, rel=0.1)
+    assert sum(found.values()) == pytest.approx(total, rel=0.3)
     assert found["forward"] > 0
     assert found["post-process"] > 0
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -76,8 +77,14 @@ def _answering(process: subprocess.Popen[str], workers: int) -> int:
         workers -= "startup complete" in line
         if workers == 0:
             threading.Thread(target=process.stderr.read, daemon=True).start()
+            wait(lambda: _listens(port))  # which comes a moment after the startup
             return port
     raise AssertionError(f"ended with {process.wait()}")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
