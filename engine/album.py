@@ -3,7 +3,7 @@
 Shapes: (H, W) the size of a picture.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from .sources import save_picture
 from .tally import Tally, classes_chart, sizes_chart
 
 Mode = Literal["original", "pipeline", "pairs"]
+Entries = dict[int, Entry]
 STORED, SEEN = "as stored", "as the model gets them"
 LONG_SIDE = (640, 1280)  # least and greatest of a picture written, in pixels
 SHEET_WIDTH = 1680
@@ -60,15 +61,18 @@ def write_album(
     with fresh_folder(out, Path(browser.data_root), "--out") as folder:
         total = min(max(sample, number), len(data))
         shown = set(browser.places(number, total))
-        pairs: list[Pair] = []
+        tiles: list[Picture] = []  # the pictures themselves would be too many to keep
+        entries: Entries = {}
         tallies = [Tally(STORED), Tally(SEEN)]
         for place, pair in enumerate(browser.pairs(total)):
-            pairs += [pair] if place in shown else []
+            if place in shown:
+                tiles.append(_tile(data, pair, mode))
+                entries |= (own := entries_of(data, pair))
+                write_picture(folder, len(tiles), data, pair, mode, own)
             for tally, view in zip(tallies, (pair.original, pair.pipeline), strict=True):
                 tally.add(data.objects(*view))
             advance(total)
-        write_pictures(folder, data, pairs, mode)
-        write_sheet(folder / "contact_sheet.png", data, pairs, mode)
+        write_sheet(folder / "contact_sheet.png", tiles, entries)
         counted = tallies[:1] if mode == "original" else tallies
         title = f"{browser.split}: {total:,} of {len(data):,} images"
         classes = classes_chart(counted, browser.classes, data.counted, title)
@@ -77,24 +81,25 @@ def write_album(
     return total
 
 
-def write_pictures(folder: Path, data: SeededData, pairs: Sequence[Pair], mode: Mode) -> None:
-    """A JPEG of each sample, named by its number and the image."""
-    for number, pair in enumerate(pairs, 1):
-        side = int(np.clip(max(pair.original.picture.shape), *LONG_SIDE))
-        picture = draw(data, pair, mode, (side * 3 // 4, side))
-        below = legend_of(data, [pair], picture.shape[1])
-        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(pair.name).stem)
-        save_picture(folder / f"{number:03d}_{name[-80:]}.jpg", np.vstack([picture, below]))
+def write_picture(
+    folder: Path, number: int, data: SeededData, pair: Pair, mode: Mode, entries: Entries
+) -> None:
+    """A JPEG of the sample, named by its number and the image."""
+    side = int(np.clip(max(pair.original.picture.shape), *LONG_SIDE))
+    picture = draw(data, pair, mode, (side * 3 // 4, side))
+    below = legend_of(entries, picture.shape[1])
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(pair.name).stem)
+    save_picture(folder / f"{number:03d}_{name[-80:]}.jpg", np.vstack([picture, below]))
 
 
-def write_sheet(path: Path, data: SeededData, pairs: Sequence[Pair], mode: Mode) -> None:
+def write_sheet(path: Path, given: Sequence[Picture], entries: Entries) -> None:
     """A PNG with all samples, their names and sizes below, and one legend above."""
-    tiles = [_tile(data, pair, mode) for pair in pairs]
+    tiles = list(given)
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     columns = max(1, min(len(tiles), SHEET_WIDTH // (width + GAP)))
     tiles += [tiles[0][:0]] * (-len(tiles) % columns)  # nothing, on white
     sheet = arrange([_padded(tile, (height + GAP, width + GAP)) for tile in tiles], columns)
-    above = legend_of(data, pairs, sheet.shape[1])
+    above = legend_of(entries, sheet.shape[1])
     path.write_bytes(as_png(np.vstack([above, sheet])))
 
 
@@ -156,14 +161,19 @@ def _padded(picture: Picture, size: tuple[int, int]) -> Picture:
     return paper
 
 
-def legend_of(data: SeededData, pairs: Iterable[Pair], width: int) -> Picture:
-    """Colours and names of the classes in these pictures (?, width, 3)."""
+def entries_of(data: SeededData, pair: Pair) -> Entries:
+    """Colours and names of the classes in a sample, by label; of masks what is not labelled too."""
     colours, classes = data.colours(), data.metainfo["classes"]
     if not len(colours):
-        return legend([], width)
-    views = [view for pair in pairs for view in (pair.original, pair.pipeline)]
-    seen = sorted({int(label) for view in views for label in data.objects(*view).labels})
-    entries = [Entry(colours[label].tolist(), classes[label]) for label in seen]
+        return {}
+    views = (pair.original, pair.pipeline)
+    seen = {int(label) for view in views for label in data.objects(*view).labels}
+    entries = {label: Entry(colours[label].tolist(), classes[label]) for label in seen}
     if any((view.target["mask"] == IGNORE).any() for view in views if "mask" in view.target):
-        entries.append(Entry((0, 0, 0), "not labelled"))
-    return legend(entries, width)
+        entries[IGNORE] = Entry((0, 0, 0), "not labelled")
+    return entries
+
+
+def legend_of(entries: Entries, width: int) -> Picture:
+    """The legend of these classes in the order of their labels (?, width, 3)."""
+    return legend([entries[label] for label in sorted(entries)], width)

@@ -137,8 +137,11 @@ def _check_place(
         value = score(model(inputs)[0])
     finally:
         handle.remove()
+    side = f"{inputs.shape[2]} x {inputs.shape[3]}"
     if len(given) != 1 or not isinstance(given[0], Tensor) or min(_size(given[0])) < 2:
-        raise ValueError(f"--layer {name}: its output is no map of the picture; take another")
+        raise ValueError(
+            f"--layer {name}: its output is no map of an input of {side}; take another"
+        )
     if torch.autograd.grad(value, given[0], allow_unused=True)[0] is None:
         raise ValueError(f"--layer {name}: the class's score does not hang on it; take another")
 

@@ -20,6 +20,7 @@ from .interface import Picture
 from .lettering import PAPER, ROW, shortened, text_size, write_text
 
 HEIGHT = 400  # of a panel's picture, pixels
+WIDEST = 1600  # narrower than a strip would be
 GAP = 6
 BAR = (10, 160)  # height and width of the key to the colours
 
@@ -36,12 +37,11 @@ class Wish(NamedTuple):
 def explain(model: Any, evidence: Evidence, path: Path, wish: Wish) -> tuple[Picture, list[str]]:
     """A picture of an image file's prediction beside the heat of each class, and their names.
 
-    Raises:
-        ValueError: a class that is wanted is unknown, or is not found in the image.
+    Without names there is none of those wanted. Raises ValueError where the layer gives no map.
     """
     image = read_image(path)
     inputs = model.data_preprocessor({"images": [torch.from_numpy(image)]})["images"]
-    labels = _labels(model, evidence, inputs, path, wish)
+    labels = _labels(model, evidence, inputs, wish)
     seen = _seen(model, image, inputs)
     layer, method = wish.layer or evidence.layer, wish.method or evidence.method
     prediction = model.draw(image, model.predict(image)[0], wish.threshold)
@@ -55,22 +55,24 @@ def explain(model: Any, evidence: Evidence, path: Path, wish: Wish) -> tuple[Pic
     return np.vstack([row, _key(row.shape[1])]), [model.classes[label] for label in labels]
 
 
-@torch.no_grad()
-def _labels(model: Any, evidence: Evidence, inputs: Tensor, path: Path, wish: Wish) -> list[int]:
-    """Labels of the classes wanted, or of those found first."""
-    outputs = model(inputs, mode="tensor")
-    parts = (outputs,) if isinstance(outputs, Tensor) else outputs
-    found = evidence.found([part[0] for part in parts], wish.threshold)
-    known = {name: label for label, name in enumerate(model.classes)}
-    for name in wish.classes:
+def check_classes(known: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise ValueError for a name that the model does not know."""
+    for name in wanted:
         if name not in known:
             raise ValueError(
                 f"--class {name}: the model does not know it; {near(name, list(known))}"
             )
-        if known[name] not in found:
-            there = ", ".join(model.classes[label] for label in found) or "nothing"
-            raise ValueError(f"{path}: no {name} is found there to be explained, but {there}")
-    return [known[name] for name in wish.classes] or found[: evidence.shown]
+
+
+@torch.no_grad()
+def _labels(model: Any, evidence: Evidence, inputs: Tensor, wish: Wish) -> list[int]:
+    """Labels of the classes that are wanted and found, or of those found first."""
+    outputs = model(inputs, mode="tensor")
+    parts = (outputs,) if isinstance(outputs, Tensor) else outputs
+    found = evidence.found([part[0] for part in parts], wish.threshold)
+    if not wish.classes:
+        return found[: evidence.shown]
+    return [label for name in wish.classes if (label := model.classes.index(name)) in found]
 
 
 def _seen(model: Any, image: Picture, inputs: Tensor) -> Picture:
@@ -83,7 +85,7 @@ def _seen(model: Any, image: Picture, inputs: Tensor) -> Picture:
 
 def _panel(picture: Picture, caption: str) -> Picture:
     """The picture at the height of all, a gap to its left, its caption below."""
-    width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
+    width = min(WIDEST, max(1, round(picture.shape[1] * HEIGHT / picture.shape[0])))
     how = cv2.INTER_AREA if picture.shape[0] > HEIGHT else cv2.INTER_LINEAR
     panel = np.full((HEIGHT + ROW, width + GAP, 3), PAPER, np.uint8)
     panel[:HEIGHT, GAP:] = cv2.resize(picture, (width, HEIGHT), interpolation=how)

@@ -37,6 +37,7 @@ def live_line(console: Console | None = None, *, quiet: bool = False) -> Progres
         console=console,
         disable=quiet or not console.is_terminal,
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # what is printed into a file or pipe stays there
     )
 
 

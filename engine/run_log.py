@@ -74,8 +74,10 @@ def _rows(file: Path) -> Iterator[Row]:
         try:
             row = json.loads(line or "{}")
         except json.JSONDecodeError:
+            row = None
+        if not isinstance(row, dict):
             if number < len(lines):
-                raise ValueError(f"{file}: line {number} is no JSON; the log is damaged") from None
+                raise ValueError(f"{file}: line {number} is no JSON object; the log is damaged")
             return
         if row:
             yield row
@@ -85,15 +87,21 @@ def _images_a_step(folder: Path) -> int | None:
     """Images of a step by all processes, as the config and the log beside the scalars tell it."""
     batch = _batch_size(folder / "vis_data" / "config.py")
     log = folder / f"{folder.name}.log"
-    found = re.search(r", (\d+) processes, seed", log.read_text()) if log.is_file() else None
+    found = (
+        re.search(r", (\d+) processes, seed", log.read_text("utf-8", "replace"))
+        if log.is_file()
+        else None
+    )
     return batch and batch * (int(found[1]) if found else 1)
 
 
 def _batch_size(config: Path) -> int | None:
     """train_dataloader.batch_size of a dumped config, which is parsed but not executed."""
-    if not config.is_file():
+    try:
+        statements = ast.parse(config.read_text("utf-8", "replace")).body
+    except (FileNotFoundError, SyntaxError, ValueError):  # none, or half-written
         return None
-    for statement in ast.parse(config.read_text()).body:
+    for statement in statements:
         match statement:
             case ast.Assign([ast.Name("train_dataloader")], ast.Call(keywords=entries)):
                 return next(map(_number, (x for x in entries if x.arg == "batch_size")), None)

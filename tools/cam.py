@@ -4,6 +4,7 @@ Class activation maps (Grad-CAM) of a classifier, segmenter or detector; needs t
 """
 
 import argparse
+from itertools import chain, count
 from pathlib import Path
 
 import classification.evidence
@@ -11,7 +12,7 @@ import detection.evidence
 import segmentation.evidence
 from engine import command_line, load_model
 from engine.cam import METHODS, Evidence, find_layer, library
-from engine.cam_sheet import Wish, explain
+from engine.cam_sheet import Wish, check_classes, explain
 from engine.exported import is_exported
 from engine.progress import live_line
 from engine.sources import VIDEO_SUFFIXES, find_sources, save_picture
@@ -33,6 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     evidence = EVIDENCE[type(model).__name__]
     wish = Wish(arguments.classes, arguments.layer, arguments.method, arguments.score_thr)
     find_layer(model, wish.layer or evidence.layer)
+    check_classes(model.classes, wish.classes)
     with live_line() as bar:
         task = bar.add_task("explaining", total=len(sources), note="")
         for target, source in zip(targets(arguments.out, sources), sources, strict=True):
@@ -52,13 +54,12 @@ def images(names: list[str]) -> list[Path]:
 
 
 def targets(out: Path, sources: list[Path]) -> list[Path]:
-    """A PNG for each source, numbered where two have one name."""
-    stems = [source.stem for source in sources]
-    counts = [stems[:place].count(stem) for place, stem in enumerate(stems)]
-    return [
-        out / f"{stem}{f'_{count + 1}' if count else ''}_cam.png"
-        for stem, count in zip(stems, counts, strict=True)
-    ]
+    """A PNG for each source, numbered where its name is taken."""
+    taken: dict[str, None] = {}
+    for stem in (source.stem for source in sources):
+        numbered = (f"{stem}_{number}" for number in count(2))
+        taken[next(name for name in chain([stem], numbered) if name not in taken)] = None
+    return [out / f"{name}_cam.png" for name in taken]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """engine/cam.py and tools/cam.py: heat by hand, and a picture for each task."""
 
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,14 @@ def picture(tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
     cv2.imwrite(str(path), cv2.resize(noise, (96, 64), interpolation=cv2.INTER_CUBIC))
     return path
+
+
+def test_no_picture_takes_the_name_of_another() -> None:
+    """`a` a second time would be `a_2`, which is there."""
+    targets = runpy.run_path(str(ROOT / "tools/cam.py"))["targets"]
+    sources = [Path(name) for name in ("x/a.jpg", "x/a_2.jpg", "y/a.jpg", "z/a.png")]
+    names = [path.name for path in targets(Path("out"), sources)]
+    assert names == ["a_cam.png", "a_2_cam.png", "a_3_cam.png", "a_4_cam.png"]
 
 
 @pytest.fixture

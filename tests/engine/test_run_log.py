@@ -59,7 +59,9 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         train(1, 8, 5.0),
         tail=f"{{oops\n{json.dumps(train(1, 9, 1))}\n",
     )
-    with pytest.raises(ValueError, match=r"scalars\.json: line 2 is no JSON; the log is damaged"):
+    with pytest.raises(
+        ValueError, match=r"scalars\.json: line 2 is no JSON object; the log is damaged"
+    ):
         read_runs([tmp_path])
 
 
@@ -76,6 +78,8 @@ def test_speed_is_of_all_processes_and_no_config_is_run(
     (folder.parent / "20260101_000000.log").write_text(log)
     assert read_runs([tmp_path / "run_a"])[0].training["images/s"] == [(8, 32)]
     assert not (tmp_path / "run").exists()
+    (folder / "config.py").write_text(CONFIG[:30])  # half of it
+    assert "images/s" not in read_runs([tmp_path / "run_a"])[0].training
 
 
 def test_validation_of_a_run_that_counts_iterations(tmp_path: Path) -> None:
