@@ -13,13 +13,13 @@ import torch
 
 from engine import checkpoint
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "tools/convert_weights.py"
 CONFIG = """
 from backbone.pplcnet import PPLCNet
 from detection.picodet import PicoDet
 from engine.preprocess import Preprocess
-
-pytestmark = pytest.mark.slow
 
 model = dict(
     type=PicoDet,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def _answering(process: subprocess.Popen[str], workers: int) -> int:
         workers -= "startup complete" in line
         if workers == 0:
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            wait(lambda: _listens(port))  # which comes a moment after the startup
+            wait(partial(_listens, port))  # which comes a moment after the startup
             return port
     raise AssertionError(f"ended with {process.wait()}")
 
