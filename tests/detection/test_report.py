@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from detection import charts
 from detection.errors import Kind
 from detection.metric import CocoMetric
 from detection.mistakes import COLOURS, draw_mistakes
@@ -101,6 +102,14 @@ def test_drawing_shows_the_kinds(report: DetectionReport) -> None:
     assert large.picture.shape == (480, 640, 3)
     assert large.truth.boxes[0].tolist() == [50, 50, 150, 150]
     assert large.boxes[0].tolist() == [5, 5, 15, 15]
+
+
+def test_a_class_whose_name_begins_with_an_underscore_is_in_the_legend() -> None:
+    """Precision 1 up to recall 0.5 is AP 51 / 101."""
+    precision = np.repeat((np.linspace(0, 1, 101) <= 0.5)[:, None], 2, axis=1).astype(float)
+    drawn = charts.class_curves(precision, ("_dog", "cat"), (3, 2))
+    assert ">_dog: AP 0.505<" in drawn
+    assert ">cat: AP 0.505<" in drawn
 
 
 @pytest.mark.slow
