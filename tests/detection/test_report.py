@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from detection import charts
-from detection.errors import Kind
+from detection.errors import MISTAKES, Kind, Split
 from detection.metric import CocoMetric
 from detection.mistakes import COLOURS, draw_mistakes
 from detection.report import DetectionReport, truths
-from detection.report_page import counts_at
+from detection.report_page import _lost, counts_at
 from engine.images import pixels_of
 from engine.report import Evaluated
 
@@ -137,6 +137,38 @@ def test_the_page(report: DetectionReport, meta: dict[str, Any]) -> None:
     assert "<script" not in text
     assert f"<b>{numbers['coco/bbox_mAP']:.3f}</b>" in text
     assert text.count("<svg") == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_data_without_any_object(meta: dict[str, Any]) -> None:
+    """One wrong detection, and nothing that AP could be of: no curve, no word on what is lost."""
+    path = Path(meta["ann_file"])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    report, metric = DetectionReport(), CocoMetric()
+    report.begin(meta)
+    metric.dataset_meta = meta
+    nothing = {key: value[:0] for key, value in found(WRONG).items()}
+    outputs = {7: found(WRONG), 9: nothing}
+    for image_id, output in outputs.items():
+        metric.process({}, [{"image_id": image_id, **output}])
+    numbers = metric.evaluate(2)
+    records = [
+        report.record({"image_id": image_id}, output) for image_id, output in outputs.items()
+    ]
+    content = report.content(records, [], Evaluated(meta, numbers, metric.outcome))
+    assert content.numbers["boxes"] == {"cat": 0, HOSTILE: 0}
+    assert content.numbers["mistakes"]["background"]["count"] == 1
+    text = "".join(str(part) for section in content.sections for part in section.parts)
+    assert text.count("No object in these data: AP says nothing.") == 2
+    assert "Most AP is lost" not in text
+    assert "<svg" not in text
+
+
+def test_only_kinds_that_cost_something_are_named() -> None:
+    cost = dict.fromkeys(MISTAKES, 0.0)
+    assert _lost(Split(0.5, dict.fromkeys(MISTAKES, 1), cost)) == []
+    (line,) = _lost(Split(0.5, dict.fromkeys(MISTAKES, 1), cost | {Kind.MISSED: 0.25}))
+    assert "the kind “missed” (+0.250): so much" in line
 
 
 @pytest.mark.slow
