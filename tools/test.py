@@ -30,6 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
     config.use_data(cfg, arguments.data, arguments.split)
     if arguments.quiet:
         hush(MMLogger.get_current_instance())
+    watch = report_of(cfg, arguments) if arguments.report else None
     metrics = evaluate.run(
         cfg,
         zoo.local(arguments.checkpoint),
@@ -38,7 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
         options=arguments.cfg_options,
         dump=arguments.dump_predictions,
         show=arguments.show_dir,
-        watch=report_of(cfg, arguments) if arguments.report else None,
+        watch=watch,
         progress="quiet" if arguments.quiet else "live",
     )
     if not is_main_process():
@@ -49,7 +50,8 @@ def main(arguments: argparse.Namespace) -> None:
     Console().print(table)
     if arguments.out:
         write_json(arguments.out, metrics)
-    if arguments.report:
+    if watch is not None:
+        watch.write()
         print(f"report: {arguments.report / PAGE}")
 
 

@@ -94,9 +94,21 @@ def test_report_has_the_numbers_of_the_metric(
 
 def test_a_report_that_cannot_be_written(evaluate: Run, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "file")
-    assert "file: is a file; give a folder" in error_line(ran)
+    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "file/sub")
+    assert "file/sub: is a file, or in one; give a folder" in error_line(ran)
     assert not (tmp_path / "work").exists()
+
+
+def test_a_report_that_fails_takes_no_numbers_along(
+    evaluate: Run, trained: Path, tmp_path: Path
+) -> None:
+    """A folder stands where the page should be: metrics are out by then."""
+    (tmp_path / "report/index.html").mkdir(parents=True)
+    out = tmp_path / "out.json"
+    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "report", "--out", out)
+    assert "index.html" in error_line(ran)
+    assert len(json.loads(out.read_text())) == 12
+    assert "bbox_mAP_50" in ran.out
 
 
 def test_real_weights_give_real_numbers(run_tool: Run, shared_dir: Path, tmp_path: Path) -> None:
