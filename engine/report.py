@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import cv2
-from mmengine.dist import all_gather_object, collect_results, is_main_process
+from mmengine.dist import all_gather_object, broadcast_object_list, collect_results, is_main_process
 from mmengine.hooks import Hook
 
 from .files import write_binary, write_json
@@ -84,8 +84,10 @@ class WriteReport(Hook):
     """
 
     def __init__(self, folder: Path, report: Report[Any, Any], facts: Mapping[str, str]) -> None:
-        if is_main_process():
-            _check_writable(folder)
+        found = [_hindrance(folder) if is_main_process() else None]
+        broadcast_object_list(found)  # so that all processes stop
+        if found[0] is not None:
+            raise found[0]
         self.folder = folder
         self.report = report
         self.facts = facts
@@ -140,20 +142,18 @@ class WriteReport(Hook):
         write_binary(self.folder / PAGE, page)
 
 
-def _check_writable(folder: Path) -> None:
-    """Make the folder and a file in it that goes at once."""
+def _hindrance(folder: Path) -> OSError | None:
+    """What is in the way of the folder and a file in it, which goes at once."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
-            pass
+            return None
     except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(
-            f"--report {folder}: is a file, or in one; give a folder"
-        ) from None
+        return NotADirectoryError(f"--report {folder}: is a file, or in one; give a folder")
     except OSError as error:
-        raise OSError(
+        return OSError(
             f"--report {folder}: cannot be written ({error.strerror}); give another folder"
-        ) from None
+        )
 
 
 def _merged(parts: Sequence[Sequence[tuple[float, Named]]], count: int) -> list[Any]:
