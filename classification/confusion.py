@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Confusion = NDArray[np.int64]  # (K, K): images of class row predicted as class column
+Pair = tuple[int, int, int]  # true class, predicted class, images
 FONT, SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 NAMED_CLASSES = 40  # up to so many have names and counts in the picture
 LARGEST = 1200  # pixels of the picture of more classes, about
@@ -21,14 +22,17 @@ def confusion(labels: NDArray[np.int64], found: NDArray[np.int64], num_classes: 
     return counts.reshape(num_classes, num_classes).astype(np.int64)
 
 
-def worst_pairs(matrix: Confusion, count: int = 20) -> list[tuple[int, int, int]]:
-    """The most frequent errors: true class, predicted class, images."""
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1).tolist()
+def worst_pairs(matrix: Confusion, count: int = 20) -> list[Pair]:
+    """The most frequent errors; of equals the first by class."""
+    pairs = np.argwhere(matrix)  # few of K * K
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    images = matrix[pairs[:, 0], pairs[:, 1]]
+    order = np.argsort(-images, kind="stable")[:count]
     return [
-        (truth, found, int(wrong[truth, found])) for truth, found in pairs if wrong[truth, found]
+        (truth, found, number)
+        for (truth, found), number in zip(
+            pairs[order].tolist(), images[order].tolist(), strict=True
+        )
     ]
 
 

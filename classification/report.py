@@ -16,6 +16,7 @@ from engine.page import Shown
 from engine.report import Content, Evaluated, encode, fitted
 
 SIDE = 256  # pixels of a picture in the page
+SHOWN_PAIRS = 15
 
 
 class Record(NamedTuple):
@@ -67,14 +68,14 @@ class ClassificationReport:
         found: Summary = evaluated.outcome
         labels, predicted, confidence = map(np.array, zip(*records, strict=True))
         bins = calibration_bins(confidence.astype(np.float32), labels == predicted)
+        pairs = worst_pairs(found.matrix, SHOWN_PAIRS)
         sections = [
-            report_page.summary(found.numbers, found, bins, self.classes),
-            report_page.taken_for(found, self.classes),
+            report_page.summary(found, bins, pairs, self.classes),
+            report_page.taken_for(found.matrix, pairs, self.classes),
             report_page.calibration(bins, confidence, labels == predicted, found.numbers["ece"]),
             report_page.mistakes(worst),
             report_page.by_class(found, self.classes),
         ]
-        pairs = worst_pairs(found.matrix, report_page.SHOWN_PAIRS)
         numbers = {
             "images": len(records),
             "by_class": by_class(found, self.classes),

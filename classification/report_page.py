@@ -3,12 +3,12 @@
 Shapes: N images, K classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.confusion import worst_pairs
+from classification.confusion import Confusion, Pair
 from classification.metric import BINS, Bins, Summary
 from engine import page
 from engine.figures import (
@@ -26,7 +26,6 @@ from engine.page import Html, Section, Shown
 
 MOST_NAMED = 20  # classes in the heat map; of more, those with most mistakes
 SHOWN_CLASSES = 120  # bars; of more classes, only the worst
-SHOWN_PAIRS = 15
 TITLES = {
     "accuracy/top1": "top-1 accuracy",
     "accuracy/top5": "top-5 accuracy",
@@ -38,18 +37,15 @@ TITLES = {
 }
 
 
-def summary(
-    numbers: Mapping[str, float], found: Summary, bins: Bins, classes: Sequence[str]
-) -> Section:
-    """The most important numbers, and what they say."""
+def summary(found: Summary, bins: Bins, pairs: Sequence[Pair], classes: Sequence[str]) -> Section:
+    """The most important numbers, and what they say; `pairs` are the worst first."""
     tiles = {
         TITLES[key]: f"{value:.4f}" if key == "threshold" else f"{value:.2f} %"
-        for key, value in numbers.items()
+        for key, value in found.numbers.items()
         if key in TITLES
     }
     lines = []
-    if pairs := worst_pairs(found.matrix, 1):
-        ((truth, predicted, count),) = pairs
+    for truth, predicted, count in pairs[:1]:
         lines.append(
             f"The most frequent mistake: {count} of {found.matrix[truth].sum()} images of "
             f"“{classes[truth]}” are taken for “{classes[predicted]}”."
@@ -82,14 +78,13 @@ def by_class(found: Summary, classes: Sequence[str]) -> Section:
     return Section("Classes", parts)
 
 
-def taken_for(found: Summary, classes: Sequence[str]) -> Section:
+def taken_for(matrix: Confusion, pairs: Sequence[Pair], classes: Sequence[str]) -> Section:
     """Heat map of the confusion matrix, and its largest errors."""
-    matrix = found.matrix
     drawn, fewer = confusion_map(matrix, classes, MOST_NAMED)
     caption = f"Each row: of the images of this class, how many percent are taken for what.{fewer}"
     table = [["truth", "predicted", "images", "% of the class"]] + [
         [classes[a], classes[b], str(count), f"{100 * count / matrix[a].sum():.1f}"]
-        for a, b, count in worst_pairs(matrix, SHOWN_PAIRS)
+        for a, b, count in pairs
     ]
     parts = [page.figures({caption: drawn}), page.table(table, 2)]
     return Section("What is taken for what", parts)

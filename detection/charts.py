@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from detection.errors import Judged, Kind
@@ -35,13 +36,13 @@ def precision_recall(precision: NDArray[np.float64]) -> Html:
     """Mean over classes of the precision (10, 101, K) at some IoUs; -1 is no box of the class."""
     with drawing("precision over recall by IoU") as (result, axes):
         rows = {"IoU 0.50": precision[0], "IoU 0.75": precision[5], "IoU 0.90": precision[8]}
+        lines, names = [], []
         for (name, values), colour, style in zip(rows.items(), LINES, STYLES, strict=False):
             known = values[:, values.min(axis=0) > -1]  # (101, K)
             if known.size:
-                mean = known.mean(axis=1)
-                label = f"{name}: AP {known.mean():.3f}"
-                axes.plot(RECALLS, mean, color=css(colour), ls=style, label=label)
-        _finish(axes)
+                lines += axes.plot(RECALLS, known.mean(axis=1), color=css(colour), ls=style)
+                names.append(f"{name}: AP {known.mean():.3f}")
+        _finish(axes, lines, names)
     return result.svg
 
 
@@ -56,18 +57,20 @@ def class_curves(
             if boxes[label]:
                 values = precision[:, label]
                 axes.plot(RECALLS, values, color=css(GREY), lw=0.5, alpha=0.35)
+        lines, names = [], []
         for label, colour, style in zip(common, LINES, STYLES, strict=False):
             if boxes[label]:
                 values = precision[:, label]
-                name = f"{classes[label][:24]}: AP {values.mean():.3f}"
-                axes.plot(RECALLS, values, color=css(colour), ls=style, label=name)
-        _finish(axes)
+                lines += axes.plot(RECALLS, values, color=css(colour), ls=style)
+                names.append(f"{classes[label][:24]}: AP {values.mean():.3f}")
+        _finish(axes, lines, names)
     return result.svg
 
 
-def _finish(axes: Axes) -> None:
+def _finish(axes: Axes, lines: Sequence[Line2D], names: Sequence[str]) -> None:
+    """Names of axes, and of the lines: given here, as labels those with a leading _ are hidden."""
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    axes.legend(fontsize=8)
+    axes.legend(lines, names, fontsize=8)
 
 
 def _mark(axes: Axes, threshold: float) -> None:

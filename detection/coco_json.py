@@ -110,6 +110,7 @@ def boxes_of(
     order = np.argsort(owner, kind="stable")
     order = order[~(crowd | flat)[order]]  # the boxes to keep, by image
     names = {record["id"]: str(record.get("name", record["id"])) for record in categories}
+    _check_names(path, names)
     return CocoBoxes(
         image_ids=image_ids,
         sizes=sizes,
@@ -236,6 +237,17 @@ def _check_unique(path: Path, section: str, ids: NDArray[np.int64]) -> None:
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(twice):
         raise ValueError(f"{path}: {section}: id {twice[0]} occurs more than once")
+
+
+def _check_names(path: Path, names: dict[int, str]) -> None:
+    """Classes are told apart by their names, in checkpoints and in numbers by class."""
+    seen: dict[str, int] = {}
+    for number, name in sorted(names.items()):
+        if name in seen:
+            raise ValueError(
+                f"{path}: categories {seen[name]} and {number} are both named {name!r}; rename one"
+            )
+        seen[name] = number
 
 
 def _lookup(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine.lettering import ink_on, text_size, write_text
 
 NAME = 12  # pixels of the letters of a name
+LINES = 57  # so many such sizes are the longer side of a large picture
 
 
 def palette(count: int) -> NDArray[np.uint8]:
@@ -57,15 +58,12 @@ def draw_text(
     canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str, colour: Sequence[int]
 ) -> None:
     """A filled label above the box, or inside where there is no room above."""
-    scale = max(0.4, max(canvas.shape[:2]) / 1600)
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    size = max(NAME, max(canvas.shape[:2]) // LINES)
+    height, width = text_size(text, size)
     left = int(np.clip(box[0], 0, max(canvas.shape[1] - width, 0)))
-    bottom = int(box[1]) if box[1] >= height + 4 else int(max(box[1], 0)) + height + 4
-    cv2.rectangle(canvas, (left, bottom - height - 4), (left + width, bottom), colour, cv2.FILLED)
-    bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
-    ink = (0, 0, 0) if bright else (255, 255, 255)
-    where = (left, bottom - 3)
-    cv2.putText(canvas, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)
+    top = int(box[1]) - height if box[1] >= height else int(max(box[1], 0))
+    canvas[top : top + height, left : left + width + 1] = colour
+    write_text(canvas, text, (top, left), size=size, ink=ink_on(colour))
 
 
 def draw_truth(

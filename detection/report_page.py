@@ -16,6 +16,8 @@ from engine import page
 from engine.page import Section, Shown
 
 SHOWN_CLASSES = 120  # of more, only the worst are bars
+NOTEWORTHY = 0.0005  # AP that is not rounded to nothing
+NO_OBJECT = "No object in these data: AP says nothing."
 MEANINGS = {
     Kind.CLASS: "right place (IoU 0.5 or more), wrong class",
     Kind.LOCATION: "right class, IoU of 0.1 to 0.5",
@@ -46,13 +48,10 @@ def summary(
         "AP at IoU 0.50": _share(numbers["bbox_mAP_50"]),
         "AP at IoU 0.75": _share(numbers["bbox_mAP_75"]),
     }
-    costly = sorted(MISTAKES, key=lambda kind: -mistakes.cost[kind])[:2]
-    lines = [
-        f"{size[0]} images with {size[1]} objects of {len(scores.class_ap)} classes.",
-        "Most AP is lost by mistakes of the kinds "
-        + " and ".join(f"“{NAMES[kind]}” (+{mistakes.cost[kind]:.3f})" for kind in costly)
-        + ": so much AP at IoU 0.50 would be gained without them.",
-    ]
+    lines = [f"{size[0]} images with {size[1]} objects of {len(scores.class_ap)} classes."]
+    if not size[1]:
+        lines.append(NO_OBJECT)
+    lines += _lost(mistakes)
     if found:
         best = found.best
         tiles["best threshold (F1)"] = f"{found.thresholds[best]:.3f}"
@@ -62,6 +61,20 @@ def summary(
             f"{100 * found.recall[best]:.0f} % of the objects are found."
         )
     return Section("", [page.tiles(tiles), *map(page.paragraph, lines)])
+
+
+def _lost(mistakes: Split) -> list[str]:
+    """A sentence on the two kinds that cost most, or none where none costs anything."""
+    costly = sorted(MISTAKES, key=lambda kind: -mistakes.cost[kind])[:2]
+    shown = [kind for kind in costly if mistakes.cost[kind] >= NOTEWORTHY]
+    if not shown:
+        return []
+    costs = " and ".join(f"“{NAMES[kind]}” (+{mistakes.cost[kind]:.3f})" for kind in shown)
+    kinds = "kinds" if len(shown) > 1 else "kind"
+    return [
+        f"Most AP is lost by mistakes of the {kinds} {costs}: so much AP at IoU 0.50 would be "
+        "gained without them."
+    ]
 
 
 def twelve(scores: BoxScores) -> Section:
@@ -96,6 +109,9 @@ def curves(
     boxes: Sequence[int],
 ) -> Section:
     """Precision over recall, scores, and the threshold."""
+    title = "Precision, recall and scores"
+    if not sum(boxes):
+        return Section(title, [page.paragraph(NO_OBJECT)])
     drawn = {
         "Mean over classes: how precise the detections are while more and more of the objects are "
         "found. AP is the area below the line.": charts.precision_recall(scores.precision),
@@ -110,7 +126,7 @@ def curves(
             "What a threshold on the score gives, all classes together, at IoU 0.50.":
                 charts.threshold_curve(found),
         }  # fmt: skip
-    return Section("Precision, recall and scores", [page.figures(drawn)])
+    return Section(title, [page.figures(drawn)])
 
 
 def kinds(mistakes: Split, at_threshold: Mapping[Kind, int], threshold: float) -> Section:

@@ -5,6 +5,7 @@ Shapes: R rows, C columns.
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -69,9 +70,10 @@ def _svg(figure: Figure, name: str) -> Html:
     Its width in a page is limited so that its letters are about as large as the page's.
     """
     stream = io.StringIO()
-    figure.savefig(
-        stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    )
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with warnings.catch_warnings():  # texts stay texts: the reader's fonts have the letters
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
+        figure.savefig(stream, format="svg", metadata=metadata)
     text = stream.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     text = re.sub(r'<g id="[^"]*">', "<g>", text)

@@ -5,10 +5,11 @@ What is kept of an image while the evaluation runs is small; the pictures of the
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import cv2
-from mmengine.dist import all_gather_object, collect_results, is_main_process
+from mmengine.dist import all_gather_object, broadcast_object_list, collect_results, is_main_process
 from mmengine.hooks import Hook
 
 from .files import write_binary, write_json
@@ -69,7 +70,8 @@ class Report(Protocol[Record, Exhibit]):
 
 
 class WriteReport(Hook):
-    """Watches an evaluation and writes `index.html` and `report.json` at its end.
+    """Watches an evaluation; `write` makes `index.html` and `report.json` of it, later, so that a
+    report that fails takes no numbers along.
 
     Args:
         folder: Where to.
@@ -77,17 +79,21 @@ class WriteReport(Hook):
         facts: What the page is about, names and values for its head.
 
     Raises:
-        NotADirectoryError: `folder` is a file.
+        NotADirectoryError: `folder`, or what it should be in, is a file.
+        OSError: nothing can be written there.
     """
 
     def __init__(self, folder: Path, report: Report[Any, Any], facts: Mapping[str, str]) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(f"--report {folder}: is a file; give a folder")
+        found = [_hindrance(folder) if is_main_process() else None]
+        broadcast_object_list(found)  # so that all processes stop
+        if found[0] is not None:
+            raise found[0]
         self.folder = folder
         self.report = report
         self.facts = facts
         self.records: list[Any] = []
         self.worst: Worst[Named] = Worst(report.exhibits)
+        self.gathered: tuple[list[Any], list[Any], Evaluated] | None = None
 
     def before_test_epoch(self, runner: Any) -> None:
         """Tell the report which data are coming."""
@@ -111,7 +117,7 @@ class WriteReport(Hook):
                 self.worst.add(badness, (str(target["image_id"]), exhibit))
 
     def after_test_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
-        """Gather from all processes, and write on the main one."""
+        """Gather from all processes, on the main one."""
         dataset = runner.test_dataloader.dataset
         records = collect_results(self.records, len(dataset), "gpu")  # through the group
         worst = _merged(all_gather_object(self.worst.ranked()), self.report.exhibits)
@@ -119,13 +125,35 @@ class WriteReport(Hook):
             return
         (metric,) = runner.test_evaluator.metrics
         numbers = {name: float(value) for name, value in (metrics or {}).items()}
-        evaluated = Evaluated(dataset.metainfo, numbers, metric.outcome)
-        self._write(self.report.content(records, worst, evaluated), numbers)
+        self.gathered = records, worst, Evaluated(dataset.metainfo, numbers, metric.outcome)
 
-    def _write(self, content: Content, numbers: Mapping[str, float]) -> None:
+    def write(self) -> None:
+        """Write the files, after the evaluation and on the main process; on others, nothing.
+
+        Raises:
+            OSError: the folder cannot be written to any more.
+        """
+        if self.gathered is None:
+            return
+        content = self.report.content(*self.gathered)
+        metrics = self.gathered[-1].numbers
         page = document(content.title, content.sections, self.facts)
-        write_json(self.folder / NUMBERS, {**self.facts, "metrics": numbers, **content.numbers})
+        write_json(self.folder / NUMBERS, {**self.facts, "metrics": metrics, **content.numbers})
         write_binary(self.folder / PAGE, page)
+
+
+def _hindrance(folder: Path) -> OSError | None:
+    """What is in the way of the folder and a file in it, which goes at once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return None
+    except (FileExistsError, NotADirectoryError):
+        return NotADirectoryError(f"--report {folder}: is a file, or in one; give a folder")
+    except OSError as error:
+        return OSError(
+            f"--report {folder}: cannot be written ({error.strerror}); give another folder"
+        )
 
 
 def _merged(parts: Sequence[Sequence[tuple[float, Named]]], count: int) -> list[Any]:

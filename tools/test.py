@@ -1,8 +1,10 @@
 """Evaluate a checkpoint: python tools/test.py CONFIG CKPT [--data DIR] [--report DIR]."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -30,6 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
     config.use_data(cfg, arguments.data, arguments.split)
     if arguments.quiet:
         hush(MMLogger.get_current_instance())
+    watch = report_of(cfg, arguments) if arguments.report else None
     metrics = evaluate.run(
         cfg,
         zoo.local(arguments.checkpoint),
@@ -38,7 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
         options=arguments.cfg_options,
         dump=arguments.dump_predictions,
         show=arguments.show_dir,
-        watch=report_of(cfg, arguments) if arguments.report else None,
+        watch=watch,
         progress="quiet" if arguments.quiet else "live",
     )
     if not is_main_process():
@@ -49,18 +52,34 @@ def main(arguments: argparse.Namespace) -> None:
     Console().print(table)
     if arguments.out:
         write_json(arguments.out, metrics)
-    if arguments.report:
+    if watch is not None:
+        watch.write()
         print(f"report: {arguments.report / PAGE}")
+
+
+def metric_of(evaluator: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
+    """Class name of the one metric, alone or in a list.
+
+    Raises:
+        ValueError: there are several, or none.
+    """
+    metrics = [evaluator] if isinstance(evaluator, Mapping) else list(evaluator)
+    if len(metrics) != 1 or "type" not in metrics[0]:
+        raise ValueError(
+            f"--report: test_evaluator has {len(metrics)} entries; give one metric, with its type"
+        )
+    name = metrics[0]["type"]
+    return getattr(config.resolve(name), "__name__", str(name))
 
 
 def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:
     """What writes the report of the config's task.
 
     Raises:
-        ValueError: the config's metric is none of ours.
+        ValueError: the config's metric is none of ours, or not its only one.
     """
     config.require(cfg, ("test_evaluator", "test_dataloader"), "testing")
-    metric = config.resolve(cfg.test_evaluator.type).__name__
+    metric = metric_of(cfg.test_evaluator)
     if metric not in REPORTS:
         known = ", ".join(REPORTS)
         raise ValueError(f"--report: none for the metric {metric}; there is one for {known}")

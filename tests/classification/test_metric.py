@@ -1,6 +1,7 @@
 """Every number by hand, against a definition spelled out, and from a saved file."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -299,6 +300,25 @@ def test_of_many_classes_the_table_lists_the_largest_errors() -> None:
         "1 of class 3 taken for class 5",
     ]
     assert worst_pairs(confusion(labels, found, 30)) == [(3, 4, 2), (3, 5, 1)]
+
+
+def test_worst_pairs_in_the_order_of_their_images() -> None:
+    """The diagonal is no error; of equals the first row, then the first column."""
+    matrix = np.array([[90, 0, 2], [5, 0, 2], [2, 7, 80]])
+    pairs = [(2, 1, 7), (1, 0, 5), (0, 2, 2), (1, 2, 2), (2, 0, 2)]
+    assert worst_pairs(matrix) == pairs
+    assert worst_pairs(matrix, 3) == pairs[:3]
+    assert worst_pairs(np.diag([3, 4])) == []
+
+
+def test_worst_pairs_of_thousands_of_classes_copy_no_matrix() -> None:
+    matrix = np.diag(np.full(1500, 9))
+    matrix[3, 1400] = 4
+    tracemalloc.start()
+    assert worst_pairs(matrix) == [(3, 1400, 4)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < matrix.nbytes / 4
 
 
 def test_the_picture_is_dark_on_the_diagonal_of_a_good_classifier(tmp_path: Path) -> None:

@@ -131,6 +131,10 @@ WRONG = [
     (put("images", 0, "id", value=2**70), r"images\[0\]: id is \d+, no integer"),
     (put("images", 0, "id", value=10), "images: id 10 occurs more than once"),
     (put("annotations", 0, "id", value=5), "annotations: id 5 occurs more than once"),
+    (
+        put("categories", 1, "name", value="dog"),
+        "categories 3 and 7 are both named 'dog'; rename one",
+    ),
     (put("categories", 0, "id", value=3), "categories: id 3 occurs more than once"),
     (
         put("annotations", 1, "category_id", value=99),

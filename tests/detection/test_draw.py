@@ -76,6 +76,21 @@ def test_boxes_at_and_beyond_the_border(row: tuple[float, ...]) -> None:
     assert canvas.shape == image.shape
 
 
+def test_names_outside_ascii_are_written() -> None:
+    """Each letter has its own shape, bright on red; the label ends where the box begins."""
+    image = np.zeros((60, 60, 3), np.uint8)
+    names = ("\u0436", "\u00fc", "?")
+    boxes = [found((10, 30, 50, 55, 0.5, 0))] * len(names)
+    drawn = [
+        draw_detections(image, box, (name,), 0.5) for box, name in zip(boxes, names, strict=True)
+    ]
+    height, _ = text_size("?", NAME)
+    labels = [canvas[30 - height : 29, 10:18] for canvas in drawn]
+    assert len({label.tobytes() for label in labels}) == 3
+    assert all(not canvas[: 30 - height].any() for canvas in drawn)
+    assert labels[0][..., 1].max() > 200
+
+
 def test_nothing_found() -> None:
     image = np.full((5, 4, 3), 9, np.uint8)
     assert (draw_detections(image, found(), ("a",), 0.5) == image).all()

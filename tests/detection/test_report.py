@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from detection.errors import Kind
+from detection import charts
+from detection.errors import MISTAKES, Kind, Split
 from detection.metric import CocoMetric
 from detection.mistakes import COLOURS, draw_mistakes
 from detection.report import DetectionReport, truths
-from detection.report_page import counts_at
+from detection.report_page import _lost, counts_at
 from engine.images import pixels_of
 from engine.report import Evaluated
 
@@ -103,6 +104,14 @@ def test_drawing_shows_the_kinds(report: DetectionReport) -> None:
     assert large.boxes[0].tolist() == [5, 5, 15, 15]
 
 
+def test_a_class_whose_name_begins_with_an_underscore_is_in_the_legend() -> None:
+    """Precision 1 up to recall 0.5 is AP 51 / 101."""
+    precision = np.repeat((np.linspace(0, 1, 101) <= 0.5)[:, None], 2, axis=1).astype(float)
+    drawn = charts.class_curves(precision, ("_dog", "cat"), (3, 2))
+    assert ">_dog: AP 0.505<" in drawn
+    assert ">cat: AP 0.505<" in drawn
+
+
 @pytest.mark.slow
 def test_the_page(report: DetectionReport, meta: dict[str, Any]) -> None:
     """Numbers are the metric's own to the last bit; hostile names are text."""
@@ -128,6 +137,38 @@ def test_the_page(report: DetectionReport, meta: dict[str, Any]) -> None:
     assert "<script" not in text
     assert f"<b>{numbers['coco/bbox_mAP']:.3f}</b>" in text
     assert text.count("<svg") == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_data_without_any_object(meta: dict[str, Any]) -> None:
+    """One wrong detection, and nothing that AP could be of: no curve, no word on what is lost."""
+    path = Path(meta["ann_file"])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    report, metric = DetectionReport(), CocoMetric()
+    report.begin(meta)
+    metric.dataset_meta = meta
+    nothing = {key: value[:0] for key, value in found(WRONG).items()}
+    outputs = {7: found(WRONG), 9: nothing}
+    for image_id, output in outputs.items():
+        metric.process({}, [{"image_id": image_id, **output}])
+    numbers = metric.evaluate(2)
+    records = [
+        report.record({"image_id": image_id}, output) for image_id, output in outputs.items()
+    ]
+    content = report.content(records, [], Evaluated(meta, numbers, metric.outcome))
+    assert content.numbers["boxes"] == {"cat": 0, HOSTILE: 0}
+    assert content.numbers["mistakes"]["background"]["count"] == 1
+    text = "".join(str(part) for section in content.sections for part in section.parts)
+    assert text.count("No object in these data: AP says nothing.") == 2
+    assert "Most AP is lost" not in text
+    assert "<svg" not in text
+
+
+def test_only_kinds_that_cost_something_are_named() -> None:
+    cost = dict.fromkeys(MISTAKES, 0.0)
+    assert _lost(Split(0.5, dict.fromkeys(MISTAKES, 1), cost)) == []
+    (line,) = _lost(Split(0.5, dict.fromkeys(MISTAKES, 1), cost | {Kind.MISSED: 0.25}))
+    assert "the kind “missed” (+0.250): so much" in line
 
 
 @pytest.mark.slow

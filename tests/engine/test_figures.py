@@ -1,6 +1,7 @@
 """Drawings: in the page's ink, with texts as they are, no names shared."""
 
 import re
+import warnings
 from xml.etree import ElementTree
 
 import numpy as np
@@ -37,6 +38,19 @@ def test_ink_is_the_pages(svg: str) -> None:
     assert not svg.startswith("<?xml")
     assert "<metadata" not in svg
     assert 'aria-label="what is taken for what"' in svg
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_matplotlib_has_no_font_for_stay_texts() -> None:
+    with drawing("a") as (result, axes):
+        axes.set_title("\u732b \U0001f600")
+    assert ">\u732b \U0001f600<" in result.svg
+
+
+@pytest.mark.filterwarnings("error")
+def test_other_warnings_are_heard() -> None:
+    with pytest.raises(UserWarning, match="else"), drawing("a") as (result, _):
+        result.figure.savefig = lambda *_, **__: warnings.warn("else", stacklevel=1)
 
 
 def test_two_drawings_share_no_names() -> None:

@@ -1,5 +1,6 @@
 """What watches an evaluation: what it keeps, what it writes, and that it writes whole files."""
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ def run(folder: Path, ids: Sequence[int], kind: Any = Counting) -> Counting:
         batch = {"images": images, "targets": [{"image_id": value} for value in part]}
         hook.after_test_iter(runner, at, batch, [{"of": value} for value in part])
     hook.after_test_epoch(runner, {"top": 0.1 + 0.2})
+    hook.write()
     return counting
 
 
@@ -97,8 +99,30 @@ def test_a_page_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
 def test_a_file_in_the_folders_place_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "report").touch()
-    with pytest.raises(NotADirectoryError, match="is a file; give a folder"):
-        WriteReport(tmp_path / "report", Counting(), {})
+    for folder in (tmp_path / "report", tmp_path / "report/sub/sub"):
+        with pytest.raises(NotADirectoryError, match=r"report.*: is a file, or in one; give"):
+            WriteReport(folder, Counting(), {})
+
+
+def test_a_disk_that_takes_nothing_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "x")
+
+    monkeypatch.setattr(report, "TemporaryFile", refuse)
+    with pytest.raises(
+        OSError, match=r"cannot be written \(Read-only file system\); give"
+    ) as error:
+        WriteReport(tmp_path, Counting(), {})
+    assert error.value.strerror is None  # the message is all that the command prints
+    monkeypatch.setattr(report, "is_main_process", lambda: False)
+    assert WriteReport(tmp_path, Counting(), {}).write() is None  # others write nothing
+
+
+def test_looking_for_a_place_leaves_nothing(tmp_path: Path) -> None:
+    WriteReport(tmp_path / "a/b", Counting(), {})
+    assert list((tmp_path / "a/b").iterdir()) == []
 
 
 def test_an_image_of_two_processes_is_shown_once() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from engine import checkpoint, config
 from engine.images import read_image
+from segmentation.metric import MeanIoU
 
 pytestmark = pytest.mark.slow
 
@@ -31,9 +33,11 @@ def error_line(ran: Any) -> str:
 def evaluate(run_tool: Run, mini_coco: Path, tmp_path: Path) -> Run:
     """Runs the command on the mini data set."""
 
-    def run(path: Path, *arguments: str | Path, data: Path = mini_coco) -> Any:
+    def run(
+        path: Path, *arguments: str | Path, data: Path = mini_coco, config_file: Path = OWN
+    ) -> Any:
         work = ["--work-dir", tmp_path / "work"]
-        return run_tool("test", OWN, path, "--data", data, *work, *arguments, *QUIET)
+        return run_tool("test", config_file, path, "--data", data, *work, *arguments, *QUIET)
 
     return run
 
@@ -94,9 +98,44 @@ def test_report_has_the_numbers_of_the_metric(
 
 def test_a_report_that_cannot_be_written(evaluate: Run, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "file")
-    assert "file: is a file; give a folder" in error_line(ran)
+    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "file/sub")
+    assert "file/sub: is a file, or in one; give a folder" in error_line(ran)
     assert not (tmp_path / "work").exists()
+
+
+def test_a_report_is_on_one_metric() -> None:
+    metric_of = runpy.run_path(str(ROOT / "tools/test.py"))["metric_of"]
+    coco, iou = {"type": "CocoMetric"}, {"type": MeanIoU}
+    assert [metric_of(one) for one in (coco, [coco], iou)] == [
+        "CocoMetric",
+        "CocoMetric",
+        "MeanIoU",
+    ]
+    assert metric_of({"type": "Unknown"}) == "Unknown"
+    for several in ([coco, iou], [], {"metrics": [coco]}):
+        with pytest.raises(ValueError, match=r"--report: test_evaluator has \d entries; give one"):
+            metric_of(several)
+
+
+def test_a_report_of_a_list_of_one_metric(evaluate: Run, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    path = tmp_path / "configs/listed.py"
+    path.write_text(f"{OWN.read_text()}\ntest_evaluator = [dict(type='CocoMetric')]\n")
+    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "report", config_file=path)
+    assert (ran.code, ran.err) == (0, "")
+    assert len(json.loads((tmp_path / "report/report.json").read_text())["metrics"]) == 12
+
+
+def test_a_report_that_fails_takes_no_numbers_along(
+    evaluate: Run, trained: Path, tmp_path: Path
+) -> None:
+    """A folder stands where the page should be: metrics are out by then."""
+    (tmp_path / "report/index.html").mkdir(parents=True)
+    out = tmp_path / "out.json"
+    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "report", "--out", out)
+    assert "index.html" in error_line(ran)
+    assert len(json.loads(out.read_text())) == 12
+    assert "bbox_mAP_50" in ran.out
 
 
 def test_real_weights_give_real_numbers(run_tool: Run, shared_dir: Path, tmp_path: Path) -> None:
