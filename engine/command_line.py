@@ -43,6 +43,14 @@ def share(text: str) -> float:
     return number
 
 
+def percent(text: str) -> float:
+    """A number from 0 to 100, for argparse."""
+    number = float(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 100")
+    return number
+
+
 def png(text: str) -> Path:
     """The path of a PNG file, for argparse."""
     if Path(text).suffix.lower() != ".png":

@@ -112,7 +112,11 @@ if __name__ == "__main__":
     options.add_argument("--int8", action="store_true", help="8 bits where the metric allows it")
     options.add_argument("--calib", type=Path, help="images or data set to calibrate 8 bits on")
     options.add_argument(
-        "--budget", type=float, default=1.0, help="points (0..100) the metric may lose in 8 bits"
+        "--budget",
+        type=command_line.percent,
+        default=1.0,
+        metavar="POINTS",
+        help="0..100, what the metric may lose in 8 bits",
     )
     options.add_argument(
         "--verify", type=Path, help="image, folder or data set to check the file on"

@@ -88,3 +88,10 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "argv", ["tool"])
     with pytest.raises(AttributeError):
         command_line.run(main, command_line.parser("test"))
+
+
+@pytest.mark.parametrize("text", ["nan", "-0.1", "100.5"])
+def test_no_percentage(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not from 0 to 100"):
+        command_line.percent(text)
+    assert [command_line.percent(text) for text in ("0", "0.5", "100")] == [0, 0.5, 100]
