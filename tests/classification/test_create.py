@@ -34,6 +34,7 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
     return save
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters", "mmacs"),
     [

@@ -330,6 +330,7 @@ def test_detections_equal_the_originals(golden_detector, name: str, least: int) 
         torch.testing.assert_close(found["scores"], best, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @GOLDEN
 @pytest.mark.parametrize(("epoch", "kind"), [(0, "static_atss"), (100, "task_aligned")])
@@ -361,6 +362,7 @@ def test_training_step_equals_the_originals(
         assert (found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6, key
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @GOLDEN_FIRST
 def test_the_first_generations_training_step_equals_the_originals(
