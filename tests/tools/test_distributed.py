@@ -310,13 +310,13 @@ def test_two_processes_train_and_evaluate_as_one(
         assert np.array_equal(value, saved["weights"][name].numpy()), name
     assert sorted(p.suffix for p in folder.iterdir() if p.is_file()) == [".pth", ".pth", ".py"]
 
-    def test(rank: int) -> Any:
+    def evaluate(rank: int) -> Any:
         return evaluated(
             run_tool, task, path, "--data", data, "--launcher", "pytorch", "--work-dir",
             tmp_path / "two", "--out", tmp_path / "two.json", "--report", tmp_path / "two",
         )  # fmt: skip
 
-    here, there = ranks(test)
+    here, there = ranks(evaluate)
     assert (here.code, there.code) == (0, 0), here.err + there.err
     assert "value" in here.out
     assert there.out == ""
