@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .interface import OUTPUT_STRIDES, check_choice, check_out_strides, dilate
-from .layers import ConvBN, SqueezeExcite, init_convs, make_divisible
+from backbone.interface import OUTPUT_STRIDES, check_choice, check_out_strides, dilate
+from backbone.layers import ConvBN, SqueezeExcite, init_convs, make_divisible
 
 SCALES = (0.35, 0.5, 0.75, 1.0, 1.25)
 STRIDES = (4, 8, 16, 32)

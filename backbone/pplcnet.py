@@ -7,8 +7,8 @@ from operator import mul
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .interface import OUTPUT_STRIDES, check_choice, check_out_strides, dilate
-from .layers import ConvBN, DepthwiseSeparable, Stride, init_convs, make_divisible
+from backbone.interface import OUTPUT_STRIDES, check_choice, check_out_strides, dilate
+from backbone.layers import ConvBN, DepthwiseSeparable, Stride, init_convs, make_divisible
 
 SCALES = (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
 ACTIVATIONS: dict[str, type[nn.Module]] = {

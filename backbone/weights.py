@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .pickled import Arrays, read_pickled
-from .zipped import read_npz
+from backbone.npz import read_npz
+from backbone.pdparams import Arrays, read_pickled
 
 State = dict[str, Tensor]
 

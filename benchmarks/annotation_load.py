@@ -23,10 +23,10 @@ import numpy as np
 from mmengine.logging import MMLogger
 from train_speed import machine
 
-from classification.dataset import ImageNet
-from detection.dataset import CocoDetection
-from engine import command_line
-from engine.files import write_json
+from classification.data.dataset import ImageNet
+from detection.data.dataset import CocoDetection
+from engine import cli
+from engine.fileio import write_json
 
 IMAGES, BOXES, CLASSES = 118_287, 860_001, 80  # COCO train2017
 LINES, FOLDERS = 1_281_167, 1_000  # ImageNet-1k
@@ -191,7 +191,7 @@ def show(cost: Cost) -> None:
 
 def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
-    result = command_line.parser(__doc__ or "")
+    result = cli.parser(__doc__ or "")
     result.add_argument("--share", type=float, default=1.0, help="of the sizes, to try it out")
     result.add_argument("--seed", type=int, default=0)
     result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
@@ -199,4 +199,4 @@ def arguments_of_command() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command_line.run(main, arguments_of_command())
+    cli.run(main, arguments_of_command())

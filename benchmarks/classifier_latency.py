@@ -26,8 +26,9 @@ from targets import (
 )
 from torch import Tensor
 
-from engine import benchmark, command_line, load_model
-from engine.contestant import Local
+from engine import cli, load_model
+from engine.benchmark import latency
+from engine.benchmark.worker import Local
 
 OURS = "PP-LCNet x1.0, OpenVINO"
 TIMM = "timm lcnet_100, OpenVINO"
@@ -76,7 +77,7 @@ def main(arguments: argparse.Namespace) -> None:
         )
         assert ours.checkpoint is not None
         model = predictor(CONFIG, ours, folder)
-        drawn = benchmark.photo(None, folder)
+        drawn = latency.photo(None, folder)
         image = pixels(drawn, drawn.read_bytes())
         entries = [
             in_engine(OURS, ours.path("openvino"), ours.size),
@@ -91,4 +92,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, options(__doc__ or ""))
+    cli.run(main, options(__doc__ or ""))

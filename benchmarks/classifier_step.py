@@ -20,11 +20,11 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
-from engine import command_line, config
-from engine.checkpoint import build_model
-from engine.files import write_json
-from engine.memory import keep_memory
-from engine.runner import use_amp
+from engine import cli, config
+from engine.checkpoint.checkpoint import build_model
+from engine.fileio import write_json
+from engine.training.memory import keep_memory
+from engine.training.runner import use_amp
 
 CONFIG = Path(__file__).parents[1] / "configs/classifier_lcnet.py"
 WARM_UP = 2  # uncounted rounds: kernels are chosen, memory is claimed
@@ -119,7 +119,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("--batch", type=int, default=32, help="images a step")
     options.add_argument("--size", type=int, default=224, help="pixels of the input's side")
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -129,4 +129,4 @@ if __name__ == "__main__":
     )
     options.add_argument("--bf16", action="store_true", help="autocast in bfloat16 for both")
     options.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    command_line.run(main, options)
+    cli.run(main, options)

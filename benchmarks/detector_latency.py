@@ -33,9 +33,10 @@ from targets import (
     subject,
 )
 
-from engine import benchmark, command_line
-from engine.contestant import Local
-from engine.exported import require
+from engine import cli
+from engine.benchmark import latency
+from engine.benchmark.worker import Local
+from engine.runtime.exported import require
 
 SIDE = 320
 OURS, THEIRS = "PicoDet-S, OpenVINO", "yolo11n, OpenVINO"
@@ -85,7 +86,7 @@ def main(arguments: argparse.Namespace) -> None:
         folder = Path(name)
         onnx, theirs = yolo(folder)
         what = subject(CONFIG, folder)
-        photo = benchmark.photo(arguments.photo, folder)
+        photo = latency.photo(arguments.photo, folder)
         height, width = pixels(photo, photo.read_bytes()).shape[:2]
         tasks = whole(photo, folder, arguments, theirs) if arguments.checkpoint else {}
         entries = [
@@ -107,4 +108,4 @@ if __name__ == "__main__":
     given.add_argument("--photo", type=Path, help="JPEG file; drawn if none")
     given.add_argument("--checkpoint", type=Path, help="trained detector, for the second part")
     given.add_argument("--config", default=CONFIG, help="of --checkpoint, by its name in configs/")
-    command_line.run(main, given)
+    cli.run(main, given)

@@ -2,9 +2,9 @@
 
 Drawn boxes of COCO's proportions (80 classes, 7.3 boxes an image, one in a hundred a crowd) and
 detections of which some hit, some hit badly and most hit nothing. Each library evaluates them in a
-process of its own, one after the other, through `detection.metric.CocoMetric`: from the tensors of
-a model and the json of the truth to the twelve numbers. Given are the seconds, the memory at most,
-and whether the numbers are equal to the last bit.
+process of its own, one after the other, through `detection.evaluation.metric.CocoMetric`: from the
+tensors of a model and the json of the truth to the twelve numbers. Given are the seconds, the
+memory at most, and whether the numbers are equal to the last bit.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 from train_speed import machine
 
-from detection.coco_json import load_records
-from detection.metric import CocoMetric, Library
-from engine import command_line
-from engine.files import write_json
+from detection.data.coco_json import load_records
+from detection.evaluation.metric import CocoMetric, Library
+from engine import cli
+from engine.fileio import write_json
 
 NUM_CLASSES = 80
 BOXES_AN_IMAGE = 7.3  # COCO train2017: 860,001 boxes on 118,287 images
@@ -167,7 +167,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
-    result = command_line.parser(__doc__ or "")
+    result = cli.parser(__doc__ or "")
     result.add_argument("--images", type=int, default=5000)
     result.add_argument("--per-image", type=int, default=100, help="detections of each image")
     result.add_argument("--seed", type=int, default=0)
@@ -176,4 +176,4 @@ def arguments_of_command() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command_line.run(main, arguments_of_command())
+    cli.run(main, arguments_of_command())

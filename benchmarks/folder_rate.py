@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from targets import CONFIGS, calm, options, predictor, save, subject
 
-from engine import command_line, load_model
-from engine.export import picture
-from engine.machine import fingerprint
-from engine.sources import find_sources, predict_files
+from engine import cli, load_model
+from engine.export.exporter import picture
+from engine.hardware import fingerprint
+from engine.inference.files import find_sources, predict_files
 
 CONFIG = {"classifier x1.0": "classifier_lcnet.py"}
 WORKERS = 2
@@ -94,4 +94,4 @@ def tell(name: str, alone: Sequence[Rate], together: Sequence[Rate]) -> None:
 if __name__ == "__main__":
     given = options(__doc__ or "")
     given.add_argument("folder", nargs="?", type=Path, help="of JPEG files; drawn if none")
-    command_line.run(main, given)
+    cli.run(main, given)

@@ -29,11 +29,16 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 from train_speed import Spread, machine, spread
 
-from classification.dataset import ImageNet
-from classification.transforms import AutoAugment, ColorJitter, HorizontalFlip, RandomResizedCrop
-from engine import command_line
-from engine.files import write_json
-from engine.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, collate
+from classification.data.dataset import ImageNet
+from classification.data.transforms import (
+    AutoAugment,
+    ColorJitter,
+    HorizontalFlip,
+    RandomResizedCrop,
+)
+from engine import cli
+from engine.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, collate
+from engine.fileio import write_json
 
 JITTER = 0.4  # of brightness, contrast and saturation
 AUGMENTS = ("crop", "colour", "auto")  # crop and flip alone, with colours, with AutoAugment
@@ -227,7 +232,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
-    result = command_line.parser(__doc__ or "")
+    result = cli.parser(__doc__ or "")
     result.add_argument("folder", type=Path, metavar="FOLDER", help="JPEG files, at any depth")
     result.add_argument("--augments", nargs="+", choices=AUGMENTS, default=list(AUGMENTS))
     result.add_argument("--size", type=int, default=224, help="pixels of the input's side")
@@ -238,4 +243,4 @@ def arguments_of_command() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command_line.run(main, arguments_of_command())
+    cli.run(main, arguments_of_command())

@@ -16,9 +16,9 @@ from torch import Tensor
 from train_speed import machine
 
 from backbone import PPLCNet
-from engine import command_line
-from engine.files import write_json
-from engine.recompute import recompute
+from engine import cli
+from engine.fileio import write_json
+from engine.training.recompute import recompute
 from segmentation.deeplabv3plus import DeepLabV3Plus
 
 STAGES = [f"backbone.stages.{number}" for number in range(5)]
@@ -86,7 +86,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
-    result = command_line.parser(__doc__ or "")
+    result = cli.parser(__doc__ or "")
     result.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
     result.add_argument("--batch", type=int, default=2)
     result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
@@ -94,4 +94,4 @@ def arguments_of_command() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command_line.run(main, arguments_of_command())
+    cli.run(main, arguments_of_command())

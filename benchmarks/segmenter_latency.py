@@ -26,11 +26,11 @@ from targets import (
     subject,
 )
 
-from engine import command_line, config
-from engine.benchmark import Subject, middle_half
-from engine.contestant import Job, Loaded, Local
-from engine.export import picture
-from engine.exported import require
+from engine import cli, config
+from engine.benchmark.latency import Subject, middle_half
+from engine.benchmark.worker import Job, Loaded, Local
+from engine.export.exporter import picture
+from engine.runtime.exported import require
 
 SIZE = (512, 1024)
 CONFIG = {
@@ -97,4 +97,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, options(__doc__ or ""))
+    cli.run(main, options(__doc__ or ""))

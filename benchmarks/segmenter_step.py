@@ -1,8 +1,8 @@
 """What a training step of the segmenter costs: python benchmarks/segmenter_step.py [--crop H W].
 
 Two things: the parts of the network, forward and backward; and the whole step with the memory of
-the step before kept (engine/memory.py) against given back to the system, in fresh processes that
-take turns.
+the step before kept (engine/training/memory.py) against given back to the system, in fresh
+processes that take turns.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine import command_line, config
-from engine.checkpoint import build_model
-from engine.files import write_json
-from engine.memory import keep_memory
-from segmentation.inference import resize
+from engine import cli, config
+from engine.checkpoint.checkpoint import build_model
+from engine.fileio import write_json
+from engine.training.memory import keep_memory
+from segmentation.sliding_window import resize
 
 Sizes = tuple[int, int, int]  # images, height, width
 
@@ -100,7 +100,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("--config", type=Path, default=Path("configs/deeplabv3plus_lcnet_own.py"))
     options.add_argument("--batch", type=int, default=8, help="crops a step")
     options.add_argument("--crop", type=int, nargs=2, default=(192, 256), metavar=("H", "W"))
@@ -108,4 +108,4 @@ if __name__ == "__main__":
     options.add_argument("--repeats", type=int, default=5, help="steps in a process")
     options.add_argument("--rounds", type=int, default=3, help="processes of each kind")
     options.add_argument("--out", type=Path, metavar="JSON", help="write the numbers to this file")
-    command_line.run(main, options)
+    cli.run(main, options)

@@ -23,11 +23,11 @@ import numpy as np
 from mmengine.logging import MMLogger
 from server_process import Server, resident, serving, wait
 
-from engine import command_line, load_model
-from engine.files import write_json
-from engine.images import read_image
-from engine.machine import fingerprint
-from engine.sources import find_sources
+from engine import cli, load_model
+from engine.data.images import read_image
+from engine.fileio import write_json
+from engine.hardware import fingerprint
+from engine.inference.files import find_sources
 
 BROKEN_EVERY = 20  # requests: five in a hundred
 NEAR = 2e-4  # numbers of an answer, relative to the larger of itself and 1
@@ -280,7 +280,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    given = command_line.parser(__doc__ or "")
+    given = cli.parser(__doc__ or "")
     given.add_argument("config", type=Path)
     given.add_argument("checkpoint", type=Path, help="checkpoint or exported file")
     given.add_argument("images", type=Path, help="folder of images")
@@ -296,4 +296,4 @@ if __name__ == "__main__":
         "--threads", type=int, default=0, help="of a worker; 0 is its share of cores"
     )
     given.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    command_line.run(main, given)
+    cli.run(main, given)

@@ -19,13 +19,13 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from train_speed import machine, spread
 
-from classification.dataset import ImageNet
-from classification.shard_writer import write_shards
-from classification.shards import ImageShards
-from classification.transforms import HorizontalFlip, RandomResizedCrop
-from engine import command_line
-from engine.files import write_json
-from engine.preprocess import collate
+from classification.data.dataset import ImageNet
+from classification.data.shard_writer import write_shards
+from classification.data.shards import ImageShards
+from classification.data.transforms import HorizontalFlip, RandomResizedCrop
+from engine import cli
+from engine.data.preprocess import collate
+from engine.fileio import write_json
 
 WARM_UP = 2  # uncounted batches of each
 Rates = dict[str, list[float]]
@@ -88,7 +88,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
-    result = command_line.parser(__doc__ or "")
+    result = cli.parser(__doc__ or "")
     result.add_argument("data", type=Path, metavar="DATA", help="class folders or list files")
     result.add_argument("--size", type=int, default=224, help="pixels of the input's side")
     result.add_argument("--batch", type=int, default=64, help="images a batch")
@@ -98,4 +98,4 @@ def arguments_of_command() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command_line.run(main, arguments_of_command())
+    cli.run(main, arguments_of_command())

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from mmengine.logging import MMLogger
 
-from engine import benchmark, command_line, config, load_model
-from engine.benchmark import Order, Record, Subject, ratio
-from engine.contestant import Local, Timed
-from engine.export import write
-from engine.exported import STARTERS
-from engine.files import write_json
-from engine.images import decode
-from engine.interface import Picture, Size
-from engine.machine import fingerprint, peak, pin, usable_cores
-from engine.prepared import Plan, load, prepare
+from engine import cli, config, load_model
+from engine.benchmark import latency
+from engine.benchmark.latency import Order, Record, Subject, ratio
+from engine.benchmark.worker import Local, Timed
+from engine.data.images import decode
+from engine.export.exporter import write
+from engine.export.plan import Plan, load, prepare
+from engine.fileio import write_json
+from engine.hardware import fingerprint, peak, pin, usable_cores
+from engine.runtime.exported import STARTERS
+from engine.types import Picture, Size
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ENGINE = "openvino"
@@ -58,7 +59,7 @@ def subject(
     order = Order(CONFIGS / name, [ENGINE], options or {}, path=path, shape=shape)
     own = folder / str(len(list(folder.iterdir())))
     own.mkdir()
-    return benchmark.subject(config.load(order.config, order.options), order, own)
+    return latency.subject(config.load(order.config, order.options), order, own)
 
 
 def in_engine(name: str, path: Path, size: Size, engine: str = ENGINE) -> Local:
@@ -93,11 +94,11 @@ def settle(
 ) -> dict[str, Any]:
     """Let all run in turns; print their times and the ratios; return everything as plain data."""
     load_before, top = os.getloadavg()[0], peak(1)
-    found = {record.entry.name: record for record in benchmark.race(entries, runs)}
+    found = {record.entry.name: record for record in latency.race(entries, runs)}
     top = top.or_better(peak(1))
     print(f"{'ms, 1 thread':46}{'fastest':>9}{'p50':>9}{'p90':>9}")
     for name, record in found.items():
-        row = benchmark.summary(record)
+        row = latency.summary(record)
         print(f"{name:46}{row['fastest']:9.2f}{row['p50']:9.2f}{row['p90']:9.2f}")
     ratios = [_verdict(target, found) for target in targets]
     for name, value in notes.items():
@@ -110,7 +111,7 @@ def settle(
     return {
         "machine": {**machine, "load": load_before},
         "peak": top._asdict(),
-        "times": {name: benchmark.summary(record) for name, record in found.items()},
+        "times": {name: latency.summary(record) for name, record in found.items()},
         "ratios": ratios,
         "notes": dict(notes),
     }
@@ -134,7 +135,7 @@ def floor_note(what: Subject) -> str:
 
 def options(description: str) -> argparse.ArgumentParser:
     """What all latency benchmarks take."""
-    result = command_line.parser(description)
+    result = cli.parser(description)
     result.add_argument("--runs", type=int, default=300, help="of each contestant")
     result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
     return result

@@ -25,10 +25,11 @@ from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
-from engine import command_line, config, runner
-from engine.ema import WeightAverage
-from engine.files import write_json
-from engine.mini_data import MiniData, make_mini_data
+from engine import cli, config
+from engine.demo_data.writer import MiniData, make_mini_data
+from engine.fileio import write_json
+from engine.hooks.ema import WeightAverage
+from engine.training import runner
 
 MINI = Path("data/mini")
 LAYOUTS = ("contiguous", "channels_last_input", "channels_last")  # the last: weights as well
@@ -46,7 +47,7 @@ Batches = Iterator[dict[str, Any]]
 class Trial(NamedTuple):
     """One variant's training."""
 
-    model: Any  # an engine.interface.Model
+    model: Any  # an engine.types.Model
     optim: OptimWrapper
     average: WeightAverage
     contiguous: bool  # else images stay in channels-last memory, as Preprocess gives them
@@ -204,7 +205,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Measure, print, write."""
     MMLogger.get_current_instance().setLevel("WARNING")
     torch.set_num_threads(arguments.threads)
-    cv2.setNumThreads(1)  # as engine.runner.start does
+    cv2.setNumThreads(1)  # as engine.training.runner.start does
     about = machine()
     if arguments.data is None:
         make_mini_data(MINI, MiniData())
@@ -230,7 +231,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
-    result = command_line.parser(__doc__ or "")
+    result = cli.parser(__doc__ or "")
     result.add_argument("--config", type=Path, default=Path("configs/picodet_lcnet_own.py"))
     result.add_argument("--data", type=Path, help=f"COCO-format folder (default: drawn in {MINI})")
     result.add_argument("--batch", type=int, default=16, help="images a step")
@@ -243,4 +244,4 @@ def arguments_of_command() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command_line.run(main, arguments_of_command())
+    cli.run(main, arguments_of_command())

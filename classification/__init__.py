@@ -1,5 +1,5 @@
 """Image classification: one class an image."""
 
-from .create import create_model
+from classification.factory import create_model
 
 __all__ = ["create_model"]

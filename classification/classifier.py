@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from backbone.interface import check_choice
 from backbone.layers import ConvBN, init_convs
 from backbone.pplcnet import ACTIVATIONS
-from classification.batch_mix import BatchMix
-from classification.draw import draw_labels, ranked
-from classification.ending import Ending, to_results
+from classification.distillation import Teacher
+from classification.evaluation.visualize import draw_labels, ranked
+from classification.export_head import Ending, to_results
 from classification.loss import ClassificationLoss, DistillationLoss
-from classification.teacher import Teacher
-from engine.foreign import Foreign
-from engine.interface import Image, Network, Size
-from engine.predict import predict
+from classification.mixup import BatchMix
+from engine.checkpoint.foreign_weights import Foreign
+from engine.inference.predictor import predict
+from engine.types import Image, Network, Size
 
 # Shapes: B images of H x W, K classes, C channels of the trunk's last map, h x w its size.
 
@@ -147,8 +147,8 @@ class Classifier(BaseModel):
         return [predict(self, image)[0] for image in images]
 
     def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
-        """Fill the model from a Paddle file, as `classification.weights.load_file` does."""
-        from classification.weights import load_file  # which needs this class
+        """Fill the model from a Paddle file, as `classification.paddle_weights.load_file` does."""
+        from classification.paddle_weights import load_file  # which needs this class
 
         return load_file(self, path, classes)
 

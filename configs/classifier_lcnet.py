@@ -11,12 +11,12 @@ from mmengine.runner import TestLoop, ValLoop
 from torch.optim import SGD
 
 from backbone.pplcnet import PPLCNet
-from classification.batch_mix import BatchMix
 from classification.classifier import Classifier
 from classification.loss import ClassificationLoss
-from engine.loop import EpochLoop
-from engine.preprocess import Preprocess
-from engine.schedule import WarmupCosineLR
+from classification.mixup import BatchMix
+from engine.data.preprocess import Preprocess
+from engine.training.loops import EpochLoop
+from engine.training.schedules import WarmupCosineLR
 
 with read_base():
     from ._base.imagenet import *

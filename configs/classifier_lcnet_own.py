@@ -10,7 +10,7 @@ Command: python tools/train.py configs/classifier_lcnet_own.py --data DIR
 
 from mmengine.config import read_base
 
-from engine.ema import EMA
+from engine.hooks.ema import EMA
 
 with read_base():
     from .classifier_lcnet import *

@@ -10,7 +10,7 @@ Command: python tools/convert_dataset.py person_exists data/coco data/person_exi
 
 from mmengine.config import read_base
 
-from classification.transforms import RandomErasing
+from classification.data.transforms import RandomErasing
 
 with read_base():
     from .classifier_lcnet import *

@@ -12,7 +12,7 @@ from mmengine.config import read_base
 from mmengine.optim import CosineAnnealingLR, LinearLR
 from mmengine.runner import IterBasedTrainLoop
 
-from classification.shards import ImageShards
+from classification.data.shards import ImageShards
 
 with read_base():
     from .classifier_lcnet import *

@@ -8,8 +8,8 @@ Command: python tools/train.py configs/classifier_lcnet_ssld.py
 
 from mmengine.config import read_base
 
+from classification.distillation import Teacher
 from classification.loss import DistillationLoss
-from classification.teacher import Teacher
 
 with read_base():
     from .classifier_lcnet import *

@@ -7,7 +7,7 @@ Command: python tools/train.py configs/classifier_lcnet_x2_5.py
 
 from mmengine.config import read_base
 
-from classification.transforms import AutoAugment
+from classification.data.transforms import AutoAugment
 
 with read_base():
     from .classifier_lcnet import *

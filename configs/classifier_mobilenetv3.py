@@ -10,7 +10,7 @@ Command: python tools/train.py configs/classifier_mobilenetv3.py
 from mmengine.config import read_base
 
 from backbone.mobilenetv3 import MobileNetV3
-from classification.transforms import AutoAugment
+from classification.data.transforms import AutoAugment
 
 with read_base():
     from .classifier_lcnet import *

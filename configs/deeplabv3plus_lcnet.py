@@ -12,11 +12,11 @@ from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
 from torch.optim import SGD
 
 from backbone.pplcnet import PPLCNet
-from engine.preprocess import Preprocess
-from engine.schedule import PolyDecayLR
+from engine.data.preprocess import Preprocess
+from engine.training.schedules import PolyDecayLR
 from segmentation.deeplabv3plus import DeepLabV3Plus
-from segmentation.inference import Inference
 from segmentation.loss import SegmentationLoss
+from segmentation.sliding_window import Inference
 
 with read_base():
     from ._base.cityscapes import *

@@ -13,7 +13,7 @@ Command: python tools/train.py configs/deeplabv3plus_lcnet_own.py --data DIR
 from mmengine.config import read_base
 from torch.optim import AdamW
 
-from engine.ema import EMA
+from engine.hooks.ema import EMA
 
 with read_base():
     from .deeplabv3plus_lcnet import *

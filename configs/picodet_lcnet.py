@@ -12,10 +12,10 @@ from torch.optim import SGD
 
 from backbone.pplcnet import PPLCNet
 from detection.picodet import PicoDet
-from engine.ema import EMA
-from engine.loop import EpochLoop
-from engine.preprocess import Preprocess
-from engine.schedule import WarmupCosineLR
+from engine.data.preprocess import Preprocess
+from engine.hooks.ema import EMA
+from engine.training.loops import EpochLoop
+from engine.training.schedules import WarmupCosineLR
 
 with read_base():
     from ._base.coco import *

@@ -9,7 +9,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detection.assigner import Assignment
+from detection.assigners import Assignment
 from detection.boxes import decode, giou, xyxy_to_distances
 from detection.head import Predictions
 from engine.distributed import process_mean

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbone.interface import check_choice
-from detection.assigner import Assignment, assign_atss, assign_task_aligned, gather_truths
+from detection.assigners import Assignment, assign_atss, assign_task_aligned, gather_truths
 from detection.boxes import decode
-from detection.draw import draw_detections
-from detection.ending import Ending, to_results
+from detection.evaluation.visualize import draw_detections
+from detection.export_head import Ending, to_results
 from detection.head import PicoHead, Predictions
 from detection.loss import PicoLoss
 from detection.neck import PAN, CSPFusion, LCFusion
 from detection.postprocess import detect, to_image_size
 from detection.simota import assign_simota
-from engine.foreign import Foreign
-from engine.interface import Image, Network, Size
-from engine.predict import predict
+from engine.checkpoint.foreign_weights import Foreign
+from engine.inference.predictor import predict
+from engine.types import Image, Network, Size
 
 # Shapes: B images, P points over all levels, N detections, K classes.
 
@@ -152,8 +152,8 @@ class PicoDet(BaseModel):
         return predict(self, images)
 
     def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
-        """Fill the model from a Paddle file, as `detection.weights.load_file` does."""
-        from detection.weights import load_file  # which needs this class
+        """Fill the model from a Paddle file, as `detection.paddle_weights.load_file` does."""
+        from detection.paddle_weights import load_file  # which needs this class
 
         return load_file(self, path, classes)
 

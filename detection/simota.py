@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from detection.assigner import Assignment, Truths, is_inside, settle
+from detection.assigners import Assignment, Truths, is_inside, settle
 from detection.boxes import giou, iou
 from detection.head import Predictions
 from detection.loss import VFL_ALPHA, focused_log

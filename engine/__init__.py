@@ -1,5 +1,5 @@
 """What mmengine lacks: strict configs, safe checkpoints, preprocessing, progress, prediction."""
 
-from .predict import load_model
+from engine.inference.predictor import load_model
 
 __all__ = ["load_model"]

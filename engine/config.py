@@ -29,7 +29,7 @@ from mmengine.registry import (
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from .files import near
+from engine.fileio import near
 
 REGISTRIES = (
     MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, LOOPS, OPTIM_WRAPPERS, OPTIMIZERS,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from .files import write_json
+from engine.fileio import write_json
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

@@ -127,7 +127,7 @@ class LiveProgress(Hook):
             self.metric = f"{name} {value:.3f}"
 
     def after_run(self, runner: Any) -> None:
-        """Take the line away (`engine.runner.train` does so after an error)."""
+        """Take the line away (`engine.training.runner.train` does so after an error)."""
         self.bar.stop()
 
     def _start(self, place: str, total: int, done: int = 0) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.interface import IGNORE
+from engine.types import IGNORE
 
 Colour = tuple[int, int, int]  # RGB
 

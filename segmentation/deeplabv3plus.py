@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbone.layers import init_convs
-from engine.foreign import Foreign
-from engine.interface import Image, Network, Size
-from engine.predict import predict
+from engine.checkpoint.foreign_weights import Foreign
+from engine.inference.predictor import predict
+from engine.types import Image, Network, Size
 from segmentation.aspp import ASPP, BiasedConvBN, SeparableConv
-from segmentation.draw import areas, draw_mask
-from segmentation.ending import Ending, to_results
-from segmentation.inference import Inference, resize
+from segmentation.evaluation.visualize import areas, draw_mask
+from segmentation.export_head import Ending, to_results
 from segmentation.loss import SegmentationLoss
+from segmentation.sliding_window import Inference, resize
 
 # Shapes: B images of H x W, K classes, C channels, h x w the size of a feature map.
 
@@ -151,8 +151,8 @@ class DeepLabV3Plus(BaseModel):
         return [predict(self, image)[0] for image in images]
 
     def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
-        """Fill the model from a Paddle file, as `segmentation.weights.load_file` does."""
-        from segmentation.weights import load_file  # which needs this class
+        """Fill the model from a Paddle file, as `segmentation.paddle_weights.load_file` does."""
+        from segmentation.paddle_weights import load_file  # which needs this class
 
         return load_file(self, path, classes)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.distributed import process_mean
-from engine.interface import IGNORE
+from engine.types import IGNORE
 
 
 @MODELS.register_module()

@@ -103,7 +103,7 @@ def assert_golden_text(request: pytest.FixtureRequest) -> Callable[[str, str], N
 @pytest.fixture(scope="session")
 def mini_coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn COCO data set: 12 training and 6 validation scenes of 128 pixels, 8 classes."""
-    from engine.mini_data import MiniData, make_mini_data
+    from engine.demo_data.writer import MiniData, make_mini_data
 
     folder = tmp_path_factory.mktemp("mini")
     make_mini_data(folder, MiniData(seed=3, train=12, val=6, side=128))

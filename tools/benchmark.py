@@ -12,9 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engine import command_line, zoo
-from engine.benchmark import BACKENDS, Order, measure
-from engine.files import write_json
+from engine import cli
+from engine.benchmark.latency import BACKENDS, Order, measure
+from engine.checkpoint import zoo
+from engine.fileio import write_json
 from engine.progress import live_line
 
 WIDTH = 130
@@ -121,8 +122,8 @@ def remarks(report: dict[str, Any]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
-    command_line.add_config(options, checkpoint=False)
+    options = cli.parser(__doc__ or "")
+    cli.add_config(options, checkpoint=False)
     options.add_argument(
         "checkpoint",
         type=Path,
@@ -137,4 +138,4 @@ if __name__ == "__main__":
     options.add_argument("--stages", action="store_true", help="time from file to result by stage")
     options.add_argument("--image", type=Path, help="image file to measure on; drawn if none")
     options.add_argument("--out", type=Path, help="all numbers as JSON")
-    command_line.run(main, options)
+    cli.run(main, options)

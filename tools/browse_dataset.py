@@ -7,10 +7,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from engine import command_line, config
-from engine.album import write_album
-from engine.browse import Browser
+from engine import cli, config
 from engine.progress import live_line
+from engine.reports.album import write_album
+from engine.reports.browse import Browser
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -37,8 +37,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__)
-    command_line.add_config(options, checkpoint=False)
+    options = cli.parser(__doc__)
+    cli.add_config(options, checkpoint=False)
     options.add_argument("--data", type=Path, help="folder in the task's standard layout")
     options.add_argument("--split", choices=("train", "val"), default="train")
     options.add_argument(
@@ -47,13 +47,11 @@ if __name__ == "__main__":
         default="pairs",
         help="as stored, as the model gets it, or both beside each other (default)",
     )
+    options.add_argument("--number", type=cli.positive, default=12, help="pictures (default: 12)")
     options.add_argument(
-        "--number", type=command_line.positive, default=12, help="pictures (default: 12)"
-    )
-    options.add_argument(
-        "--sample", type=command_line.positive, default=500, metavar="M",
+        "--sample", type=cli.positive, default=500, metavar="M",
         help="images counted for the histograms (default: 500)",
     )  # fmt: skip
     options.add_argument("--seed", type=int, help="default: the config's, as in training")
     options.add_argument("--out", type=Path, required=True, help="new folder")
-    command_line.run(main, options)
+    cli.run(main, options)

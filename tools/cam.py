@@ -7,20 +7,20 @@ import argparse
 from itertools import chain, count
 from pathlib import Path
 
-import classification.evidence
-import detection.evidence
-import segmentation.evidence
-from engine import command_line, load_model
-from engine.cam import METHODS, Evidence, find_layer, library
-from engine.cam_sheet import Wish, check_classes, explain
-from engine.exported import is_exported
+import classification.evaluation.cam_target
+import detection.evaluation.cam_target
+import segmentation.evaluation.cam_target
+from engine import cli, load_model
+from engine.inference.files import VIDEO_SUFFIXES, find_sources, save_picture
 from engine.progress import live_line
-from engine.sources import VIDEO_SUFFIXES, find_sources, save_picture
+from engine.reports.cam import METHODS, Evidence, find_layer, library
+from engine.reports.cam_sheet import Wish, check_classes, explain
+from engine.runtime.exported import is_exported
 
 EVIDENCE: dict[str, Evidence] = {
-    "Classifier": classification.evidence.EVIDENCE,
-    "DeepLabV3Plus": segmentation.evidence.EVIDENCE,
-    "PicoDet": detection.evidence.EVIDENCE,
+    "Classifier": classification.evaluation.cam_target.EVIDENCE,
+    "DeepLabV3Plus": segmentation.evaluation.cam_target.EVIDENCE,
+    "PicoDet": detection.evaluation.cam_target.EVIDENCE,
 }
 
 
@@ -63,8 +63,8 @@ def targets(out: Path, sources: list[Path]) -> list[Path]:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
-    command_line.add_config(options, checkpoint=True)
+    options = cli.parser(__doc__ or "")
+    cli.add_config(options, checkpoint=True)
     options.add_argument("images", nargs="+", help="image, folder, glob or .txt list")
     options.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     options.add_argument("--layer", default="", metavar="NAME", help="default: the task's own")
@@ -79,4 +79,4 @@ if __name__ == "__main__":
         help="default: what the model finds, up to three classes (a classifier: the best)",
     )  # fmt: skip
     options.add_argument("--score-thr", type=float, default=0.4, help="lowest score of a box")
-    command_line.run(main, options)
+    cli.run(main, options)

@@ -11,17 +11,17 @@ from typing import TypeVar
 
 from rich.console import Console
 
-import classification.check
-import classification.repair
-import detection.check
-import detection.repair
-import segmentation.check
-import segmentation.repair
-from engine import command_line
-from engine.contact_sheet import write_sheet
+import classification.data.checks
+import classification.data.fix
+import detection.data.checks
+import detection.data.fix
+import segmentation.data.checks
+import segmentation.data.fix
+from engine import cli
+from engine.checks.parallel import spread
 from engine.findings import Finding, count, examples, exit_code, summary, write_findings
-from engine.processes import spread
 from engine.progress import live_line
+from engine.reports.contact_sheet import write_sheet
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,25 +52,25 @@ def main(arguments: argparse.Namespace) -> int:
 
 def detect(arguments: argparse.Namespace) -> list[Finding]:
     """Findings of COCO data."""
-    checked = detection.check.check(arguments.folder, watched, tuple(arguments.size))
+    checked = detection.data.checks.check(arguments.folder, watched, tuple(arguments.size))
     if arguments.fix is not None:
-        detection.repair.repair(arguments.folder, arguments.fix, checked)
+        detection.data.fix.repair(arguments.folder, arguments.fix, checked)
     return checked.findings
 
 
 def segment(arguments: argparse.Namespace) -> list[Finding]:
     """Findings of masks."""
-    checked = segmentation.check.check(arguments.folder, watched)
+    checked = segmentation.data.checks.check(arguments.folder, watched)
     if arguments.fix is not None:
-        segmentation.repair.repair(arguments.folder, arguments.fix, checked)
+        segmentation.data.fix.repair(arguments.folder, arguments.fix, checked)
     return checked.findings
 
 
 def classify(arguments: argparse.Namespace) -> list[Finding]:
     """Findings of class folders or lists."""
-    checked = classification.check.check(arguments.folder, watched)
+    checked = classification.data.checks.check(arguments.folder, watched)
     if arguments.fix is not None:
-        classification.repair.repair(arguments.folder, arguments.fix, checked)
+        classification.data.fix.repair(arguments.folder, arguments.fix, checked)
     return checked.findings
 
 
@@ -92,7 +92,7 @@ def watched(function: Callable[[Item], Result], items: Iterable[Item], /) -> Ite
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("folder", type=Path, metavar="DIR", help="what --data gets in training")
     options.add_argument("--task", choices=tuple(TASKS), required=True)
     options.add_argument("--fix", type=Path, metavar="OUT", help="new folder for a repaired copy")
@@ -106,4 +106,4 @@ if __name__ == "__main__":
         help="det: training size, for tiny objects (default: 320 320)",
     )  # fmt: skip
     options.add_argument("--strict", action="store_true", help="exit code 1 for notes, too")
-    command_line.run(main, options)
+    cli.run(main, options)

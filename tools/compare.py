@@ -17,12 +17,15 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from engine import command_line, compare, comparison, trials, verify, zoo
-from engine.benchmark import BACKENDS
-from engine.compare import Entry
-from engine.files import near
-from engine.machine import fingerprint
-from engine.presets import PRESETS, Preset, Row
+from engine import cli
+from engine.benchmark import compare, comparison_report, runs
+from engine.benchmark.compare import Entry
+from engine.benchmark.latency import BACKENDS
+from engine.benchmark.paper import PRESETS, Preset, Row
+from engine.checkpoint import zoo
+from engine.export import metric_loss
+from engine.fileio import near
+from engine.hardware import fingerprint
 from engine.progress import live_line
 
 TRAIN = Path(__file__).with_name("train.py")
@@ -60,13 +63,13 @@ def main(arguments: argparse.Namespace) -> int:
             advance=lambda runs: bar.advance(task, runs),
         )
     compare.save_state(out, state)
-    comparison.write(out, state, preset.pairs)
+    comparison_report.write(out, state, preset.pairs)
     if given:
         evaluate_all(arguments, state, items, given, preset)
     elif arguments.data:
         train_all(arguments, state, items, preset)
     compare.save_state(out, state)
-    comparison.write(out, state, preset.pairs)
+    comparison_report.write(out, state, preset.pairs)
     print((out / "report.md").read_text())
     return int(
         any("error" in run for row in state["rows"].values() for run in row["runs"].values())
@@ -107,7 +110,7 @@ def checkpoints(arguments: argparse.Namespace, items: Sequence[Entry]) -> dict[s
         raise ValueError("--checkpoints: give --data, to evaluate them on")
     files = [zoo.local(path) for path in arguments.checkpoints]
     for entry, path in zip(items, files, strict=True):
-        trials.check_belongs(entry, path)
+        runs.check_belongs(entry, path)
     return {entry.row.label: path for entry, path in zip(items, files, strict=True)}
 
 
@@ -126,14 +129,14 @@ def evaluate_all(
     """Evaluate the checkpoints."""
 
     def evaluate(entry: Entry, _name: str, _place: Path) -> float:
-        found = verify.metric(entry.cfg, given[entry.row.label], arguments.cfg_options)
-        return trials.percent(verify.metric_name(entry.cfg), found)
+        found = metric_loss.metric(entry.cfg, given[entry.row.label], arguments.cfg_options)
+        return runs.percent(metric_loss.metric_name(entry.cfg), found)
 
-    trials.measure_all(
+    runs.measure_all(
         state,
         items,
         ["checkpoint"],
-        key_of=lambda entry, _: trials.file_key(given[entry.row.label], entry),
+        key_of=lambda entry, _: runs.file_key(given[entry.row.label], entry),
         folder=arguments.out,
         measure=evaluate,
         finished=reporter(arguments.out, state, preset),
@@ -149,23 +152,23 @@ def train_all(
     """Train all rows with every seed."""
     steps = arguments.steps
     if steps is None:
-        steps = trials.plan_steps(state, items, arguments.budget_minutes)
-    state["alike"] = trials.are_alike(items)
-    state["steps"] = {item.row.label: trials.shorten(item.cfg, steps) for item in items}
+        steps = runs.plan_steps(state, items, arguments.budget_minutes)
+    state["alike"] = runs.are_alike(items)
+    state["steps"] = {item.row.label: runs.shorten(item.cfg, steps) for item in items}
     compare.save_state(arguments.out, state)
     print(f"steps: {state['steps']}", flush=True)
 
     def train(entry: Entry, name: str, place: Path) -> float:
         path = place.with_suffix(".py")
-        trials.dump(entry.cfg, path)
+        runs.dump(entry.cfg, path)
         run_training(path, place, ["--data", str(arguments.data), "--seed", name])
-        return trials.trained_metric(place, verify.metric_name(entry.cfg))
+        return runs.trained_metric(place, metric_loss.metric_name(entry.cfg))
 
-    trials.measure_all(
+    runs.measure_all(
         state,
         items,
         arguments.seeds,
-        key_of=trials.run_key,
+        key_of=runs.run_key,
         folder=arguments.out,
         measure=train,
         finished=reporter(arguments.out, state, preset),
@@ -180,7 +183,7 @@ def reporter(
     def finished(label: str, name: str, outcome: dict[str, Any]) -> None:
         result = outcome.get("error") or f"{outcome['metric']:.2f} %"
         print(f"{label}, {name}: {result}, {outcome['minutes']:.1f} minutes", flush=True)
-        comparison.write(out, state, preset.pairs)
+        comparison_report.write(out, state, preset.pairs)
 
     return finished
 
@@ -232,7 +235,7 @@ def minutes(text: str) -> float:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("configs", type=Path, nargs="*", help="config files of one task")
     options.add_argument("--preset", choices=tuple(PRESETS), help="a table of the paper")
     options.add_argument("--out", type=Path, required=True, help="folder for the report")
@@ -244,20 +247,20 @@ if __name__ == "__main__":
         "--budget-minutes", type=minutes, default=10.0, help="of training for the slowest row"
     )
     options.add_argument(
-        "--steps", type=command_line.positive, help="of training for each row, instead of minutes"
+        "--steps", type=cli.positive, help="of training for each row, instead of minutes"
     )
     options.add_argument(
         "--seeds", type=seeds, default=["0"], help="e.g. 0,1,2: each row is trained with each"
     )
     options.add_argument("--recipe", type=Path, help="config whose training all rows get")
     options.add_argument("--backend", nargs="+", choices=BACKENDS, help="default: what is there")
-    options.add_argument("--threads", nargs="+", type=command_line.positive, default=[1])
+    options.add_argument("--threads", nargs="+", type=cli.positive, default=[1])
     options.add_argument(
-        "--runs", type=command_line.positive, default=100, help="of each row in each engine"
+        "--runs", type=cli.positive, default=100, help="of each row in each engine"
     )
     options.add_argument("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
     options.add_argument(
         "--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE"
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    command_line.run(main, options)
+    cli.run(main, options)

@@ -10,15 +10,15 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from classification.person_exists import MIN_SHARE, Source, write_lists
-from detection import voc, yolo
-from detection.coco_json import load_records, locate, read_coco
-from detection.labelled import Split, write_coco
-from engine import command_line
+from classification.data.convert_person_exists import MIN_SHARE, Source, write_lists
+from detection.data import voc, yolo
+from detection.data.coco_json import load_records, locate, read_coco
+from detection.data.labelled import Split, write_coco
+from engine import cli
+from engine.checks.parallel import spread
 from engine.findings import examples, exit_code
-from engine.processes import spread
 from engine.progress import live_line
-from segmentation.polygons import draw_masks
+from segmentation.data.polygons import draw_masks
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -122,7 +122,7 @@ def coco_splits(folder: Path) -> dict[str, Source]:
 
 def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
-    result = command_line.parser(__doc__ or "")
+    result = cli.parser(__doc__ or "")
     kinds = result.add_subparsers(dest="kind", required=True, metavar="KIND")
     cityscapes = kinds.add_parser("cityscapes", help="masks from polygons")
     cityscapes.add_argument("folder", type=Path, metavar="DIR", help="folder that holds gtFine/")
@@ -154,4 +154,4 @@ def arguments_of_command() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command_line.run(main, arguments_of_command())
+    cli.run(main, arguments_of_command())

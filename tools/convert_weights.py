@@ -11,14 +11,15 @@ from pathlib import Path
 from mmengine.config import DictAction
 from rich.progress import Progress
 
-from classification.classes import read_classes as read_label_file
 from classification.classifier import Classifier
+from classification.data.classes import read_classes as read_label_file
+from detection.paddle_weights import class_names
 from detection.picodet import PicoDet
-from detection.weights import class_names
-from engine import checkpoint, command_line, config
-from engine.calibrate import calibrate_norms, find_images, network_inputs
-from engine.foreign import content, names_or_numbers
+from engine import cli, config
+from engine.checkpoint import checkpoint
+from engine.checkpoint.foreign_weights import content, names_or_numbers
 from engine.progress import live_line
+from engine.training.norm_calibration import calibrate_norms, find_images, network_inputs
 from segmentation.deeplabv3plus import DeepLabV3Plus
 
 
@@ -67,7 +68,7 @@ def calibrate(model: PicoDet | Classifier | DeepLabV3Plus, folder: Path, progres
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("source", type=Path, metavar="SRC", help=".pdparams, .npz or .onnx")
     options.add_argument("target", type=Path, metavar="DST", help="checkpoint to write (.pth)")
     options.add_argument("--config", type=Path, required=True, help="config that names the model")
@@ -91,4 +92,4 @@ if __name__ == "__main__":
         metavar="IMAGE_DIR",
         help="rebuild batch-norm statistics from these images (needed to train on folded files)",
     )
-    command_line.run(main, options)
+    cli.run(main, options)

@@ -9,9 +9,9 @@ import signal
 import tempfile
 from importlib.util import find_spec
 
-from engine import command_line, load_model
-from engine.served import Limits
-from engine.viewing import Viewer
+from engine import cli, load_model
+from engine.serving.service import Limits
+from engine.serving.viewing import Viewer
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 32 * 2**20
@@ -30,20 +30,20 @@ def main(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """The page, until stopped."""
-    from engine.demo_page import build, show
+    from engine.serving.page import build, show
 
-    sources = command_line.sources_of(arguments.models, arguments.names)
+    sources = cli.sources_of(arguments.models, arguments.names)
     viewers = [Viewer(s.name, load_model(s.config, s.checkpoint)) for s in sources]
     page = build(viewers, arguments.score_thr, MAX_PIXELS)
     show(page, arguments.host, arguments.port, MAX_BYTES)
 
 
 if __name__ == "__main__":
-    given = command_line.parser(__doc__ or "")
-    command_line.add_sources(given)
+    given = cli.parser(__doc__ or "")
+    cli.add_sources(given)
     given.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all")
-    given.add_argument("--port", type=command_line.port, default=7860)
+    given.add_argument("--port", type=cli.port, default=7860)
     given.add_argument(
         "--score-thr", type=float, default=Limits.threshold, help="where the slider stands first"
     )
-    command_line.run(main, given)
+    cli.run(main, given)

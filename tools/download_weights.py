@@ -8,8 +8,8 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from engine import command_line
-from engine.zoo import Entry, Zoo
+from engine import cli
+from engine.checkpoint.zoo import Entry, Zoo
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -48,11 +48,11 @@ def listing(zoo: Zoo) -> Table:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("names", nargs="*", metavar="NAME", help="as the list names them")
     options.add_argument(
         "--accept-unverified",
         action="store_true",
         help="take files whose hash nobody publishes, and pin what they are",
     )
-    command_line.run(main, options)
+    cli.run(main, options)

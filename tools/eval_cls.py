@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from classification.confusion import draw_confusion
-from classification.metric import MAX_FPR, by_class, check_budget, evaluate, report
-from classification.predictions import align, read_predictions, read_truth
-from engine import command_line
-from engine.files import write_binary, write_json
+from classification.evaluation.confusion import draw_confusion
+from classification.evaluation.metric import MAX_FPR, by_class, check_budget, evaluate, report
+from classification.evaluation.predictions import align, read_predictions, read_truth
+from engine import cli
+from engine.fileio import write_binary, write_json
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__)
+    options = cli.parser(__doc__)
     options.add_argument(
         "truth", type=Path, metavar="GT_LIST", help="list file, or the folder of a split"
     )
@@ -42,4 +42,4 @@ if __name__ == "__main__":
     )
     options.add_argument("--out", type=Path, help="the numbers as JSON, with those by class")
     options.add_argument("--confusion", type=Path, metavar="PNG", help="the confusion matrix drawn")
-    command_line.run(main, options)
+    cli.run(main, options)

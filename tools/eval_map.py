@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from detection.coco_json import load_records, read_coco
-from detection.metric import class_table, evaluate_boxes, read_results
-from engine import command_line
-from engine.files import write_json
+from detection.data.coco_json import load_records, read_coco
+from detection.evaluation.metric import class_table, evaluate_boxes, read_results
+from engine import cli
+from engine.fileio import write_json
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -26,10 +26,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__)
+    options = cli.parser(__doc__)
     options.add_argument("truth", type=Path, metavar="GT.json", help="annotations, COCO format")
     options.add_argument("results", type=Path, metavar="RESULTS.json", help="COCO results")
     options.add_argument("--out", type=Path, help="the numbers as JSON")
     options.add_argument("--classwise", action="store_true", help="AP of each class too")
     options.add_argument("--library", choices=("hotcoco", "pycocotools"), help="what computes")
-    command_line.run(main, options)
+    cli.run(main, options)

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from engine import command_line
-from engine.files import write_json
+from engine import cli
+from engine.fileio import write_json
 from segmentation.classes import CLASSES
-from segmentation.masks import CLASSES_FILE, match_predictions, read_classes, read_names
-from segmentation.metric import by_class, evaluate_files, score, table
+from segmentation.data.masks import CLASSES_FILE, match_predictions, read_classes, read_names
+from segmentation.evaluation.metric import by_class, evaluate_files, score, table
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -41,7 +41,7 @@ def classes_of(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__)
+    options = cli.parser(__doc__)
     options.add_argument("truth", type=Path, metavar="GT_DIR", help="masks, such as gtFine/val")
     options.add_argument("predictions", type=Path, metavar="PRED_DIR", help="PNGs of train ids")
     named = options.add_mutually_exclusive_group()
@@ -49,4 +49,4 @@ if __name__ == "__main__":
     named.add_argument("--classes", type=Path, metavar="F", help="file with a class name a line")
     options.add_argument("--ignore-index", type=int, default=255, help="value not to count")
     options.add_argument("--out", type=Path, help="the numbers as JSON, with those by class")
-    command_line.run(main, options)
+    cli.run(main, options)

@@ -6,11 +6,12 @@ The file is checked against PyTorch before it gets its name; of one that fails n
 import argparse
 from pathlib import Path
 
-from engine import command_line, config, zoo
-from engine.export import SUFFIXES, Report, export
-from engine.layer_times import Speed
-from engine.prepared import OPSETS, Plan
-from engine.quantise import EightBit, Outcome
+from engine import cli, config
+from engine.checkpoint import zoo
+from engine.export.exporter import SUFFIXES, Report, export
+from engine.export.layer_profile import Speed
+from engine.export.plan import OPSETS, Plan
+from engine.export.quantization import EightBit, Outcome
 
 SHOWN = 10  # rows of a table of layers
 
@@ -96,8 +97,8 @@ def show_speed(speed: Speed, outcome: Outcome) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
-    command_line.add_config(options, checkpoint=True)
+    options = cli.parser(__doc__ or "")
+    cli.add_config(options, checkpoint=True)
     options.add_argument("--format", choices=tuple(SUFFIXES), required=True)
     options.add_argument("--out", type=Path, required=True, help="file: .onnx, .xml, .pt or .ts")
     options.add_argument(
@@ -113,7 +114,7 @@ if __name__ == "__main__":
     options.add_argument("--calib", type=Path, help="images or data set to calibrate 8 bits on")
     options.add_argument(
         "--budget",
-        type=command_line.percent,
+        type=cli.percent,
         default=1.0,
         metavar="POINTS",
         help="0..100, what the metric may lose in 8 bits",
@@ -121,4 +122,4 @@ if __name__ == "__main__":
     options.add_argument(
         "--verify", type=Path, help="image, folder or data set to check the file on"
     )
-    command_line.run(main, options)
+    cli.run(main, options)

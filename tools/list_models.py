@@ -6,9 +6,9 @@ from fnmatch import fnmatch
 from rich.console import Console
 from rich.table import Table
 
-from classification.create import ENTRIES, published_cost
-from engine import command_line
-from engine.zoo import read_table
+from classification.factory import ENTRIES, published_cost
+from engine import cli
+from engine.checkpoint.zoo import read_table
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -29,8 +29,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument(
         "names", nargs="*", default=["*"], help="names or patterns, e.g. 'pplcnet*' (default: all)"
     )
-    command_line.run(main, options)
+    cli.run(main, options)

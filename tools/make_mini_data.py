@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from engine import command_line
-from engine.mini_data import MiniData, make_mini_data
+from engine import cli
+from engine.demo_data.writer import MiniData, make_mini_data
 from engine.progress import live_line
 
 
@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
 def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
     default = MiniData()
-    result = command_line.parser(__doc__ or "")
+    result = cli.parser(__doc__ or "")
     result.add_argument("--out", type=Path, required=True, metavar="D", help="folder to make")
     result.add_argument("--seed", type=int, default=default.seed, help="another seed, other scenes")
     result.add_argument("--train", type=int, default=default.train, help="number of scenes")
@@ -36,4 +36,4 @@ def arguments_of_command() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command_line.run(main, arguments_of_command())
+    cli.run(main, arguments_of_command())

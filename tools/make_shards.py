@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from classification.shard_writer import write_shards
-from engine import command_line
+from classification.data.shard_writer import write_shards
+from engine import cli
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -17,10 +17,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("data", type=Path, help="class folders or list files, as for training")
     options.add_argument("--out", type=Path, required=True, help="folder to make")
     options.add_argument("--splits", nargs="+", default=["train"], help="default: train")
     options.add_argument("--per-shard", type=int, default=1000, help="images of a tar")
     options.add_argument("--seed", type=int, default=0, help="of the order of images")
-    command_line.run(main, options)
+    cli.run(main, options)

@@ -6,10 +6,10 @@ RUN is a work dir of tools/train.py; the training may still go on.
 import argparse
 from pathlib import Path
 
-from engine import command_line
-from engine.files import write_binary
-from engine.log_chart import draw
-from engine.run_log import read_runs
+from engine import cli
+from engine.fileio import write_binary
+from engine.reports.run_log import read_runs
+from engine.reports.training_curves import draw
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -22,9 +22,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="work dir of a training")
-    options.add_argument("--out", type=command_line.png, required=True, metavar="F.png")
+    options.add_argument("--out", type=cli.png, required=True, metavar="F.png")
     options.add_argument(
         "--metrics",
         nargs="+",
@@ -33,7 +33,7 @@ if __name__ == "__main__":
         help="default: the first four of each run",
     )
     options.add_argument(
-        "--smooth", type=command_line.share, default=0.6, metavar="W",
+        "--smooth", type=cli.share, default=0.6, metavar="W",
         help="weight of what was before, from 0 (as logged) to below 1 (default: 0.6)",
     )  # fmt: skip
-    command_line.run(main, options)
+    cli.run(main, options)

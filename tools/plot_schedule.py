@@ -7,10 +7,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from engine import command_line, config
-from engine.files import write_binary
-from engine.plan_chart import draw, length_of, summary
-from engine.planned import make_plan
+from engine import cli, config
+from engine.fileio import write_binary
+from engine.reports.lr_plot import draw, length_of, summary
+from engine.reports.planned import make_plan
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -31,11 +31,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
-    command_line.add_config(options, checkpoint=False)
+    options = cli.parser(__doc__ or "")
+    cli.add_config(options, checkpoint=False)
     length = options.add_mutually_exclusive_group()
     length.add_argument("--data", type=Path, help="data set, for the length of an epoch")
-    length.add_argument("--iters-per-epoch", type=command_line.positive, metavar="N")
+    length.add_argument("--iters-per-epoch", type=cli.positive, metavar="N")
     options.add_argument("--auto-scale-lr", action="store_true", help="as in training")
-    options.add_argument("--out", type=command_line.png, required=True, metavar="F.png")
-    command_line.run(main, options)
+    options.add_argument("--out", type=cli.png, required=True, metavar="F.png")
+    cli.run(main, options)

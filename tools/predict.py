@@ -9,9 +9,9 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
-from engine import command_line, load_model
+from engine import cli, load_model
+from engine.inference.files import PREPARE, find_sources, is_ranking, predict_files
 from engine.progress import hush
-from engine.sources import PREPARE, find_sources, is_ranking, predict_files
 from engine.stopwatch import Stopwatch
 
 
@@ -82,12 +82,12 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__)
-    command_line.add_config(options, checkpoint=True)
+    options = cli.parser(__doc__)
+    cli.add_config(options, checkpoint=True)
     options.add_argument("sources", nargs="+", help="image, folder, glob, .txt list or video")
     options.add_argument("--out-dir", type=Path, help="where annotated pictures and JSON go")
     options.add_argument("--score-thr", type=float, default=0.4, help="lowest score shown")
     options.add_argument("--workers", type=int, default=1, help="images worked on at once")
     options.add_argument("--timings", action="store_true", help="print where the time goes")
-    command_line.add_quiet(options)
-    command_line.run(main, options)
+    cli.add_quiet(options)
+    cli.run(main, options)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from engine import command_line, config
+from engine import cli, config
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -11,6 +11,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__)
-    command_line.add_config(options, checkpoint=False)
-    command_line.run(main, options)
+    options = cli.parser(__doc__)
+    cli.add_config(options, checkpoint=False)
+    cli.run(main, options)

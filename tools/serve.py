@@ -6,9 +6,9 @@ A CKPT is a checkpoint, an exported file or zoo:NAME.
 import argparse
 from importlib.util import find_spec
 
-from engine import command_line
-from engine.batcher import Rule
-from engine.served import Limits
+from engine import cli
+from engine.serving.batching import Rule
+from engine.serving.service import Limits
 
 NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
@@ -16,10 +16,10 @@ NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 def main(arguments: argparse.Namespace) -> None:
     """Check, say what is served, serve."""
     check_installed()
-    from engine.serving import Setup, check, serve
+    from engine.serving.server import Setup, check, serve
 
     setup = Setup(
-        models=command_line.sources_of(arguments.models, arguments.names),
+        models=cli.sources_of(arguments.models, arguments.names),
         limits=limits_of(arguments),
         host=arguments.host,
         port=arguments.port,
@@ -55,7 +55,7 @@ def limits_of(arguments: argparse.Namespace) -> Limits:
 
 def add_limits(options: argparse.ArgumentParser) -> None:
     """Add an option for every limit."""
-    rule, positive = Rule(), command_line.positive
+    rule, positive = Rule(), cli.positive
     options.add_argument(
         "--max-batch", type=positive, default=rule.max_batch, help="images worked on at once"
     )
@@ -80,16 +80,16 @@ def add_limits(options: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    given = command_line.parser(__doc__ or "")
-    command_line.add_sources(given)
+    given = cli.parser(__doc__ or "")
+    cli.add_sources(given)
     given.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all")
-    given.add_argument("--port", type=command_line.port, default=8000, help="0 takes a free one")
-    given.add_argument("--workers", type=command_line.positive, default=1, help="processes")
+    given.add_argument("--port", type=cli.port, default=8000, help="0 takes a free one")
+    given.add_argument("--workers", type=cli.positive, default=1, help="processes")
     given.add_argument(
         "--threads",
-        type=command_line.positive,
+        type=cli.positive,
         default=0,
         help="of a worker; 0 is its share of cores",
     )
     add_limits(given)
-    command_line.run(main, given)
+    cli.run(main, given)

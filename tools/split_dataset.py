@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from classification.split import split_folders
-from detection.split import find_images, find_json, split_coco
-from engine import command_line
-from engine.split import shares_of
+from classification.data.split import split_folders
+from detection.data.split import find_images, find_json, split_coco
+from engine import cli
+from engine.data.splits import shares_of
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -75,7 +75,7 @@ def _split_coco(arguments: argparse.Namespace, shares: dict[str, float]) -> None
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__ or "")
+    options = cli.parser(__doc__ or "")
     options.add_argument("source", type=Path, metavar="DIR", help="class folders, or a COCO json")
     options.add_argument("--val", type=float, default=0.2, help="share (default: %(default)s)")
     options.add_argument("--test", type=float, default=0.0, help="share (default: %(default)s)")
@@ -86,4 +86,4 @@ if __name__ == "__main__":
     options.add_argument(
         "--allow-small", action="store_true", help="COCO: classes in fewer images than splits"
     )
-    command_line.run(main, options)
+    cli.run(main, options)

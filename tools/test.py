@@ -12,16 +12,18 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
-from engine import command_line, config, evaluate, zoo
+from engine import cli, config
+from engine.checkpoint import zoo
 from engine.distributed import join
-from engine.files import write_json
+from engine.fileio import write_json
+from engine.inference import evaluate
 from engine.progress import hush
-from engine.report import PAGE, WriteReport
+from engine.reports.report import PAGE, WriteReport
 
 REPORTS = {
-    "CocoMetric": "detection.report:DetectionReport",
-    "MeanIoU": "segmentation.report:SegmentationReport",
-    "ClassificationMetric": "classification.report:ClassificationReport",
+    "CocoMetric": "detection.evaluation.report:DetectionReport",
+    "MeanIoU": "segmentation.evaluation.report:SegmentationReport",
+    "ClassificationMetric": "classification.evaluation.report:ClassificationReport",
 }
 
 
@@ -94,8 +96,8 @@ def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__)
-    command_line.add_config(options, checkpoint=True)
+    options = cli.parser(__doc__)
+    cli.add_config(options, checkpoint=True)
     options.add_argument("--data", type=Path, help="folder in the task's standard layout")
     options.add_argument("--split", help="split other than val, e.g. train2017")
     options.add_argument("--work-dir", type=Path, help="where the log goes")
@@ -104,5 +106,5 @@ if __name__ == "__main__":
     options.add_argument("--show-dir", type=Path, help="annotated pictures")
     options.add_argument("--report", type=Path, help="folder for a page on what goes wrong")
     options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
-    command_line.add_quiet(options)
-    command_line.run(main, options)
+    cli.add_quiet(options)
+    cli.run(main, options)

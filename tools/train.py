@@ -7,10 +7,12 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-from engine import command_line, config, runner, zoo
+from engine import cli, config
+from engine.checkpoint import zoo
 from engine.distributed import join
-from engine.resuming import saved_seed
-from engine.stopping import EXIT_SAVED, Stopped
+from engine.hooks.signals import EXIT_SAVED, Stopped
+from engine.training import runner
+from engine.training.resume import saved_seed
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -58,8 +60,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    options = command_line.parser(__doc__)
-    command_line.add_config(options, checkpoint=False)
+    options = cli.parser(__doc__)
+    cli.add_config(options, checkpoint=False)
     options.add_argument("--data", type=Path, help="folder in the task's standard layout")
     options.add_argument("--work-dir", type=Path, help="default: work_dirs/<config name>")
     options.add_argument(
@@ -67,7 +69,7 @@ if __name__ == "__main__":
     )
     options.add_argument(
         "--save-every-steps",
-        type=command_line.positive,
+        type=cli.positive,
         metavar="N",
         help="save every N iterations, within epochs too (default: the config's)",
     )
@@ -80,7 +82,7 @@ if __name__ == "__main__":
     options.add_argument("--seed", type=int, help="default: the config's, on resuming the run's")
     options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
     options.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    command_line.add_quiet(options)
+    cli.add_quiet(options)
     options.add_argument("--dry-run", action="store_true", help="one batch through everything")
     os.environ.setdefault("LOCAL_RANK", "0")
-    command_line.run(main, options)
+    cli.run(main, options)

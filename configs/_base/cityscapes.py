@@ -2,16 +2,16 @@
 
 from mmengine.dataset import DefaultSampler
 
-from engine.preprocess import collate
-from engine.sampler import EndlessSampler
-from segmentation.dataset import Cityscapes
-from segmentation.metric import MeanIoU
-from segmentation.transforms import (
+from engine.data.preprocess import collate
+from engine.data.samplers import EndlessSampler
+from segmentation.data.dataset import Cityscapes
+from segmentation.data.transforms import (
     HorizontalFlip,
     RandomColour,
     RandomPaddedCrop,
     RandomStepScale,
 )
+from segmentation.evaluation.metric import MeanIoU
 
 train_dataloader = dict(
     batch_size=8,  # of each of 4 processes

@@ -3,11 +3,11 @@
 from albumentations import HorizontalFlip
 from mmengine.dataset import DefaultSampler
 
-from detection.dataset import CocoDetection
-from detection.metric import CocoMetric
-from detection.transforms import RandomCropByIoU, RandomDistort
-from engine.preprocess import collate
-from engine.sampler import EpochSampler
+from detection.data.dataset import CocoDetection
+from detection.data.transforms import RandomCropByIoU, RandomDistort
+from detection.evaluation.metric import CocoMetric
+from engine.data.preprocess import collate
+from engine.data.samplers import EpochSampler
 
 train_dataloader = dict(
     batch_size=64,

@@ -2,11 +2,11 @@
 
 from mmengine.dataset import DefaultSampler
 
-from classification.dataset import ImageNet
-from classification.metric import ClassificationMetric
-from classification.transforms import HorizontalFlip, RandomResizedCrop
-from engine.preprocess import collate
-from engine.sampler import EpochSampler
+from classification.data.dataset import ImageNet
+from classification.data.transforms import HorizontalFlip, RandomResizedCrop
+from classification.evaluation.metric import ClassificationMetric
+from engine.data.preprocess import collate
+from engine.data.samplers import EpochSampler
 
 train_dataloader = dict(
     batch_size=512,

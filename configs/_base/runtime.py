@@ -10,10 +10,10 @@ from mmengine.hooks import (
 )
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 
-from engine.clock import Clock
-from engine.guard import StopOnNaN
+from engine.hooks.checkpoint_hook import SaveCheckpoint
+from engine.hooks.nan_guard import StopOnNaN
+from engine.hooks.seeds import Clock
 from engine.progress import LiveProgress
-from engine.saving import SaveCheckpoint
 
 default_hooks = dict(
     runtime_info=dict(type=RuntimeInfoHook),

@@ -47,8 +47,8 @@ def test_both_libraries_evaluate_the_same_drawing(
 
 
 def test_drawn_annotations_load(benchmark: Callable[[str], Any], tmp_path: Path) -> None:
-    from classification.dataset import ImageNet
-    from detection.dataset import CocoDetection
+    from classification.data.dataset import ImageNet
+    from detection.data.dataset import CocoDetection
 
     load = benchmark("annotation_load")
     path = load.write_coco(tmp_path / "coco", seed=0, images=20, boxes=160)

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from engine.contestant import Timing
-from engine.machine import Peak
+from engine.benchmark.worker import Timing
+from engine.hardware import Peak
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "targets.py"
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
-from engine.mini_data import MiniData, make_mini_data
-from engine.preprocess import collate
+from engine.data.preprocess import collate
+from engine.demo_data.writer import MiniData, make_mini_data
 
 ROOT = Path(__file__).parents[2]
 BENCHMARK = ROOT / "benchmarks" / "train_speed.py"

@@ -8,7 +8,7 @@ from torch import nn
 from backbone.mobilenetv3 import MobileNetV3
 from backbone.pplcnet import PPLCNet
 from classification.classifier import Classifier
-from engine.preprocess import Preprocess
+from engine.data.preprocess import Preprocess
 
 # Trunk, trainable parameters with 1000 classes (facts of the official code).
 COSTS = [

@@ -6,8 +6,9 @@ import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
-from engine import checkpoint, config
-from engine.preprocess import collate
+from engine import config
+from engine.checkpoint import checkpoint
+from engine.data.preprocess import collate
 
 FOLDER = Path(__file__).parents[2] / "configs"
 # Scale, decay, AutoAugment; the rest is the same for all.

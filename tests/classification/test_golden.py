@@ -10,9 +10,9 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from backbone.weights import read_arrays
-from classification.weights import classifier_state, load_foreign
+from classification.paddle_weights import classifier_state, load_foreign
 from engine import config
-from engine.schedule import WarmupCosineLR
+from engine.training.schedules import WarmupCosineLR
 
 CLASSIFIERS = [
     "PPLCNet_x0_25_c1000", "PPLCNet_x0_5_c10", "PPLCNet_x1_0_c10", "PPLCNet_x2_5_c1000",

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint, load_model
+from engine import load_model
+from engine.checkpoint import checkpoint
 
 pytestmark = pytest.mark.slow
 

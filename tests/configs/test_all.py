@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS, MODELS
 from torch import nn
 
 from engine import config
-from engine.preprocess import collate
+from engine.data.preprocess import collate
 
 FOLDER = Path(__file__).parents[2] / "configs"
 ALL = sorted(FOLDER.glob("*.py"))

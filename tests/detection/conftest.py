@@ -15,9 +15,9 @@ from torch import Tensor
 from backbone import MobileNetV3, PPLCNet
 from detection.boxes import decode
 from detection.head import Predictions
+from detection.paddle_weights import picodet_name, picodet_state
 from detection.picodet import PicoDet
 from detection.points import make_grid
-from detection.weights import picodet_name, picodet_state
 
 BUILD: dict[str, Callable[[], PicoDet]] = {
     "picodet_s_320_coco_lcnet": lambda: PicoDet(backbone=PPLCNet(0.75), num_classes=80),

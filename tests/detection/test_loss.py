@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, distributed
 
 from backbone import PPLCNet
-from detection.assigner import Assignment, assign_atss, assign_task_aligned, gather_truths
+from detection.assigners import Assignment, assign_atss, assign_task_aligned, gather_truths
 from detection.head import Predictions
 from detection.loss import (
     PicoLoss,

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from backbone import MobileNetV3, PPLCNet
 from detection.boxes import iou
-from detection.dataset import CocoDetection
+from detection.data.dataset import CocoDetection
 from detection.picodet import PicoDet
-from engine.preprocess import Preprocess, collate
+from engine.data.preprocess import Preprocess, collate
 
 SECOND = ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"]
 FIRST = ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"]

@@ -4,18 +4,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import classification.check
-import detection.check
-import detection.check_boxes
-import engine.check_images
-import engine.class_balance
-import engine.duplicates
-import segmentation.check
+import classification.data.checks
+import detection.data.box_checks
+import detection.data.checks
+import engine.checks.class_balance
+import engine.checks.duplicates
+import engine.checks.image_checks
+import segmentation.data.checks
 from engine.findings import Rule
 
 MODULES = (
-    classification.check, detection.check, detection.check_boxes, engine.check_images,
-    engine.class_balance, engine.duplicates, segmentation.check,
+    classification.data.checks, detection.data.checks, detection.data.box_checks,
+    engine.checks.image_checks, engine.checks.class_balance, engine.checks.duplicates,
+    segmentation.data.checks,
 )  # fmt: skip
 PAGE = Path(__file__).parents[2] / "docs/data.md"
 

@@ -12,9 +12,9 @@ import cv2
 import pytest
 
 from engine import config, load_model
-from engine.export import export
-from engine.images import read_image
-from engine.prepared import Plan
+from engine.data.images import read_image
+from engine.export.exporter import export
+from engine.export.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/deployment.md"

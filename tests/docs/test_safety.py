@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from backbone import zipped
-from classification import shards
-from engine import bounds, exported, images
-from engine.download import Manners
+from backbone import npz
+from classification.data import shards
+from engine.checkpoint import bounds
+from engine.checkpoint.download import Manners
+from engine.data import images
+from engine.runtime import exported
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/safety.md").read_text()
@@ -24,7 +26,7 @@ def test_the_tests_named_are_there() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     assert images.MAX_PIXELS == 2**28
     assert (bounds.MAX_WEIGHTS, bounds.MAX_NUMBER) == (2**29, 2**20)
-    assert (zipped.MAX_BYTES, exported.MAX_CODE, shards.MAX_MEMBER) == (2**31, 64 << 20, 128 << 20)
+    assert (npz.MAX_BYTES, exported.MAX_CODE, shards.MAX_MEMBER) == (2**31, 64 << 20, 128 << 20)
     assert Manners().limit == 256 << 20
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint, config
-from engine.exported import FORMAT
+from engine import config
+from engine.checkpoint import checkpoint
+from engine.runtime.exported import FORMAT
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 
 from backbone import PPLCNet
 from engine import config
-from engine.preprocess import Preprocess
+from engine.data.preprocess import Preprocess
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASE = CONFIGS / "picodet_lcnet.py"

@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from torch import distributed, nn
 
 from engine.distributed import ShareLosses, first_node, join, process_mean
-from engine.ema import EMA
+from engine.hooks.ema import EMA
 
 Ranks = Callable[..., list[Any]]
 OURS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")

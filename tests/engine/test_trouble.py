@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.bad_images import BadImages
-from engine.images import FolderGone, read_image
-from engine.preprocess import collate
-from engine.saving import SaveCheckpoint, newest
+from engine.data.bad_images import BadImages
+from engine.data.images import FolderGone, read_image
+from engine.data.preprocess import collate
+from engine.hooks.checkpoint_hook import SaveCheckpoint, newest
 from engine.trouble import explain_loader
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_workers_share_tensors_before_they_queue_them(monkeypatch: pytest.Monkey
     sample = {"images": torch.zeros(2, 2, 3), "targets": {"label": 1, "boxes": torch.ones(1, 4)}}
     collate([sample])
     assert not sample["images"].is_shared()
-    monkeypatch.setattr("engine.preprocess.get_worker_info", lambda: object())
+    monkeypatch.setattr("engine.data.preprocess.get_worker_info", lambda: object())
     batch = collate([sample])
     assert batch["images"][0].is_shared()
     assert batch["targets"][0]["boxes"].is_shared()
@@ -186,7 +186,7 @@ def test_a_worker_dies(
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr("detection.dataset.CocoDetection._read", die)
+    monkeypatch.setattr("detection.data.dataset.CocoDetection._read", die)
     ran = tiny_train(tmp_path, train_dataloader__num_workers=1)
     assert ran.code == 1
     line = ran.err.splitlines()[-1]

@@ -11,7 +11,7 @@ import torch
 from backbone.mobilenetv3 import MobileNetV3
 from backbone.pplcnet import PPLCNet
 from segmentation.deeplabv3plus import DeepLabV3Plus
-from segmentation.weights import deeplab_state
+from segmentation.paddle_weights import deeplab_state
 
 TRUNKS = {
     "deeplabv3p_pplcnet_x0_5": lambda: PPLCNet(0.5, (4, 32)),

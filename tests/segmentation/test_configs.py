@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from mmengine.optim import build_optim_wrapper
 
-from engine import checkpoint, config
+from engine import config
+from engine.checkpoint import checkpoint
 
 FOLDER = Path(__file__).parents[2] / "configs"
 PUBLISHED = {

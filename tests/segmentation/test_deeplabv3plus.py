@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backbone.mobilenetv3 import MobileNetV3
 from backbone.pplcnet import PPLCNet
-from engine.preprocess import Preprocess
+from engine.data.preprocess import Preprocess
 from segmentation.deeplabv3plus import DeepLabV3Plus
 from segmentation.loss import SegmentationLoss
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint
-from engine.mini_data import MiniData, make_mini_data
+from engine.checkpoint import checkpoint
+from engine.demo_data.writer import MiniData, make_mini_data
 
 pytestmark = pytest.mark.slow
 

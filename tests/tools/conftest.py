@@ -14,7 +14,8 @@ def small_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[
     """Config and a checkpoint of it with random weights: (config, classes, options with __)."""
     import torch
 
-    from engine import checkpoint, config
+    from engine import config
+    from engine.checkpoint import checkpoint
 
     def write(name: str, classes: Sequence[str], **options: Any) -> tuple[Path, Path]:
         torch.manual_seed(0)

@@ -91,7 +91,7 @@ def test_a_real_set_is_clean_unless_notes_count(shared_dir: Path, run_tool: Run)
 
 @pytest.mark.slow
 def test_the_quick_part_takes_no_second(shared_dir: Path) -> None:
-    from detection.dataset import CocoDetection
+    from detection.data.dataset import CocoDetection
 
     start = time.process_time()
     assert CocoDetection.find_faults(shared_dir / "data/coco_mini", ["train", "val"])

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from engine import checkpoint, config, trials
+from engine import config
+from engine.benchmark import runs
+from engine.checkpoint import checkpoint
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "configs/picodet_lcnet_own.py"
@@ -45,7 +47,7 @@ def test_trains_reports_a_failure_and_goes_on(
 ) -> None:
     """The first row's loss overflows; the other's run is kept when the command is given again."""
     wild, out = tmp_path / "wild.py", tmp_path / "report"
-    trials.dump(config.load(OWN, {"optim_wrapper.optimizer.lr": 1e30}), wild)
+    runs.dump(config.load(OWN, {"optim_wrapper.optimizer.lr": 1e30}), wild)
     arguments = (wild, OWN, "--data", mini_coco, "--steps", "6", "--out", out, *SMALL)
     ran = run_tool("compare", *arguments)
     assert ran.code == 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint
+from engine.checkpoint import checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[2] / "tools/convert_weights.py"
 CONFIG = """
 from backbone.pplcnet import PPLCNet
 from detection.picodet import PicoDet
-from engine.preprocess import Preprocess
+from engine.data.preprocess import Preprocess
 
 model = dict(
     type=PicoDet,

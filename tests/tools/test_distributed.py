@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from backbone import PPLCNet
 from classification.classifier import Classifier
 from detection.picodet import PicoDet
-from engine import checkpoint, config, runner
+from engine import config
+from engine.checkpoint import checkpoint
+from engine.demo_data.writer import MiniData, make_mini_data
 from engine.distributed import join
-from engine.mini_data import MiniData, make_mini_data
-from engine.saving import bare
+from engine.hooks.checkpoint_hook import bare
+from engine.training import runner
 from segmentation.deeplabv3plus import DeepLabV3Plus
 from segmentation.loss import SegmentationLoss
 
@@ -357,8 +359,8 @@ def test_average_precision_of_odd_images_on_two_processes(ranks: Ranks, mini: Pa
     """Seven images, of which the sampler gives one twice; all twelve numbers to the last bit."""
     from mmengine.dataset import DefaultSampler
 
-    from detection.dataset import CocoDetection
-    from detection.metric import CocoMetric
+    from detection.data.dataset import CocoDetection
+    from detection.evaluation.metric import CocoMetric
 
     data = CocoDetection(mini / "detection", split="val", training=False)
     random = np.random.default_rng(1)

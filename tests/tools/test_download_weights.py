@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from classification import create_model
-from engine import checkpoint, load_model
-from engine.zoo import CONFIGS
+from engine import load_model
+from engine.checkpoint import checkpoint
+from engine.checkpoint.zoo import CONFIGS
 
 CONFIG = CONFIGS / "classifier_lcnet_x0_25.py"
 FILE = "PPLCNet_x0_25_pretrained.pdparams"

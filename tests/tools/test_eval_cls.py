@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from classification.metric import ClassificationMetric
-from classification.predictions import Predictions, write_predictions
+from classification.evaluation.metric import ClassificationMetric
+from classification.evaluation.predictions import Predictions, write_predictions
 
 Run = Callable[..., Any]
 SCORES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]], np.float32)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from detection.coco_json import load_records
-from detection.metric import NUMBERS, read_results
+from detection.data.coco_json import load_records
+from detection.evaluation.metric import NUMBERS, read_results
 
 TOOL = Path(__file__).parents[2] / "tools/eval_map.py"
 TRUTH = {

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.run_log import read_runs
+from engine.reports.run_log import read_runs
 
 Run = Callable[..., Any]
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine import checkpoint, load_model
-from engine.images import read_image
+from engine import load_model
+from engine.checkpoint import checkpoint
+from engine.data.images import read_image
 
 pytestmark = pytest.mark.slow
 

@@ -31,9 +31,9 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
 
 from backbone.pplcnet import PPLCNet  # noqa: E402
 from classification.classifier import Classifier  # noqa: E402
-from engine.preprocess import Preprocess  # noqa: E402
-from engine.served import BadImage, Limits, Served, Upload, count_pixels  # noqa: E402
-from engine.web import create_app  # noqa: E402
+from engine.data.preprocess import Preprocess  # noqa: E402
+from engine.serving.app import create_app  # noqa: E402
+from engine.serving.service import BadImage, Limits, Served, Upload, count_pixels  # noqa: E402
 
 pytestmark = pytest.mark.slow
 CHECKS = (

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from engine import checkpoint, config
-from engine.images import read_image
-from segmentation.metric import MeanIoU
+from engine import config
+from engine.checkpoint import checkpoint
+from engine.data.images import read_image
+from segmentation.evaluation.metric import MeanIoU
 
 pytestmark = pytest.mark.slow
 
@@ -217,7 +218,7 @@ def test_weights_that_do_not_fit_the_description(
 
 
 def test_another_network_size_reaches_the_model(run_tool: Run, trained: Path) -> None:
-    from engine.predict import load_model
+    from engine.inference.predictor import load_model
 
     model = load_model(OWN, trained / "epoch_2.pth", {"model.data_preprocessor.size": [96, 128]})
     assert model.data_preprocessor.size == (96, 128)

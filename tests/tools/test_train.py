@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from detection.dataset import CocoDetection
-from engine import checkpoint, config
-from engine.guard import StopOnNaN
-from engine.saving import newest
+from detection.data.dataset import CocoDetection
+from engine import config
+from engine.checkpoint import checkpoint
+from engine.hooks.checkpoint_hook import newest
+from engine.hooks.nan_guard import StopOnNaN
 
 ROOT = Path(__file__).parents[2]
 Train = Callable[..., Any]

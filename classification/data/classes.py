@@ -1,0 +1,100 @@
+"""Class lists: the names of the classes, and the folders that their images lie in."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.fileio import read_text
+
+CLASSES_FILE = "classes.txt"
+LABEL_FILES = (CLASSES_FILE, "labels.txt", "*label_list.txt")  # the last are PaddleClas'
+_INDEXED = re.compile(r"(\d{1,9})\s+(\S.*)")
+_WORDNET = re.compile(r"(n\d{8})\s+(\S.*)")
+
+
+class ClassList(NamedTuple):
+    """The classes 0..K-1; without a file that tells them apart, folders are called as classes."""
+
+    names: tuple[str, ...]  # K different names
+    folders: tuple[str, ...]  # K
+
+
+def find_label_file(data_root: Path) -> Path | None:
+    """`classes.txt`, else `labels.txt`, else the one `*label_list.txt` in `data_root`.
+
+    Raises:
+        ValueError: two of them name other classes.
+    """
+    files = [path for pattern in LABEL_FILES for path in sorted(data_root.glob(pattern))]
+    if not files:
+        return None
+    first = read_classes(files[0])
+    for other in files[1:]:
+        if read_classes(other).names != first.names:
+            raise ValueError(f"{other}: names other classes than {files[0]}; keep one of them")
+    return files[0]
+
+
+def read_classes(path: Path) -> ClassList:
+    """Classes of a label file: a class a line, `name` or `index name`, in any order of the index.
+
+    Where a line gives two words for a class, the first is its folder: before a tab, or a WordNet id
+    (n01440764 tench). A name that several classes have gets the folder, or else the index, added,
+    as ImageNet needs (two of its classes are called crane).
+
+    Raises:
+        ValueError: fewer than two classes, lines of both kinds, or not each index of 0..K-1 once.
+    """
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    rows = {number: line for number, line in enumerate(lines, 1) if line}
+    if len(rows) < 2:
+        raise ValueError(
+            f"{path}: names {len(rows)} class{'es' * (not rows)}; a classifier needs two or more"
+        )
+    parts = [_split(text) for text in _in_order(path, rows)]
+    return ClassList(
+        names=tuple(_told_apart([name for _, name in parts], [folder for folder, _ in parts])),
+        folders=tuple(folder for folder, _ in parts),
+    )
+
+
+def _in_order(path: Path, rows: dict[int, str]) -> list[str]:
+    """What stands beside the index of each class, in order of the index; else the lines."""
+    indexed = {number: _INDEXED.fullmatch(line) for number, line in rows.items()}
+    plain = [number for number, match in indexed.items() if match is None]
+    if len(plain) == len(rows):
+        return list(rows.values())
+    if plain:
+        raise ValueError(
+            f"{path}, line {plain[0]}: {rows[plain[0]]!r} has no index, other lines have one; "
+            "write `index name` in every line or in none"
+        )
+    texts: dict[int, str] = {}
+    for number, match in indexed.items():
+        assert match is not None
+        index = int(match[1])
+        if index in texts or index >= len(rows):
+            why = "stands twice" if index in texts else f"is not below the {len(rows)} classes"
+            raise ValueError(f"{path}, line {number}: index {index} {why}; count from 0 to K - 1")
+        texts[index] = match[2]
+    return [texts[index] for index in range(len(rows))]
+
+
+def _split(text: str) -> tuple[str, str]:
+    """(folder, name) of a class."""
+    if "\t" in text:
+        folder, name = text.split("\t", 1)
+        return folder.strip(), name.strip()
+    match = _WORDNET.fullmatch(text)
+    return (match[1], match[2]) if match else (text, text)
+
+
+def _told_apart(names: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """The names, with folder or index added to those that occur more than once."""
+    counts = Counter(names)
+    return [
+        name if counts[name] == 1 else f"{name} ({index if folder == name else folder})"
+        for index, (name, folder) in enumerate(zip(names, folders, strict=True))
+    ]

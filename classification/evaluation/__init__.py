@@ -1,0 +1,1 @@
+"""Accuracy, confusion, saved predictions, the report and its pictures."""

@@ -1,0 +1,57 @@
+"""Class names and scores on a picture, and as a list."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.reports.lettering import shortened, text_size, write_text
+
+Picture = NDArray[np.uint8]  # RGB (H, W, 3)
+LEAST_SHARE = 0.005  # of a class in a mixed image that is named
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def ranked(scores: NDArray[np.float32], classes: Sequence[str], count: int) -> list[dict[str, Any]]:
+    """The `count` best classes of scores (K,), best first: name, label and score 0..1 of each."""
+    order = np.argsort(-scores, kind="stable")[:count]
+    return [
+        {"class": classes[label], "label": int(label), "score": float(scores[label])}
+        for label in order
+    ]
+
+
+def draw_labels(image: Picture, rows: Sequence[dict[str, Any]]) -> Picture:
+    """Copy of the RGB `image` (H, W, 3) with a line of name and score a row at the top left."""
+    canvas = image.copy()
+    scale = max(0.4, max(image.shape[:2]) / 1600)
+    bottom = 0
+    for row in rows:
+        text = f"{row['class']} {row['score']:.2f}"
+        (width, height), _ = cv2.getTextSize(text, FONT, scale, 1)
+        top, bottom = bottom, bottom + height + 6
+        cv2.rectangle(canvas, (0, top), (width + 4, bottom), (0, 0, 0), cv2.FILLED)
+        where = (2, bottom - 3)
+        cv2.putText(canvas, text, where, FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return canvas
+
+
+def draw_truth(image: Picture, shares: Mapping[int, float], classes: Sequence[str]) -> Picture:
+    """Copy of the RGB `image` (H, W, 3) with its classes at the top left, white on black.
+
+    `shares` are those of each label in a mixed image; what is less than half a percent is left out,
+    and one alone stands without a number.
+    """
+    canvas = image.copy()
+    top = 0
+    shown = {label: share for label, share in shares.items() if share >= LEAST_SHARE}
+    for label, share in sorted(shown.items(), key=lambda pair: -pair[1]):
+        text = classes[label] if len(shown) == 1 else f"{share:.0%} {classes[label]}"
+        text = shortened(text, image.shape[1] - 6)
+        height, width = text_size(text)
+        canvas[top : top + height, : width + 6] = 0
+        write_text(canvas, text, (top, 3), ink=(255, 255, 255))
+        top += height
+    return canvas

@@ -1,0 +1,199 @@
+"""Every published scale of both backbones by name."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.logging import print_log
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from backbone.mobilenetv3 import MobileNetV3
+from backbone.pplcnet import PPLCNet
+from classification.classifier import Classifier
+from engine.checkpoint import checkpoint as files
+from engine.checkpoint.zoo import Zoo
+from engine.data.preprocess import Preprocess
+from engine.fileio import near
+
+IMAGENET_CLASSES = 1000
+
+# Scales with published weights; configs/zoo.toml has their addresses and accuracy.
+SCALES = {
+    "pplcnet": (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5),
+    "mobilenetv3_large": (0.35, 0.5, 0.75, 1.0, 1.25),
+    "mobilenetv3_small": (0.35, 0.5, 0.75, 1.0, 1.25),
+}
+DISTILLED = "_ssld"  # ends the names of weights that a larger network taught
+
+
+class Entry(NamedTuple):
+    """A network by name."""
+
+    arch: str  # a key of SCALES
+    scale: float
+
+    def trunk(self) -> nn.Module:
+        """A new trunk with start values."""
+        if self.arch == "pplcnet":
+            return PPLCNet(self.scale)
+        return MobileNetV3(self.arch.removeprefix("mobilenetv3_"), self.scale)
+
+
+class Cost(NamedTuple):
+    """What a model takes."""
+
+    parameters: int  # trainable ones
+    macs: int  # multiply-adds of convolutions and linear layers for one image
+
+
+def entry_name(arch: str, scale: float) -> str:
+    """Name of a model: ("pplcnet", 0.25) -> "pplcnet_x0_25"."""
+    return f"{arch}_x{float(scale)}".replace(".", "_")
+
+
+ENTRIES = {
+    entry_name(arch, scale): Entry(arch, scale)
+    for arch, scales in SCALES.items()
+    for scale in scales
+}
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    checkpoint: Path | str | None = None,
+    pretrained: bool = False,
+    features_only: bool = False,
+) -> Any:
+    """A classifier, or its trunk alone, in evaluation mode.
+
+    Args:
+        name: A key of `ENTRIES`, such as "pplcnet_x1_0"; `tools/list_models.py` lists them. With
+            `pretrained` also that of distilled weights, such as "pplcnet_x1_0_ssld".
+        num_classes: None: those of the checkpoint, else ImageNet's 1000. With another number than
+            the checkpoint's the last layer keeps its start values; what was taken is logged.
+        checkpoint: A checkpoint of ours: of a classifier, or with `features_only` of any task.
+        pretrained: Take the published ImageNet weights of that name (see `engine.checkpoint.zoo`);
+        what nobody
+            publishes a hash of must have been accepted by tools/download_weights.py before.
+        features_only: The trunk, whose forward gives its maps, fine to coarse: those of strides 8,
+            16, 32, or of a checkpoint those it was trained with (`channels` and `strides` tell).
+
+    Returns:
+        A Classifier (`predict` takes pictures, `classes` are the names), or a trunk.
+
+    Raises:
+        ConnectionError: published weights cannot be fetched.
+        FileNotFoundError: no such checkpoint.
+        ValueError: an unknown name, a checkpoint of something else, or weights not accepted yet.
+    """
+    network = name.removesuffix(DISTILLED) if pretrained else name
+    if network not in ENTRIES:
+        raise ValueError(f"model {name!r} is unknown; {near(name, list(ENTRIES))}")
+    if pretrained:
+        if checkpoint is not None:
+            raise ValueError(f"pretrained=True and checkpoint={checkpoint}; give one of them")
+        checkpoint = Zoo().checkpoint(name)
+    if checkpoint is None:
+        trunk = ENTRIES[network].trunk()
+        wanted = IMAGENET_CLASSES if num_classes is None else num_classes
+        model = trunk if features_only else _classifier(trunk, wanted)
+        return model.eval()
+    content = files.read(checkpoint)
+    _check_content(content, network, str(checkpoint), features_only=features_only)
+    if features_only:
+        return _trunk_of(content, str(checkpoint)).eval()
+    return _classifier_of(content, str(checkpoint), num_classes).eval()
+
+
+def _classifier(trunk: nn.Module, num_classes: int) -> Classifier:
+    """A new classifier with the published evaluation."""
+    preprocess = Preprocess(size=(224, 224), resize_shortest=256, interpolation="linear")
+    return Classifier(backbone=trunk, num_classes=num_classes, data_preprocessor=preprocess)
+
+
+def _check_content(
+    content: Mapping[str, Any], name: str, source: str, *, features_only: bool
+) -> None:
+    """ValueError where a checkpoint is of another trunk than `name` means, or of another task."""
+    described = content["model"]
+    files.check_description(described)
+    if described["type"] != Classifier.__name__ and not features_only:
+        raise ValueError(
+            f"{source}: is a {described['type']}; its trunk alone comes with features_only=True"
+        )
+    trunk = described.get("backbone") or {}
+    arch = str(trunk.get("type", "nothing")).lower()
+    if arch == "mobilenetv3":
+        arch = f"{arch}_{trunk.get('arch', 'large')}"
+    found = entry_name(arch, trunk.get("scale", 1.0))
+    if found != name:
+        raise ValueError(f"{source}: its trunk is {found}, not {name}")
+
+
+def _classifier_of(content: Mapping[str, Any], source: str, num_classes: int | None) -> Any:
+    """The classifier that a checkpoint describes, with as many classes as wanted."""
+    classes = tuple(content["classes"])
+    wanted = len(classes) if num_classes is None else num_classes
+    model: Any = files.build_model({**content["model"], "num_classes": wanted})
+    model.classes = classes if wanted == len(classes) else model.classes
+    report = files.load_weights(
+        model,
+        content["state_dict"],
+        classes=classes,
+        new_classes=model.classes,
+        class_layers=model.class_layers,
+        source=source,
+    )
+    _check_report(report, source)
+    if report.reshaped:
+        print_log(f"{source}: {report}", logger="current")
+    return model
+
+
+def _trunk_of(content: Mapping[str, Any], source: str) -> nn.Module:
+    """The trunk that a checkpoint of any task describes."""
+    trunk = MODELS.build(dict(content["model"]["backbone"]))
+    weights = {k: v for k, v in content["state_dict"].items() if k.startswith("backbone.")}
+    whole = nn.ModuleDict({"backbone": trunk})
+    _check_report(files.load_weights(whole, weights, source=source), source)
+    return trunk
+
+
+def _check_report(report: files.LoadReport, source: str) -> None:
+    if report.missing or report.mismatched or report.extra:
+        raise ValueError(f"{source}: does not fit the model it describes; {report}")
+
+
+def cost(model: nn.Module, size: Sequence[int] = (224, 224)) -> Cost:
+    """Parameters, and multiply-adds of one image, of a model; on the meta device without computing.
+
+    PaddleClas' own counts are a few percent higher: batch-norms and pooling are in them.
+    """
+    total = 0
+
+    def add(part: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(part.weight, Tensor)
+        total += output.numel() * part.weight[0].numel()
+
+    handles = [
+        part.register_forward_hook(add)
+        for part in model.modules()
+        if isinstance(part, nn.Conv2d | nn.Linear)
+    ]
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        model(torch.empty(1, 3, *size, device=device))
+    for handle in handles:
+        handle.remove()
+    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), total)
+
+
+def published_cost(name: str) -> Cost:
+    """Cost of a model by name with 1000 classes at 224 pixels."""
+    with torch.device("meta"):
+        return cost(_classifier(ENTRIES[name].trunk(), IMAGENET_CLASSES).eval())

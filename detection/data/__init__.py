@@ -1,0 +1,1 @@
+"""COCO detection data: reading, checking, repairing, splitting, converting."""

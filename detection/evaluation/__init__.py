@@ -1,0 +1,1 @@
+"""Average precision, kinds of errors, the report and its pictures."""

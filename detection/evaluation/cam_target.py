@@ -1,0 +1,30 @@
+"""What the detector's outputs say of a class, for class activation maps.
+
+Shapes: P points, K classes; outputs are boxes (P, 4) and scores (P, K) of one image.
+"""
+
+from torch import Tensor
+
+from detection.postprocess import detect
+from engine.reports.cam import Evidence, Outputs
+
+
+def _found(outputs: Outputs, threshold: float) -> list[int]:
+    """Labels of the boxes of at least that score, that of the best box first."""
+    boxes, scores = outputs
+    found = detect(boxes.detach(), scores.detach())
+    labels = found["labels"][found["scores"] >= threshold]
+    return list(dict.fromkeys(labels.tolist()))
+
+
+def _score(outputs: Outputs, label: int, threshold: float) -> Tensor:
+    """Sum of the scores of the label's boxes that are found; all the suppressed ones stay out."""
+    boxes, scores = outputs
+    found = detect(boxes.detach(), scores)
+    wanted = (found["labels"] == label) & (found["scores"] >= threshold)
+    return found["scores"][wanted].sum()
+
+
+# Boxes are scored place by place. Grad-CAM gives a channel one weight for the whole picture, which
+# scatters their heat; LayerCAM gives each place its own. C5's lateral feeds every level.
+EVIDENCE = Evidence(layer="neck.laterals.2", method="layercam", shown=3, found=_found, score=_score)

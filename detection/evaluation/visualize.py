@@ -1,0 +1,107 @@
+"""Boxes, names and scores drawn on a picture."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.reports.lettering import ink_on, text_size, write_text
+
+NAME = 12  # pixels of the letters of a name
+LINES = 57  # so many such sizes are the longer side of a large picture
+
+
+def palette(count: int) -> NDArray[np.uint8]:
+    """`count` RGB colours (count, 3), far apart in hue (steps of the golden angle), all vivid."""
+    index = np.arange(max(count, 1))
+    hue = (index * 137.508 / 2) % 180  # OpenCV counts hue in half degrees
+    value = np.where(index % 2, 255, 200)
+    hsv = np.stack([hue, np.full_like(hue, 220), value], axis=-1).astype(np.uint8)  # (count, 3)
+    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+
+
+def draw_detections(
+    image: NDArray[np.uint8], found: dict[str, Any], classes: Sequence[str], threshold: float
+) -> NDArray[np.uint8]:
+    """Copy of the RGB `image` (H, W, 3) with every box of at least `threshold`, weakest first.
+
+    Args:
+        image: The picture the boxes refer to.
+        found: `boxes` (N, 4) xyxy in pixels, `scores` (N,), `labels` (N,).
+        classes: Names by label.
+        threshold: Lowest score drawn, 0..1.
+    """
+    canvas = image.copy()
+    colours = palette(len(classes))
+    scores = found["scores"].cpu().numpy()
+    boxes, labels = found["boxes"].cpu().numpy(), found["labels"].cpu().numpy()
+    thickness = max(1, round(max(image.shape[:2]) / 400))
+    for index in np.argsort(scores, kind="stable"):
+        if scores[index] >= threshold:
+            colour = colours[labels[index]].tolist()
+            _draw_box(canvas, boxes[index], colour, thickness)
+            text = f"{classes[labels[index]]} {scores[index]:.2f}"
+            draw_text(canvas, boxes[index], text, colour)
+    return canvas
+
+
+def _draw_box(
+    canvas: NDArray[np.uint8], box: NDArray[np.float32], colour: Sequence[int], thickness: int
+) -> None:
+    left, top, right, bottom = box.round().astype(int).tolist()
+    cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
+
+
+def draw_text(
+    canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str, colour: Sequence[int]
+) -> None:
+    """A filled label above the box, or inside where there is no room above."""
+    size = max(NAME, max(canvas.shape[:2]) // LINES)
+    height, width = text_size(text, size)
+    left = int(np.clip(box[0], 0, max(canvas.shape[1] - width, 0)))
+    top = int(box[1]) - height if box[1] >= height else int(max(box[1], 0))
+    canvas[top : top + height, left : left + width + 1] = colour
+    write_text(canvas, text, (top, left), size=size, ink=ink_on(colour))
+
+
+def draw_truth(
+    image: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+) -> NDArray[np.uint8]:
+    """Copy of the RGB `image` (H, W, 3) with boxes (G, 4) xyxy pixels of labels (G,).
+
+    A class's name stands at its box where it covers no other name; the colour tells the rest.
+    """
+    canvas = image.copy()
+    colours = palette(len(classes))
+    order = np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(1), kind="stable")
+    thickness = max(1, round(max(image.shape[:2]) / 400))
+    for index in order:
+        _draw_box(canvas, boxes[index], colours[labels[index]].tolist(), thickness)
+    taken = np.zeros(image.shape[:2], bool)
+    for index in order:
+        _name(canvas, taken, boxes[index], classes[labels[index]], colours[labels[index]])
+    return canvas
+
+
+def _name(
+    canvas: NDArray[np.uint8],
+    taken: NDArray[np.bool_],
+    box: NDArray[np.float32],
+    text: str,
+    colour: NDArray[np.uint8],
+) -> None:
+    """A filled label above the box, in it or below, the first that is free; takes its place."""
+    height, width = text_size(text, NAME)
+    left = int(np.clip(box[0], 0, max(canvas.shape[1] - width - 4, 0)))
+    for top in (int(box[1]) - height, int(box[1]) + 1, int(box[3])):
+        spot = (slice(max(top, 0), top + height), slice(left, left + width + 4))
+        if 0 <= top <= len(canvas) - height and not taken[spot].any():
+            taken[spot] = True
+            canvas[spot] = colour
+            write_text(canvas, text, (top, left + 2), size=NAME, ink=ink_on(colour.tolist()))
+            return

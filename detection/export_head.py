@@ -1,0 +1,136 @@
+"""The detector's post-processing as a part of an exported graph.
+
+Shapes: B images, P points over all levels, K classes, N detections.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import nms
+
+from detection.postprocess import IOU_THRESHOLD, MAX_PER_IMAGE, SCORE_THRESHOLD
+from engine.export.parity import Gap, rows_apart
+from engine.types import Size
+
+
+class Ending(nn.Module):
+    """Boxes (B, P, 4) and scores (B, P, K) -> boxes (N, 4), scores (N,), labels (N,), best first.
+
+    As `postprocess.detect`, but for its limit of 1000 candidates a class. Boxes come in pixels of
+    the image whose size is given.
+
+    Args:
+        batched: Add the number in the batch of the image that each detection belongs to, (N,).
+    """
+
+    def __init__(self, *, batched: bool) -> None:
+        super().__init__()
+        self.batched = batched
+        self.outputs = ("boxes", "scores", "labels", *(("image",) if batched else ()))
+
+    def forward(
+        self, boxes: Tensor, scores: Tensor, network: Size, given: Size
+    ) -> tuple[Tensor, ...]:
+        by_class = scores.permute(0, 2, 1)  # (B, K, P)
+        # A traced file must run without this module, so it holds the arithmetic itself.
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
+        suppress = suppressed if tracing else suppressed_in_graph
+        image, labels, points = suppress(boxes, by_class).unbind(1)  # (N,) each
+        order, scores = _best(image, by_class[image, labels, points], len(boxes))
+        image, labels, points = image[order], labels[order], points[order]
+        found = _to_size(boxes[image, points], network, given)
+        return (found, scores, labels, *((image,) if self.batched else ()))
+
+    def onnx_operators(self) -> dict[Any, Any]:
+        """ONNX code of the operators that torch has no code for."""
+        return {torch.ops.lcnet_vision.suppressed_in_graph.default: _suppressed_in_onnx}
+
+    def apart(self, wanted: Sequence[Tensor], found: Sequence[Tensor]) -> Gap:
+        """How far two sets of outputs are apart, whatever their order: pixels and scores."""
+        return rows_apart(_rows(wanted), _rows(found), keys=2)
+
+
+def to_results(
+    outputs: Mapping[str, Tensor], network: Size, targets: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Detections of every image in pixels of the image before the resize, from `Ending`'s outputs.
+
+    `network` is the size (height, width) that the boxes refer to.
+    """
+    results = []
+    for index, target in enumerate(targets):
+        own = outputs["image"] == index if "image" in outputs else slice(None)
+        found: dict[str, Any] = {key: outputs[key][own] for key in ("boxes", "scores", "labels")}
+        found["boxes"] = _to_size(found["boxes"], network, target.get("size", network))
+        if "image_id" in target:
+            found["image_id"] = target["image_id"]
+        results.append(found)
+    return results
+
+
+def suppressed(boxes: Tensor, scores: Tensor) -> Tensor:
+    """Rows (image, class, point) of what is left of boxes (B, P, 4) and scores (B, K, P): (N, 3).
+
+    Boxes that score above the threshold suppress others of their class above the IoU.
+    """
+    rows = (scores > SCORE_THRESHOLD).nonzero()  # (N', 3)
+    image, labels, points = rows.unbind(1)
+    candidates, lowest = boxes.double()[image, points], boxes.double().min()
+    extent = boxes.double().max() - lowest + 1
+    group = (image * scores.shape[1] + labels).double()[:, None]
+    apart = candidates - lowest + group * extent  # classes and images do not overlap
+    return rows[nms(apart, scores[image, labels, points].double(), IOU_THRESHOLD)]
+
+
+@torch.library.custom_op("lcnet_vision::suppressed_in_graph", mutates_args=())
+def suppressed_in_graph(boxes: Tensor, scores: Tensor) -> Tensor:
+    """`suppressed`, as one operator of a graph."""
+    return suppressed(boxes, scores)
+
+
+@suppressed_in_graph.register_fake
+def _shape_of_suppressed(boxes: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001
+    count = torch.library.get_ctx().new_dynamic_size()
+    return boxes.new_empty((count, 3), dtype=torch.int64)
+
+
+def _suppressed_in_onnx(boxes: Any, scores: Any) -> Any:
+    """The same as an ONNX operator; a class can fill the image's limit, but not exceed it."""
+    import onnxscript  # an optional dependency
+
+    operators: Any = onnxscript.opset18
+    limit = operators.Constant(value_int=MAX_PER_IMAGE)
+    iou = operators.Constant(value_float=IOU_THRESHOLD)
+    score = operators.Constant(value_float=SCORE_THRESHOLD)
+    return operators.NonMaxSuppression(boxes, scores, limit, iou, score)
+
+
+def _best(image: Tensor, scores: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
+    """Order (N,) by score in which each image has its best, and their scores (N,).
+
+    Of equal scores the first stays first. The graph's sort does so by itself, and the exporter
+    knows no other.
+    """
+    graph = torch.compiler.is_compiling()
+    scores, order = scores.sort(-1, True) if graph else scores.sort(stable=True, descending=True)
+    own = image[order][:, None] == torch.arange(num_images)  # (N, B)
+    rank = (own.long().cumsum(0) * own).sum(1)  # (N,) from 1 inside an image
+    kept = (rank <= MAX_PER_IMAGE).nonzero()[:, 0]
+    return order[kept], scores[kept]
+
+
+def _to_size(boxes: Tensor, network: Size, given: Size) -> Tensor:
+    """Boxes (N, 4) in pixels of an image of the size `given` instead of `network`."""
+    x = boxes[:, 0::2] * (given[1] / network[1])
+    y = boxes[:, 1::2] * (given[0] / network[0])
+    return torch.stack([x, y], dim=2).flatten(1)  # x, y, x, y
+
+
+def _rows(outputs: Sequence[Tensor]) -> Tensor:
+    """(N, 7): image, label, box, 100 x score, so that all count alike."""
+    boxes, scores, labels = outputs[:3]
+    image = outputs[3] if len(outputs) > 3 else torch.zeros_like(labels)
+    keys = torch.stack([image, labels], dim=1).float()
+    return torch.cat([keys, boxes, 100 * scores[:, None]], dim=1)

@@ -1,0 +1,1 @@
+"""Latency, and models compared on equal terms."""

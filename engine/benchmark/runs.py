@@ -1,0 +1,227 @@
+"""The metrics of rows that are compared: equal trainings, or checkpoints, each taken once."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATASETS, MODELS
+
+from engine import config
+from engine.benchmark.compare import RECIPE_KEYS, Entry, State, digest, save_state
+from engine.checkpoint import checkpoint
+from engine.data.preprocess import collate
+from engine.fileio import write_binary
+from engine.inference.predictor import disagreements, read_content
+from engine.training.memory import keep_memory
+
+TRIAL_STEPS = 6  # of training, to see how long one takes
+MEASURE_ERRORS = (RuntimeError, ValueError, OSError, KeyError, ArithmeticError)
+
+Measure = Callable[[Entry, str, Path], float]
+
+
+def plan_steps(state: State, items: Sequence[Entry], minutes: float) -> int:
+    """Steps that the slowest row does in so many minutes; of an earlier command where it had one.
+
+    That is for an idle machine: of a few steps of each row, the fastest counts.
+    """
+    configs = [entry.cfg.to_dict() for entry in items]
+    key = digest(configs, minutes, state["machine"]["id"], torch.get_num_threads())
+    if state.get("plan", {}).get("key") != key:
+        seconds = step_seconds([entry.cfg for entry in items])
+        slowest = max(seconds)
+        state["plan"] = {
+            "key": key,
+            "minutes": minutes,
+            "steps": int(60 * minutes / slowest),
+            "step_seconds": dict(zip((entry.row.label for entry in items), seconds, strict=True)),
+        }
+    return int(state["plan"]["steps"])
+
+
+def step_seconds(configs: Sequence[Config]) -> list[float]:
+    """Seconds of a training step of each, decoding included: the fastest of a few in turns."""
+    keep_memory()
+    trials = [_Trial(cfg) for cfg in configs]
+    times: list[list[float]] = [[] for _ in configs]
+    for step in range(TRIAL_STEPS):
+        for trial, taken in zip(trials, times, strict=True):
+            start = time.perf_counter()
+            trial.step(step)
+            taken.append(time.perf_counter() - start)
+    return [min(taken) for taken in times]
+
+
+class _Trial:
+    """A model in training, without a runner."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        self.batch = min(cfg.train_dataloader.batch_size, len(self.dataset))
+        self.model = MODELS.build({**cfg.model}).train()
+        self.optimizer = build_optim_wrapper(self.model, copy.deepcopy(cfg.optim_wrapper))
+
+    def step(self, number: int) -> None:
+        self.model.data_preprocessor.step = number
+        first = number * self.batch
+        places = [place % len(self.dataset) for place in range(first, first + self.batch)]
+        self.model.train_step(collate([self.dataset[place] for place in places]), self.optimizer)
+
+
+def shorten(cfg: Config, steps: int) -> int:
+    """Fit schedule, warm-up and all that counts epochs to so many steps; validate at the end.
+
+    Returns:
+        Steps of the training: with epochs, those of the whole ones.
+
+    Raises:
+        ValueError: they are less than an epoch.
+    """
+    loop, saving = cfg.train_cfg, cfg.default_hooks.checkpoint
+    if "max_iters" in loop:
+        share = steps / loop.max_iters
+        loop.update(max_iters=steps, val_interval=steps, val_begin=1)
+        saving.update(interval=max(1, steps // 10))
+    else:
+        images = len(DATASETS.build(cfg.train_dataloader.dataset))
+        length = max(1, images // cfg.train_dataloader.batch_size)
+        epochs = steps // length
+        steps = epochs * length
+        if epochs < 1:
+            raise ValueError(
+                f"the steps are less than an epoch of {length}; raise --steps or --budget-minutes"
+            )
+        share = epochs / loop.max_epochs
+        loop.update(max_epochs=epochs, val_interval=epochs, val_begin=1)
+        saving.update(interval=max(1, epochs // 10))
+    for schedule in cfg.param_scheduler:
+        _shorten_schedule(schedule, share)
+    if "static_epochs" in cfg.model:
+        cfg.model.static_epochs = max(1, round(cfg.model.static_epochs * share))
+    return steps
+
+
+def _shorten_schedule(schedule: Any, share: float) -> None:
+    for key in ("warmup_iters", "epochs"):
+        if key in schedule:
+            schedule[key] = max(1, math.ceil(schedule[key] * share - 1e-9))
+    if "warmup_epochs" in schedule:
+        schedule.warmup_epochs *= share
+
+
+def are_alike(items: Sequence[Entry]) -> bool:
+    """Whether all rows see the same images in the same order, augmented and resized alike."""
+    seen = {
+        digest(
+            entry.cfg.to_dict()["train_dataloader"],
+            config.plain(entry.cfg.model.data_preprocessor),
+            config.plain(entry.cfg.model.get("batch_mix")),
+        )
+        for entry in items
+    }
+    return len(seen) == 1
+
+
+def measure_all(
+    state: State,
+    items: Sequence[Entry],
+    names: Iterable[str],
+    *,
+    key_of: Callable[[Entry, str], str],
+    folder: Path,
+    measure: Measure,
+    finished: Callable[[str, str, dict[str, Any]], None],
+) -> None:
+    """Take the metric of every row for every name, name by name, and write the state after each.
+
+    What was done before under the same key is taken from the state. One that fails is noted in its
+    row, and the others go on.
+
+    Args:
+        state: Its rows get `runs` by name; its `done` holds all metrics ever taken, by key.
+        items: Rows with the configs to measure.
+        names: Of the repetitions: seeds, or one word.
+        key_of: Text that tells all that decides the metric of (row, name).
+        folder: Report folder; runs get work dirs in its `runs`.
+        measure: Gives the metric, of (row, name, path without suffix for what it leaves); whatever
+            it raises of MEASURE_ERRORS is the row's failure.
+        finished: Told label, name and outcome of every one that ended.
+    """
+    wanted = [(entry, name, key_of(entry, name)) for name in names for entry in items]
+    for entry, name, key in wanted:
+        if key in state["done"]:
+            state["rows"][entry.row.label]["runs"][name] = state["done"][key]
+    for entry, name, key in wanted:
+        runs = state["rows"][entry.row.label]["runs"]
+        if name in runs:
+            continue
+        start = time.perf_counter()
+        try:
+            value = measure(entry, name, folder / "runs" / f"{entry.name}_{name}_{key}")
+            if not math.isfinite(value):
+                raise ValueError(f"the metric is {value}")
+            outcome: dict[str, Any] = {"metric": value}
+        except MEASURE_ERRORS as error:
+            outcome = {"error": " ".join(str(error).split())}
+        runs[name] = outcome | {"minutes": round((time.perf_counter() - start) / 60, 2)}
+        if "metric" in outcome:
+            state["done"][key] = runs[name]
+        save_state(folder, state)
+        finished(entry.row.label, name, runs[name])
+
+
+def run_key(entry: Entry, name: str) -> str:
+    """All that decides what a training gives."""
+    plain = {key: value for key, value in entry.cfg.to_dict().items() if key != "work_dir"}
+    root = Path(entry.cfg.train_dataloader.dataset.data_root).resolve()
+    return digest(plain, str(root), name)
+
+
+def file_key(path: Path, entry: Entry) -> str:
+    """All that decides what the evaluation of a file gives."""
+    stat = path.stat()
+    plain = entry.cfg.to_dict()
+    parts = (plain["test_dataloader"], plain["model"]["data_preprocessor"])
+    return digest(*parts, str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+
+
+def check_belongs(entry: Entry, path: Path) -> None:
+    """Raise ValueError where a checkpoint is of another network than the row's."""
+    theirs = read_content(entry.cfg, path)["model"]
+    ours = config.plain(entry.cfg.model)
+    wrong = [
+        line
+        for key in sorted(set(ours) - RECIPE_KEYS - {"inference"})
+        for line in disagreements(ours[key], theirs.get(key), f"model.{key}")
+    ]
+    if wrong:
+        raise ValueError(f"{path}: not a checkpoint of {entry.row.label}: {wrong[0]}")
+
+
+def dump(cfg: Config, path: Path) -> None:
+    """Write a config as a file that loads again."""
+    lines = (f"{key} = {value!r}" for key, value in cfg.to_dict().items())
+    write_binary(path, "\n".join(lines).encode())
+
+
+def trained_metric(work_dir: Path, name: str) -> float:
+    """The metric (percent) of the best checkpoint in a work dir.
+
+    Raises:
+        ValueError: there is none.
+    """
+    files = sorted(work_dir.glob("best_*.pth"))
+    if not files:
+        raise ValueError(f"{work_dir}: the run ended without a validated checkpoint")
+    return percent(name, checkpoint.read(files[-1])["info"]["metrics"][name])
+
+
+def percent(name: str, value: float) -> float:
+    """A metric in percent: COCO's lie in 0..1, the others are percent."""
+    return 100 * value if name.startswith("coco/") else value

@@ -1,0 +1,1 @@
+"""Checkpoint files: reading, writing, load reports, foreign weights, published models."""

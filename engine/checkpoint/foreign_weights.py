@@ -1,0 +1,35 @@
+"""What a model took from a weight file of another project."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.checkpoint.checkpoint import LoadReport, describe
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A filled model's report, its class names in label order, and what its checkpoint notes."""
+
+    report: LoadReport
+    classes: Sequence[str]
+    info: Mapping[str, object] = field(default_factory=dict)  # plain data
+
+
+def names_or_numbers(names: Sequence[str], count: int, source: Path | str) -> Sequence[str]:
+    """The class names, or the numbers 0..count-1 where there are none.
+
+    Raises:
+        ValueError: they are not `count`.
+    """
+    if names and len(names) != count:
+        raise ValueError(f"{source}: names {len(names)} classes, model.num_classes is {count}")
+    return names or [str(label) for label in range(count)]
+
+
+def content(
+    model: Any, config: Mapping[str, Any], foreign: Foreign, info: Mapping[str, object]
+) -> dict[str, Any]:
+    """Checkpoint of a model that was filled so, with more to note."""
+    return describe(model, config, foreign.classes, {**foreign.info, **info})

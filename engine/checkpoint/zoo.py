@@ -1,0 +1,273 @@
+"""Published checkpoints by name: fetched once, checked, converted and kept."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+from mmengine.logging import print_log
+
+from engine import config
+from engine.checkpoint import checkpoint
+from engine.checkpoint.download import Manners, Stamp, download, stamp
+from engine.checkpoint.foreign_weights import content
+from engine.fileio import near, write_json
+from engine.progress import live_line
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PREFIX = "zoo:"
+CONFIGS = Path(__file__).parents[2] / "configs"
+TABLE = CONFIGS / "zoo.toml"
+COMMAND = "python tools/download_weights.py"
+LONGEST_WAIT = 3600.0  # seconds for another process that fetches the same
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A published file, and what of ours it is the weights of; the keys of configs/zoo.toml."""
+
+    name: str
+    url: str
+    source: str  # where the publisher lists it
+    licence: str
+    config: str  # file in configs/
+    verified: bool  # whether this file was fetched and gave the published numbers here
+    options: Mapping[str, Any] = field(default_factory=dict)  # overrides of the config
+    published: Mapping[str, float] = field(default_factory=dict)  # percent
+    classes: tuple[str, ...] = ()  # empty: those of the file, else of COCO, else numbers
+    sha256: str | None = None
+    size: int | None = None  # bytes
+
+    @property
+    def file(self) -> str:
+        """Name of the published file."""
+        return Path(urlsplit(self.url).path).name
+
+
+def read_table(path: Path = TABLE) -> dict[str, Entry]:
+    """The published files by name.
+
+    Raises:
+        FileNotFoundError: no table; only a checkout of the repository has configs.
+        ValueError: it is no table of this kind.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path}: no such table; models by name take a checkout of this repository"
+        ) from error
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise ValueError(f"{path}: not readable as TOML ({error})") from error
+    return {name: _entry(name, row, path) for name, row in tables.items()}
+
+
+def _entry(name: str, row: Mapping[str, Any], path: Path) -> Entry:
+    known = [part.name for part in fields(Entry) if part.name != "name"]
+    for key in row:
+        if key not in known:
+            raise ValueError(f"{path}: {name} has an unknown key {key!r}; {near(key, known)}")
+    try:
+        return Entry(name=name, **{**row, "classes": tuple(row.get("classes", ()))})
+    except TypeError as error:
+        raise ValueError(f"{path}: {name}: {error}") from error
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: $XDG_CACHE_HOME/lcnet-vision, by default in ~/.cache."""
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / "lcnet-vision"
+
+
+def is_offline() -> bool:
+    """Whether LCNET_OFFLINE forbids to use the network."""
+    return os.environ.get("LCNET_OFFLINE", "") not in ("", "0")
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """The table, and the folder of what was fetched.
+
+    In the folder are the published files, of each a checkpoint `<name>.pth`, and `zoo.lock.json`,
+    which says for files without a published hash what they were when they were accepted.
+    """
+
+    table: Mapping[str, Entry] = field(default_factory=read_table)
+    folder: Path = field(default_factory=cache_folder)
+    offline: bool = field(default_factory=is_offline)
+    manners: Manners = field(default_factory=Manners)
+
+    def checkpoint(self, name: str, *, accept_unverified: bool = False) -> Path:
+        """The converted checkpoint of a published file, fetched where it is not there yet.
+
+        Args:
+            name: A key of the table.
+            accept_unverified: Take what arrives, and pin it, where no hash is known.
+
+        Raises:
+            ConnectionError: it cannot be fetched.
+            FileNotFoundError: offline, and it is not there.
+            TimeoutError: another process has been fetching it for too long.
+            ValueError: an unknown name, no hash to check the file by, or another file arrived.
+        """
+        entry = self.entry(name)
+        target = self.folder / f"{name}.pth"
+        if self._is_current(entry, target):
+            return target
+        self._check_may_fetch(entry, accept_unverified)
+        with _locked(self.folder / f".{name}.lock", name):
+            if not self._is_current(entry, target):  # another process may have been faster
+                self._make(entry, target)
+        return target
+
+    def entry(self, name: str) -> Entry:
+        """What the table says of a name; ValueError where it does not have it."""
+        if name not in self.table:
+            raise ValueError(f"no published model is called {name!r}; {near(name, [*self.table])}")
+        return self.table[name]
+
+    def wanted(self, entry: Entry) -> Stamp:
+        """What the file must be: as published, else as pinned, else unknown."""
+        if entry.sha256 is not None:
+            return Stamp(entry.sha256, entry.size)
+        pin = self._pins().get(entry.name, {})
+        if pin.get("url") != entry.url:
+            return Stamp(None, entry.size)
+        return Stamp(pin["sha256"], pin["size"])
+
+    @property
+    def lock_file(self) -> Path:
+        """Where accepted files are pinned."""
+        return self.folder / "zoo.lock.json"
+
+    def _check_may_fetch(self, entry: Entry, accept_unverified: bool) -> None:
+        if self.offline and not (self.folder / entry.file).is_file():
+            raise FileNotFoundError(
+                f"{entry.name}: not in {self.folder}, and LCNET_OFFLINE is set; put "
+                f"{entry.file} there, which is {entry.url}, or unset it"
+            )
+        if self.wanted(entry).sha256 is None and not accept_unverified:
+            raise ValueError(
+                f"{entry.name}: its publisher gives no hash, so that nothing tells whether the "
+                f"right file arrives; to take it and pin what it is, once: "
+                f"{COMMAND} {entry.name} --accept-unverified"
+            )
+
+    def _is_current(self, entry: Entry, target: Path) -> bool:
+        """Whether there is a checkpoint of the very file that is wanted."""
+        wanted = self.wanted(entry).sha256
+        if wanted is None or not target.is_file():
+            return False
+        try:
+            return bool(checkpoint.read(target)["info"].get("sha256") == wanted)
+        except ValueError:  # damaged, or of another format: is made again
+            return False
+
+    def _make(self, entry: Entry, target: Path) -> None:
+        """Fetch, convert and pin; of a file that is refused nothing stays."""
+        wanted = self.wanted(entry)
+        raw = self.folder / entry.file
+        found = self._fetch(entry, raw, wanted)
+        try:
+            _convert(entry, raw, target, found)
+        except ValueError:
+            if wanted.sha256 is None:
+                raw.unlink(missing_ok=True)
+            raise
+        if wanted.sha256 is None:
+            self._pin(entry, found)
+
+    def _fetch(self, entry: Entry, raw: Path, wanted: Stamp) -> Stamp:
+        """The published file; one that lies there already is taken where it is the right one."""
+        if raw.is_file():
+            found = stamp(raw)
+            fault = wanted.fault(found)
+            if not fault:
+                return found
+            if self.offline:
+                raise ValueError(f"{raw}: refused, {fault}; LCNET_OFFLINE forbids to fetch it anew")
+        with live_line() as bar:
+            task = bar.add_task(entry.name, total=None, note="MB")
+            return download(
+                entry.url, raw, wanted, self.manners,
+                lambda done, total: bar.update(
+                    task, completed=done / MEGABYTE, total=total and total / MEGABYTE
+                ),
+            )  # fmt: skip
+
+    def _pins(self) -> dict[str, dict[str, Any]]:
+        """What was accepted, by name."""
+        try:
+            pins = json.loads(self.lock_file.read_text(encoding="utf-8"))
+            if all({"url", "sha256", "size"} <= pin.keys() for pin in pins.values()):
+                return dict(pins)
+        except FileNotFoundError:
+            return {}
+        except (ValueError, AttributeError):
+            pass
+        raise ValueError(f"{self.lock_file}: damaged; restore it, or remove it and accept anew")
+
+    def _pin(self, entry: Entry, found: Stamp) -> None:
+        with _locked(self.folder / ".zoo.lock", "the lock file"):
+            pin = {"url": entry.url, "sha256": found.sha256, "size": found.size}
+            write_json(self.lock_file, {**self._pins(), entry.name: pin})
+
+
+@contextmanager
+def _locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock that one process can have.
+
+    Raises:
+        TimeoutError: another one kept it for too long.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print_log(f"{what}: waiting for another process that fetches it", "current")
+            lock.acquire(timeout=LONGEST_WAIT)
+    except Timeout:
+        raise TimeoutError(f"{path}: held by another process for {LONGEST_WAIT:.0f} s") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _convert(entry: Entry, raw: Path, target: Path, found: Stamp) -> None:
+    """Write the checkpoint of a published file.
+
+    Raises:
+        ValueError: it is no weight file, or not all weights of the model are in it.
+    """
+    described = config.plain(config.load(CONFIGS / entry.config, entry.options).model)
+    model: Any = checkpoint.build_model(described)
+    foreign = model.load_foreign(raw, entry.classes)
+    if foreign.report.missing:
+        raise ValueError(f"{raw}: refused, not the weights of {entry.name}; {foreign.report}")
+    info = {"source": entry.url, "licence": entry.licence, "sha256": found.sha256}
+    checkpoint.save(target, content(model, described, foreign, info))
+
+
+def local(path: Path | str) -> Path:
+    """The path itself, or of `zoo:NAME` the checkpoint of that published model.
+
+    Raises:
+        As `Zoo.checkpoint`.
+    """
+    if not str(path).startswith(PREFIX):
+        return Path(path)
+    return Zoo().checkpoint(str(path).removeprefix(PREFIX))

@@ -1,0 +1,1 @@
+"""Checks of image files and data sets, and repaired copies."""

@@ -1,0 +1,278 @@
+"""The mini data set: drawn scenes written in the layouts of all three tasks.
+
+    detection/       annotations/instances_<split>.json, <split>/<id>.jpg         (COCO)
+    segmentation/    leftImg8bit/<split>/<scene>/*.jpg, gtFine/<split>/<scene>/*.png, classes.txt
+    classification/  <split>/<class>/*.jpg, classes.txt
+    mini_data.json   how it was drawn
+
+The detector's and the segmenter's picture of a scene are one file with two names where the file
+system has hard links.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.demo_data.scenes import CLASSES, Scene, draw_scene
+from engine.types import IGNORE
+
+VERSION = 2
+"""To be raised with every change of what is drawn or written."""
+DESCRIPTION = "mini_data.json"
+JPEG_QUALITY = 92
+SPLITS = ("train", "val")
+Mask = NDArray[np.bool_]  # (H, W)
+
+
+class RunLengths(TypedDict):
+    """COCO's uncompressed run-length code of a mask."""
+
+    size: list[int]
+    """Height, width."""
+    counts: list[int]
+    """Lengths of runs of 0 and 1 in turn, down the columns, from a run of 0."""
+
+
+class Annotation(TypedDict):
+    """One object in COCO's words; `bbox` is x, y, width, height in pixels."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: list[int]
+    area: int
+    segmentation: RunLengths
+    iscrowd: int
+
+
+class Drawn(NamedTuple):
+    """A scene with its place in the data set."""
+
+    scene: Scene
+    split: str
+    image_id: int
+
+
+@dataclass(frozen=True)
+class MiniData:
+    """What to draw; equal values give equal files, byte for byte, with the same OpenCV and NumPy.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    seed: int = 0
+    train: int = 400
+    """Scenes of the training split."""
+    val: int = 100
+    """Scenes of the held-out split."""
+    side: int = 320
+    """Height and width of a scene in pixels."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        least = {"seed": 0, "train": 1, "val": 1, "side": 128}
+        for name, value in asdict(self).items():
+            if value < least[name]:
+                raise ValueError(f"mini data set: {name} is {value}, must be {least[name]} or more")
+
+    def described(self) -> dict[str, object]:
+        """What `mini_data.json` holds."""
+        return {"version": VERSION, **asdict(self), "classes": list(CLASSES)}
+
+
+def draw_split(data: MiniData, split: str) -> Iterator[Drawn]:
+    """The scenes of a split, each from random numbers of its own.
+
+    Scene i has the same content however many are drawn, and no two scenes, of whichever split,
+    share a random stream: so the held-out ground, light, layout and proportions are all new.
+    """
+    which = SPLITS.index(split)
+    first_id = 1 if split == "train" else data.train + 1
+    for index in range(data.train if split == "train" else data.val):
+        stream = np.random.SeedSequence(data.seed, spawn_key=(which, index))
+        scene = draw_scene(np.random.default_rng(stream), data.side, index % len(CLASSES))
+        yield Drawn(scene, split, first_id + index)
+
+
+# --- the folder ---------------------------------------------------------------------------------
+
+
+def make_mini_data(
+    out: Path, data: MiniData, *, force: bool = False, on_scene: Callable[[], None] = lambda: None
+) -> bool:
+    """Write the data set to `out` and call `on_scene` after each scene; whole or not at all.
+
+    Returns False, and touches nothing, if `out` already holds this very set (and not `force`).
+
+    Raises:
+        FileExistsError: `out` holds something else and `force` is not given.
+        ValueError: `out` is the current folder or one above it.
+    """
+    out = out.resolve()
+    if not force and _holds(out, data):
+        return False
+    _check_free(out, force)
+    with _folder_written_whole(out) as aside:
+        for split in SPLITS:
+            _write_split(aside, data, split, on_scene)
+        _write_lines(aside / "segmentation" / "classes.txt", ("background", *CLASSES))
+        _write_lines(aside / "classification" / "classes.txt", CLASSES)
+        (aside / DESCRIPTION).write_text(json.dumps(data.described(), indent=1) + "\n")
+    return True
+
+
+def _holds(out: Path, data: MiniData) -> bool:
+    try:
+        return json.loads((out / DESCRIPTION).read_bytes()) == data.described()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+
+
+def _check_free(out: Path, force: bool) -> None:
+    if Path.cwd().is_relative_to(out):
+        raise ValueError(f"{out} is the current folder or holds it; give --out a folder of its own")
+    empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if force or empty:
+        return
+    held = "holds other files"
+    if (out / DESCRIPTION).is_file():
+        held = f"holds a mini data set drawn with other arguments (see {DESCRIPTION})"
+    raise FileExistsError(f"{out} {held}; give another --out, or --force to replace it")
+
+
+@contextmanager
+def _folder_written_whole(out: Path) -> Iterator[Path]:
+    """Folder beside `out` to fill; takes its name, and its place, only on success."""
+    aside = out.with_name(f".{out.name}.{os.getpid()}.part")
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        if out.exists():
+            out.rename(old)
+        aside.rename(out)
+        shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_split(root: Path, data: MiniData, split: str, on_scene: Callable[[], None]) -> None:
+    (root / "detection" / split).mkdir(parents=True)
+    for name in CLASSES:
+        (root / "classification" / split / name).mkdir(parents=True)
+    images: list[dict[str, object]] = []
+    annotations: list[Annotation] = []
+    for drawn in draw_split(data, split):
+        picture = _write_picture(root, drawn)
+        size = {"height": data.side, "width": data.side}
+        images.append({"id": drawn.image_id, "file_name": picture.name, **size})
+        annotations += annotate(drawn, first_id=len(annotations) + 1)
+        _write_crops(root, drawn)
+        on_scene()
+    content = {
+        "info": {"description": f"mini data set, drawn, {split}", "version": str(VERSION)},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES, 1)],
+    }
+    path = root / "detection" / "annotations" / f"instances_{split}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+
+
+def _write_picture(root: Path, drawn: Drawn) -> Path:
+    """Write the picture for detector and segmenter and the segmenter's mask."""
+    split, place = drawn.split, f"{drawn.scene.ground}-{drawn.split}"
+    stem = f"{place}_000000_{drawn.image_id:06d}"
+    picture = root / "detection" / split / f"{drawn.image_id:06d}.jpg"
+    picture.write_bytes(jpeg(drawn.scene.image))
+    twin = root / "segmentation/leftImg8bit" / split / place / f"{stem}_leftImg8bit.jpg"
+    mask = root / "segmentation/gtFine" / split / place / f"{stem}_gtFine_labelTrainIds.png"
+    for folder in (twin.parent, mask.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(picture, twin)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(picture, twin)
+    mask.write_bytes(cv2.imencode(".png", train_ids(drawn.scene))[1].tobytes())
+    return picture
+
+
+def _write_crops(root: Path, drawn: Drawn) -> None:
+    """Write a square around each object that shows at least 0.8 of itself to its class folder."""
+    scene = drawn.scene
+    for i, (label, visible) in enumerate(zip(scene.labels, scene.visible, strict=True)):
+        if visible >= 0.8:
+            folder = root / "classification" / drawn.split / CLASSES[label]
+            path = folder / f"{drawn.image_id:06d}_{i}.jpg"
+            path.write_bytes(jpeg(scene.image[around(scene.owners == i + 1)]))
+
+
+def _write_lines(path: Path, lines: tuple[str, ...]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+# --- one scene ----------------------------------------------------------------------------------
+
+
+def annotate(drawn: Drawn, first_id: int) -> list[Annotation]:
+    """COCO annotations of a scene's objects, numbered from `first_id`."""
+    masks = [drawn.scene.owners == i + 1 for i in range(len(drawn.scene.labels))]
+    return [
+        Annotation(
+            id=first_id + i,
+            image_id=drawn.image_id,
+            category_id=drawn.scene.labels[i] + 1,
+            bbox=list(cv2.boundingRect(mask.astype(np.uint8))),
+            area=int(np.count_nonzero(mask)),
+            segmentation=run_lengths(mask),
+            iscrowd=0,
+        )
+        for i, mask in enumerate(masks)
+    ]
+
+
+def run_lengths(mask: Mask) -> RunLengths:
+    """COCO's uncompressed run-length code of a mask (H, W)."""
+    pixels = np.concatenate([[False], mask.ravel(order="F")])  # the first run is of 0
+    starts = np.flatnonzero(pixels[1:] != pixels[:-1])
+    counts = np.diff(np.concatenate([[0], starts, [mask.size]]))
+    return RunLengths(size=list(mask.shape), counts=counts.tolist())
+
+
+def train_ids(scene: Scene) -> NDArray[np.uint8]:
+    """Segmentation target (H, W): 0 ground, class + 1 on objects, 255 along outlines.
+
+    An outline is one pixel on either side of where two objects, or object and ground, meet.
+    """
+    window = np.ones((3, 3), np.uint8)
+    outline = cv2.dilate(scene.owners, window) != cv2.erode(scene.owners, window)
+    table = np.array([0, *(label + 1 for label in scene.labels)], dtype=np.uint8)
+    return np.where(outline, np.uint8(IGNORE), table[scene.owners])
+
+
+def around(mask: Mask) -> tuple[slice, slice]:
+    """The square a quarter larger than a mask's box, moved to lie inside the picture (H, W)."""
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    side = min(round(1.25 * max(width, height)), *mask.shape)
+    y = int(np.clip(top + height // 2 - side // 2, 0, mask.shape[0] - side))
+    x = int(np.clip(left + width // 2 - side // 2, 0, mask.shape[1] - side))
+    return slice(y, y + side), slice(x, x + side)
+
+
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    """JPEG file of an RGB picture (H, W, 3)."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    return cv2.imencode(".jpg", image[..., ::-1], quality)[1].tobytes()

@@ -1,0 +1,1 @@
+"""A checkpoint as a file that runs without this project."""

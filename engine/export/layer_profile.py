@@ -1,0 +1,144 @@
+"""What 8 bits gain in time, as a whole and layer by layer, on one thread."""
+
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.runtime.exported import ENGINES, FLOAT32, Run, core, open_exported, require
+
+ROUNDS = 40  # each file runs once in each
+SECONDS = 20.0  # after which no further round starts
+FEWEST = 5
+PROFILED = 40  # runs whose layers are timed
+QUIET = 0.1  # of these, those that other work on the machine disturbed least
+MILLI = 1e3
+
+
+class Layer(NamedTuple):
+    """What an engine spends in one node of the graph that it really runs."""
+
+    kind: str  # the engine's word for what it does
+    eight_bit: bool
+    time: float  # ms, QUIET quantile
+
+
+class Kind(NamedTuple):
+    """All nodes of one kind, before and after."""
+
+    name: str
+    before: float  # ms
+    after: float
+    nodes: int  # after
+    eight_bit: int  # of these in 8 bits
+
+
+class Speed(NamedTuple):
+    """Times of a float32 file and of the same in 8 bits, in the same engine."""
+
+    before: float  # ms of processor time, median
+    after: float
+    layers_before: dict[str, Layer]  # by name, the slowest first
+    layers_after: dict[str, Layer]
+
+    @property
+    def ratio(self) -> float:
+        """What is left of the time."""
+        return self.after / self.before
+
+    def kinds(self) -> list[Kind]:
+        """The nodes by kind, the slowest first."""
+        names = {
+            layer.kind for layer in (*self.layers_before.values(), *self.layers_after.values())
+        }
+        return sorted((self._kind(name) for name in names), key=lambda kind: -kind.after)
+
+    def _kind(self, name: str) -> Kind:
+        before, after = (
+            [layer for layer in layers.values() if layer.kind == name]
+            for layers in (self.layers_before, self.layers_after)
+        )
+        total = [sum(layer.time for layer in layers) for layers in (before, after)]
+        few = sum(layer.eight_bit for layer in after)
+        return Kind(name, total[0], total[1], len(after), few)
+
+
+def compare(before: Path, after: Path, sample: NDArray[Any]) -> Speed:
+    """Time two exported files of one format on an input, taking turns.
+
+    By the processor's time, so that other work on the machine does not count. Raises nothing but
+    what `open_exported` raises.
+    """
+    total = _total([open_exported(path, threads=1).run for path in (before, after)], sample)
+    profile = PROFILES[ENGINES[after.suffix]]
+    return Speed(total[0], total[1], profile(before, sample), profile(after, sample))
+
+
+def _total(runs: Sequence[Run], sample: NDArray[Any]) -> list[float]:
+    """Median ms of each."""
+    for run in runs:
+        run(sample)
+    times: list[list[float]] = []
+    start = time.perf_counter()
+    while len(times) < ROUNDS and (len(times) < FEWEST or time.perf_counter() - start < SECONDS):
+        times.append([_seconds(run, sample) for run in runs])
+    return [MILLI * value for value in np.median(times, axis=0).tolist()]
+
+
+def _seconds(run: Run, sample: NDArray[Any]) -> float:
+    start = time.process_time()
+    run(sample)
+    return time.process_time() - start
+
+
+def _openvino_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
+    """By the name of the layer where it has one."""
+    options = {**FLOAT32, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERF_COUNT": True}
+    request = core().compile_model(str(path), "CPU", options).create_infer_request()
+    times, kinds = defaultdict(list), {}
+    for _ in range(PROFILED):
+        request.infer([sample], share_inputs=True)
+        for node in request.profiling_info:
+            if node.status == node.Status.EXECUTED:
+                name = node.node_name.removesuffix("/WithoutBiases")
+                times[name].append(MILLI * node.real_time.total_seconds())
+                kinds[name] = (node.node_type, node.exec_type.endswith("I8"))
+    return _layers(times, kinds)
+
+
+def _onnxruntime_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
+    """By the name of the node."""
+    runtime = require("onnxruntime")
+    with tempfile.TemporaryDirectory() as folder:
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        for _ in range(PROFILED):
+            session.run(None, {session.get_inputs()[0].name: sample})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    times, kinds = defaultdict(list), {}
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            name, kind = event["name"].removesuffix("_kernel_time"), event["args"]["op_name"]
+            times[name].append(event["dur"] / MILLI)
+            kinds[name] = (kind.removeprefix("QLinear"), kind.startswith("QLinear"))
+    return _layers(times, kinds)
+
+
+def _layers(
+    times: Mapping[str, Sequence[float]], kinds: Mapping[str, tuple[str, bool]]
+) -> dict[str, Layer]:
+    found = {name: Layer(*kinds[name], float(np.quantile(times[name], QUIET))) for name in times}
+    return dict(sorted(found.items(), key=lambda item: -item[1].time))
+
+
+PROFILES = {"openvino": _openvino_layers, "onnxruntime": _onnxruntime_layers}

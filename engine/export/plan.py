@@ -1,0 +1,198 @@
+"""What of a checkpoint is exported, how, and what the file will say of itself.
+
+Shapes: B images, H, W the size of the network input.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from engine.checkpoint import checkpoint
+from engine.config import check_sizes
+from engine.export.graph import Graph, Reading, fold_scale, folded
+from engine.inference.predictor import describe, fill
+from engine.runtime.exported import FORMAT
+from engine.types import Size
+
+DISTRIBUTION = "lcnet-vision"
+OPSETS = range(18, 22)  # that the exporter writes and both engines were tried with
+EXAMPLE_SIZE = (256, 320)  # of the input that a graph for any size is traced with
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to export.
+
+    Args:
+        format: A key of SUFFIXES.
+        shape: (height, width) of the network input; None is the preprocessing's size.
+        dynamic: "batch" or "size" for any number of images or any size, None for one of a shape.
+        end2end: Put what comes after the network into the graph.
+        with_preprocess: Put what comes before the network into the graph.
+        opset: Version of ONNX's operators.
+    """
+
+    format: str
+    shape: Size | None = None
+    dynamic: str | None = None
+    end2end: bool = False
+    with_preprocess: bool = False
+    opset: int = OPSETS[0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint as it will be exported."""
+
+    path: Path
+    model: Any  # of the task, in eval mode, with its weights
+    description: dict[str, Any]  # its plain config
+    classes: list[str]
+    info: dict[str, Any]
+
+    @property
+    def size(self) -> Size | None:
+        """(height, width) of the network input; None takes images as they are."""
+        size: Size | None = self.model.data_preprocessor.size
+        return size
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is written, and what it is checked against."""
+
+    source: Source
+    plan: Plan
+    graph: Graph  # folded
+    ending: Any  # Ending, or None
+    content: dict[str, Any]  # the description in the file
+
+
+def load(cfg: Config, path: Path, plan: Plan, options: Mapping[str, Any] | None = None) -> Source:
+    """The checkpoint with the network size of the plan.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: it is damaged, or the plan does not fit it.
+    """
+    content = checkpoint.read(path)
+    description = describe(cfg, content, path, options)
+    _check_plan(plan, description, cfg)
+    preprocess = description["data_preprocessor"]
+    if plan.shape is not None:
+        preprocess["size"] = list(plan.shape)
+    if description.get("inference") and (plan.end2end or plan.with_preprocess):
+        print_log("windows, scales and mirror of model.inference are not in the graph", "current")
+        description["inference"] = None
+    description.pop("teacher", None)  # which only training needs
+    model: Any = checkpoint.build_model(copy.deepcopy(description))
+    fill(model, content, path)
+    return Source(path, model.eval(), description, content["classes"], content["info"])
+
+
+def _check_plan(plan: Plan, description: Mapping[str, Any], cfg: Config) -> None:
+    """ValueError where the parts of a plan do not fit together, or not to the model."""
+    size = plan.shape or description["data_preprocessor"].get("size")
+    if plan.opset not in OPSETS:
+        raise ValueError(f"--opset {plan.opset}: use {OPSETS[0]} to {OPSETS[-1]}")
+    if plan.dynamic and plan.with_preprocess and (plan.dynamic == "batch" or size is not None):
+        raise ValueError(
+            f"--dynamic {plan.dynamic} with --with-preprocess: the graph takes one image of any "
+            "size already; leave out --dynamic"
+        )
+    if size is None and plan.dynamic != "size":
+        raise ValueError(
+            "the preprocessing of this model keeps the size of images; give --shape HEIGHT WIDTH, "
+            "which images will be resized to, or --dynamic size"
+        )
+    cut = description["data_preprocessor"].get("resize_shortest")
+    if cut and plan.dynamic == "size":
+        raise ValueError("--dynamic size: this model takes a cut of one size out of each image")
+    if plan.shape is not None and plan.dynamic == "size":
+        raise ValueError("--shape and --dynamic size exclude each other; give one of them")
+    if plan.shape is not None:
+        sized = copy.deepcopy(cfg)
+        sized.model.data_preprocessor.size = plan.shape
+        check_sizes(sized)
+
+
+def prepare(source: Source, plan: Plan) -> Prepared:
+    """The graph of a checkpoint, in float32, and its description.
+
+    Raises:
+        ValueError: a part of the preprocessing cannot be put in a graph.
+    """
+    model = folded(source.model)
+    ending = source.model.ending(batched=plan.dynamic == "batch") if plan.end2end else None
+    reading = None
+    if plan.with_preprocess:
+        reading = _reading(source)
+        fold_scale(model, reading.scale, torch.zeros(1, 3, *(source.size or EXAMPLE_SIZE)))
+    graph = Graph(model, reading, ending).eval()
+    names = source.model.outputs if ending is None else ending.outputs
+    return Prepared(source, plan, graph, ending, _content(source, plan, names))
+
+
+def _reading(source: Source) -> Reading:
+    """The preprocessing of the model as a part of the graph."""
+    given = dict(source.description["data_preprocessor"])
+    for key in ("type", "train_sizes", "seed"):  # which evaluation does not look at
+        given.pop(key, None)
+    try:
+        return Reading(**given)
+    except TypeError as error:
+        raise ValueError(f"--with-preprocess: {error}; export without it") from error
+
+
+def _content(source: Source, plan: Plan, outputs: Sequence[str]) -> dict[str, Any]:
+    """What a file says of itself."""
+    preprocess = MODELS.build(source.description["data_preprocessor"])
+    height, width = (None, None) if plan.dynamic == "size" else source.size or (None, None)
+    shape = [None if plan.dynamic == "batch" else 1, 3, height, width]
+    return {
+        "format": FORMAT,
+        "version": version(DISTRIBUTION),
+        "model": source.description,
+        "classes": source.classes,
+        "info": {k: v for k, v in source.info.items() if k in ("category_ids", "epoch", "iter")},
+        "shape": [None, None, 3] if plan.with_preprocess else shape,
+        "outputs": list(outputs),
+        "end2end": plan.end2end,
+        "with_preprocess": plan.with_preprocess,
+        "precision": "fp32",
+        "mean": [
+            round(float(v), 6) for v in (-preprocess.offset / preprocess.scale).flatten() / 255
+        ],
+        "std": [round(float(v), 6) for v in (1 / preprocess.scale).flatten() / 255],
+        "input": _rule(source, plan),
+    }
+
+
+def _rule(source: Source, plan: Plan) -> str:
+    """How an image becomes the input, in words."""
+    if plan.with_preprocess:
+        return "one RGB image, uint8, height x width x 3, any size"
+    given = source.description["data_preprocessor"]
+    sides = "as it is" if source.size is None else " x ".join(map(str, source.size))
+    how = "" if source.size is None else f" by {given.get('interpolation', 'cubic')} interpolation"
+    return (
+        f"float32 RGB, batch x 3 x height x width: image {sides} (height x width){how}, divided by "
+        "255, minus mean, divided by std"
+    )
+
+
+def example(source: Source, plan: Plan) -> Tensor:
+    """An input to trace the graph with."""
+    if plan.with_preprocess:
+        return torch.zeros(*EXAMPLE_SIZE, 3, dtype=torch.uint8)
+    size = EXAMPLE_SIZE if plan.dynamic == "size" else source.size or EXAMPLE_SIZE
+    return torch.zeros(2 if plan.dynamic == "batch" else 1, 3, *size)

@@ -1,0 +1,1 @@
+"""mmengine hooks: checkpoints, moving average, NaN guard, signals, seeds."""

@@ -1,0 +1,318 @@
+"""Checkpoints during training: when they are written, what they are called, which of them stay."""
+
+import logging
+import re
+import zipfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.dist import all_reduce_params, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import IterBasedTrainLoop
+from torch import nn
+
+from engine.checkpoint import checkpoint
+from engine.config import plain
+from engine.fileio import remove_leftovers
+from engine.hooks.ema import EMA
+
+_STATE_NAME = re.compile(r"(?:epoch_(\d+)(?:_step_(\d+))?|iter_(\d+))\.pth")
+
+
+class Place(NamedTuple):
+    """How far a run is: whole epochs, steps of the next one, and steps in all."""
+
+    epoch: int
+    step: int
+    iteration: int
+
+
+def find_hook(runner: Any, kind: type[Hook]) -> Any:
+    """The runner's first hook of that class, or None."""
+    return next((hook for hook in runner.hooks if isinstance(hook, kind)), None)
+
+
+def bare(model: nn.Module) -> Any:
+    """The model without its distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def newest(folder: Path) -> Path | None:
+    """The latest state file in `folder` that can be read; damaged ones are named and passed."""
+    for path in reversed(state_files(folder)):
+        try:
+            _check_sums(path)
+            checkpoint.read(path)
+        except ValueError as error:
+            print_log(f"{error}; trying the one before", "current", logging.WARNING)
+        else:
+            return path
+    return None
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ValueError where the file is cut off or a byte of it changed, which torch may miss."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError):
+        damaged = "its end"
+    if damaged is not None:
+        raise ValueError(f"{path}: not readable as a safe checkpoint (damaged, first at {damaged})")
+
+
+def state_files(folder: Path) -> list[Path]:
+    """All `epoch_N.pth`, `epoch_N_step_S.pth` and `iter_N.pth`, the earliest first."""
+    files = [*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth")]
+    return sorted(files, key=_order_of)
+
+
+def _order_of(path: Path) -> tuple[int, int]:
+    """Epochs (iterations) and steps that the name tells; -1 where it is none of ours."""
+    found = _STATE_NAME.fullmatch(path.name)
+    if found is None:
+        return (-1, 0)
+    epoch, step, iteration = found.groups()
+    return int(epoch or iteration), int(step or 0)
+
+
+def unit_of(runner: Any) -> str:
+    """What the training loop of the run counts: "epoch" or "iter"."""
+    return "iter" if isinstance(runner.train_loop, IterBasedTrainLoop) else "epoch"
+
+
+def done_of(runner: Any) -> int:
+    """Whole epochs (iterations) that the run has behind it."""
+    return runner.iter if unit_of(runner) == "iter" else runner.epoch
+
+
+def data_order(runner: Any) -> dict[str, int]:
+    """All that decides which images come when."""
+    loader = runner.train_dataloader
+    return {
+        "seed": runner.seed,
+        "images": len(loader.dataset),
+        "batch_size": loader.batch_size,
+        "processes": get_world_size(),
+    }
+
+
+@HOOKS.register_module()
+class SaveCheckpoint(Hook):
+    """Writes `epoch_N.pth` every few epochs and `best_<metric>_epoch_N.pth` after validation.
+
+    Under an iteration-based training loop it counts iterations, and says `iter` for `epoch`. Within
+    an epoch it can write `epoch_N_step_S.pth`: N whole epochs and S steps are done.
+
+    All hold the moving average as their weights where one is kept; all but the best file also hold
+    what resuming needs (engine/training/resume.py). A new file is on disk before an old one goes.
+
+    Args:
+        interval: Epochs (iterations) between two state files; the last one always gets one.
+        keep: How many state files stay.
+        best: Metric whose highest value picks the best file, or None.
+        every_steps: Iterations after which there is a state file too, or None.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(
+        self,
+        *,
+        interval: int = 1,
+        keep: int = 2,
+        best: str | None = None,
+        every_steps: int | None = None,
+    ) -> None:
+        self.interval = interval
+        self.keep = keep
+        self.best = best
+        self.every_steps = every_steps
+        self.best_value = float("-inf")
+        self.place = Place(0, 0, 0)
+        self.history: list[dict[str, Any]] = []  # of each validation: epoch, iteration, metrics
+        self._saved: Place | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a state file keeps of this hook."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up `state_dict()`."""
+        self.history = list(state["history"])
+
+    def before_train(self, runner: Any) -> None:
+        """Remove what a killed run left half written."""
+        if is_main_process():
+            remove_leftovers(Path(runner.work_dir), "*.pth")
+
+    def go_on_from(self, runner: Any, place: Place, source: Path) -> None:
+        """A run resumes here from the file `source`; the best value is that of the best file."""
+        self.place = place
+        self._saved = place if source.resolve() == self._path(runner).resolve() else None
+        for path in self._best_files(runner):
+            try:
+                value = checkpoint.read(path)["info"]["metrics"][self.best]
+            except (ValueError, KeyError) as error:
+                print_log(f"{path}: not counted as best ({error})", "current", logging.WARNING)
+            else:
+                self.best_value = max(self.best_value, value)
+
+    def after_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
+        """Count the step; save the state when it makes it due."""
+        done = runner.iter + 1
+        if unit_of(runner) == "iter":
+            self.place = Place(0, 0, done)
+            if done % self.interval == 0 or done == runner.max_iters or self._step_due():
+                self._write(runner)
+            return
+        self.place = Place(runner.epoch, self.place.step + 1, done)
+        if self._step_due() and not self.ends_epoch(runner):
+            self._write(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Save the state when an epoch makes it due."""
+        if unit_of(runner) == "iter":
+            return
+        done = runner.epoch + 1
+        self.place = Place(done, 0, runner.iter)
+        if done % self.interval == 0 or done == runner.max_epochs or self._step_due():
+            self._write(runner)
+
+    def ends_epoch(self, runner: Any) -> bool:
+        """Whether the latest step was the last of an epoch, which is then about to be counted."""
+        return unit_of(runner) == "epoch" and self.place.step >= len(runner.train_dataloader)
+
+    def save_now(self, runner: Any) -> Path:
+        """Save the state of the latest step unless it is saved; gives the file."""
+        if ema := find_hook(runner, EMA):
+            ema.after_val_epoch(runner)  # a validation may be under way
+        if self._saved != self.place:
+            self._write(runner)
+        return self._path(runner)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Keep the metrics, and the weights when theirs is the best so far."""
+        numbers = {key: float(number) for key, number in (metrics or {}).items()}
+        row = {"epoch": self.place.epoch, "iteration": self.place.iteration, **numbers}
+        self.history = [*(old for old in self.history if not _same_place(old, row)), row]
+        value = numbers.get(self.best or "")
+        if value is not None and value > self.best_value:
+            self.best_value = value
+            if is_main_process():
+                self._write_best(runner, numbers)
+        if self._saved == self.place:
+            self._write(runner)  # now with the metrics
+
+    def _step_due(self) -> bool:
+        return self.every_steps is not None and self.place.iteration % self.every_steps == 0
+
+    def _path(self, runner: Any) -> Path:
+        epoch, step, iteration = self.place
+        name = f"epoch_{epoch}" if unit_of(runner) == "epoch" else f"iter_{iteration}"
+        return Path(runner.work_dir) / (f"{name}_step_{step}.pth" if step else f"{name}.pth")
+
+    def _write(self, runner: Any) -> None:
+        """Write the state, then remove old ones; all processes call it."""
+        all_reduce_params(bare(runner.model).buffers(), op="mean")  # they differ by process
+        if ema := find_hook(runner, EMA):
+            ema.share()
+        self._saved = self.place
+        if not is_main_process():
+            return
+        content = self._content(runner)
+        content["training"] = _training_state(runner, self.place)
+        save_state(self._path(runner), content, self.keep)
+
+    def _write_best(self, runner: Any, metrics: dict[str, float]) -> None:
+        content = self._content(runner)
+        content["info"]["metrics"] = metrics
+        name = f"{self._best_prefix()}{unit_of(runner)}_{done_of(runner)}.pth"
+        path = Path(runner.work_dir) / name
+        checkpoint.save(path, content)
+        for old in self._best_files(runner):
+            if old != path:
+                old.unlink()
+        print_log(f"best {self.best} so far: {self.best_value:.4f}, saved as {path}", "current")
+
+    def _best_prefix(self) -> str:
+        return f"best_{(self.best or '').replace('/', '_')}_"
+
+    def _best_files(self, runner: Any) -> list[Path]:
+        return sorted(Path(runner.work_dir).glob(f"{self._best_prefix()}*.pth"))
+
+    def _content(self, runner: Any) -> dict[str, Any]:
+        """What every checkpoint holds."""
+        model = bare(runner.model)
+        ema = find_hook(runner, EMA)
+        epoch, _, iteration = self.place
+        averaged = ema is not None and ema.state.steps > 0
+        with ema.applied() if averaged else nullcontext():
+            classes = runner.train_dataloader.dataset.metainfo["classes"]
+            info = {"epoch": epoch, "iteration": iteration}
+            content = checkpoint.describe(model, plain(runner.cfg.model), classes, info)
+        place = f"epoch {epoch}" if self._is_epoch(runner) else f"iteration {iteration}"
+        _check_finite(content["state_dict"], place)
+        return content
+
+    def _is_epoch(self, runner: Any) -> bool:
+        return unit_of(runner) == "epoch" and not self.place.step
+
+
+def save_state(path: Path, content: dict[str, Any], keep: int) -> None:
+    """Write a state file; when it is on disk, remove all but the last `keep` up to it.
+
+    Raises:
+        OSError: it cannot be written; the older ones stay.
+    """
+    checkpoint.save(path, content)
+    # Later ones are left from before a resume and not ours to count.
+    files = [other for other in state_files(path.parent) if _order_of(other) <= _order_of(path)]
+    for old in files[:-keep]:
+        old.unlink()
+
+
+def _training_state(runner: Any, place: Place) -> dict[str, Any]:
+    """What goes on from here: see engine/training/resume.py."""
+    model = bare(runner.model)
+    ema = find_hook(runner, EMA)
+    return {
+        **place._asdict(),
+        "order": data_order(runner),
+        "weights": {name: value.clone() for name, value in model.state_dict().items()},
+        "average": ema.state.state_dict() if ema else None,
+        "optimizer": runner.optim_wrapper.state_dict(),
+        "schedules": [schedule.state_dict() for schedule in runner.param_schedulers],
+        "gradients": _gathered(runner, model),
+        "hooks": {
+            type(hook).__name__: hook.state_dict()
+            for hook in runner.hooks
+            if hasattr(hook, "state_dict")
+        },
+    }
+
+
+def _gathered(runner: Any, model: nn.Module) -> dict[str, torch.Tensor] | None:
+    """Gradients of batches that wait for others to make a step together."""
+    if runner.optim_wrapper.should_update():
+        return None
+    named = model.named_parameters()
+    return {name: weight.grad.clone() for name, weight in named if weight.grad is not None}
+
+
+def _same_place(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    return row["iteration"] == other["iteration"]
+
+
+def _check_finite(weights: dict[str, torch.Tensor], place: str) -> None:
+    for name, value in weights.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise FloatingPointError(
+                f"weight {name} is not finite after {place}; nothing was saved, the last "
+                "good checkpoint stays; lower optim_wrapper.optimizer.lr and resume from it"
+            )

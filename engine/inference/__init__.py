@@ -1,0 +1,1 @@
+"""Models ready to predict: on images, files, videos and data sets."""

@@ -1,0 +1,293 @@
+"""Images and videos to predict on, and what is written for them."""
+
+import csv
+import glob
+import io
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from engine.data.images import check_pixels, read_image
+from engine.fileio import read_text, write_binary, write_json, written_whole
+from engine.progress import live_line
+from engine.stopwatch import Stopwatch
+from engine.types import Mask, Model, Picture
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
+SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+PREPARE = "prepare"  # name of the stage of a stopwatch that watches the model's preprocessing
+RANKING = ("class", "label", "score")  # the keys of a row where rows rank the classes of an image
+WRITTEN_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def find_sources(sources: Sequence[str]) -> list[Path]:
+    """Image and video files that files, folders, globs and text lists of files name, in order.
+
+    Raises:
+        FileNotFoundError: one of them names nothing.
+    """
+    found: list[Path] = []
+    for source in sources:
+        files = list(_expand(Path(source)))
+        if not files:
+            raise FileNotFoundError(
+                f"{source}: no image or video there; give a file, a folder, a quoted glob or a "
+                ".txt list with one path a line"
+            )
+        found += files
+    return found
+
+
+def _expand(source: Path) -> Iterator[Path]:
+    if source.is_dir():
+        yield from sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    elif source.suffix == ".txt" and source.is_file():
+        for line in read_text(source).splitlines():
+            if line.strip():
+                yield from _listed(source, line.strip())
+    elif source.is_file():
+        yield source
+    elif glob.has_magic(str(source)):
+        matches = map(Path, sorted(glob.glob(str(source), recursive=True)))  # noqa: PTH207
+        yield from (path for path in matches if path.suffix.lower() in SUFFIXES)
+
+
+def _listed(source: Path, line: str) -> list[Path]:
+    """Files that one line of a text list names, relative to the list."""
+    if Path(line).suffix == ".txt":
+        raise ValueError(f"{source}: lists {line}; a list of lists is not read")
+    try:
+        return find_sources([str(source.parent / line)])
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{source}: {error}") from None
+    except (OSError, ValueError):  # a name longer than names may be, or with a zero byte
+        raise ValueError(f"{source}: {line!r:.80} is no path") from None
+
+
+def predict_files(
+    model: Model,
+    sources: Sequence[Path],
+    out_dir: Path | None,
+    threshold: float,
+    watch: Stopwatch | None = None,
+    workers: int = 1,
+    *,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Results of every image, and of every frame of every video, by file name.
+
+    With `out_dir`, annotated pictures and videos are written there under their names, numbered
+    where two sources share one, and all results as predictions.json; of a model that gives masks
+    also `<name>_mask.png`, the class of each pixel, and of a classifier predictions.csv.
+
+    Args:
+        model: A loaded model; its `describe` and `draw` turn results into plain data and pictures.
+        sources: Files of `find_sources`.
+        out_dir: Folder to write to, or None.
+        threshold: Lowest score kept, 0..1.
+        watch: Counts the stages read, network and write of every image; `network` is without
+            PREPARE, where it watches that. For one worker.
+        workers: Sources that are worked on at once, each in a thread; the model must bear as many
+            callers.
+        quiet: No progress bar.
+
+    Raises:
+        ValueError: a source is no image or video that can be read, or lies in `out_dir`, where the
+            annotated picture would replace it.
+    """
+    if out_dir is not None:
+        _check_apart(sources, out_dir)
+    timer = watch or Stopwatch()
+
+    def one(source: Path, target: Path | None) -> list[Any]:
+        if source.suffix.lower() in VIDEO_SUFFIXES:
+            return _predict_video(model, source, target, threshold)
+        return _predict_image(model, source, target, threshold, timer)
+
+    places = _targets(sources, out_dir)
+    results: dict[str, Any] = {}
+    with live_line(quiet=quiet) as bar, _at_once(workers) as apply:
+        task = bar.add_task("predicting", total=len(sources), note="")
+        targets = (target for _, target in places)
+        for (name, _), found in zip(places, apply(one, sources, targets), strict=True):
+            results[name] = found
+            bar.update(task, advance=1)
+    if out_dir is not None:
+        _write_results(out_dir, results, sources)
+    return results
+
+
+def _targets(sources: Sequence[Path], out_dir: Path | None) -> list[tuple[str, Path | None]]:
+    """The name that the results of each source get, and its annotated file or None."""
+    if out_dir is None:
+        return [(str(source), None) for source in sources]
+    used: set[str] = set()
+    targets: list[tuple[str, Path | None]] = []
+    for source in sources:
+        target = _free_name(_written_name(out_dir, source), used)
+        used |= {target.name, _mask_path(target).name}
+        targets.append((target.name, target))
+    return targets
+
+
+@contextmanager
+def _at_once(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """What applies a function to lists in order, so many calls at once; an error ends the rest."""
+    if workers == 1:
+        yield map
+        return
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_results(out_dir: Path, results: dict[str, Any], sources: Sequence[Path]) -> None:
+    write_json(out_dir / "predictions.json", results)
+    rows = [row for frames in results.values() for row in _frames_of(frames)]
+    if any(map(is_ranking, rows)):
+        write_binary(
+            out_dir / "predictions.csv", _as_csv(results, sources).encode(errors="surrogateescape")
+        )
+
+
+def is_ranking(rows: Sequence[Any]) -> bool:
+    """Whether the rows of one image are classes of the whole of it, best first."""
+    return bool(rows) and isinstance(rows[0], dict) and tuple(rows[0]) == RANKING
+
+
+def _frames_of(found: list[Any]) -> list[list[dict[str, Any]]]:
+    """Rows of each frame of a video; an image is one frame."""
+    return found if found and isinstance(found[0], list) else [found]
+
+
+def _as_csv(results: dict[str, Any], sources: Sequence[Path]) -> str:
+    """Rankings as a table: image and where it came from, frame of a video, rank from 1, class."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["image", "source", "frame", "rank", *RANKING])
+    for source, (name, found) in zip(sources, results.items(), strict=True):
+        frames = _frames_of(found)
+        for number, rows in enumerate(frames):
+            frame = number if frames is found else ""
+            for rank, row in enumerate(rows, 1):
+                writer.writerow([name, source, frame, rank, *(row[key] for key in RANKING)])
+    return stream.getvalue()
+
+
+def _check_apart(sources: Sequence[Path], out_dir: Path) -> None:
+    inside = [source for source in sources if source.resolve().parent == out_dir.resolve()]
+    if inside:
+        raise ValueError(
+            f"--out-dir {out_dir}: holds the source {inside[0].name}, which its annotated picture "
+            "would replace; give another folder"
+        )
+
+
+def _written_name(out_dir: Path, source: Path) -> Path:
+    """Where the annotated source goes: videos become MP4, rare image formats PNG."""
+    suffix = source.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return out_dir / f"{source.stem}.mp4"
+    return out_dir / (source.name if suffix in WRITTEN_SUFFIXES else f"{source.stem}.png")
+
+
+def _free_name(path: Path, used: Collection[str]) -> Path:
+    """`path`, numbered where its name or that of its mask is another source's already."""
+    number, free = 1, path
+    while free.name in used or _mask_path(free).name in used:
+        number, free = number + 1, path.with_stem(f"{path.stem}_{number + 1}")
+    return free
+
+
+def _mask_path(picture: Path) -> Path:
+    """Where the mask goes whose overlay is `picture`."""
+    return picture.with_name(f"{picture.stem}_mask.png")
+
+
+def _predict_image(
+    model: Model, source: Path, target: Path | None, threshold: float, watch: Stopwatch
+) -> list[dict[str, Any]]:
+    with watch.stage("read"):
+        image = read_image(source)
+    with watch.stage("network", without=PREPARE):
+        found = model.predict(image)[0]
+    if target is not None:
+        with watch.stage("write"):
+            save_picture(target, model.draw(image, found, threshold))
+            if "mask" in found:
+                save_mask(_mask_path(target), found["mask"].cpu().numpy())
+    return model.describe(found, threshold)
+
+
+def save_mask(path: Path, mask: Mask) -> None:
+    """Write the class of each pixel (H, W) as a grey PNG."""
+    write_binary(path, cv2.imencode(".png", mask)[1].tobytes())
+
+
+def save_picture(path: Path, picture: Picture) -> None:
+    """Write an RGB picture whole, as the JPEG or PNG its name says."""
+    encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+    write_binary(path, encoded)
+
+
+def _predict_video(model: Model, source: Path, target: Path | None, threshold: float) -> list[Any]:
+    capture = cv2.VideoCapture(str(source))
+    rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+    width, height = map(capture.get, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    check_pixels(source, (int(height), int(width)))
+
+    def frames(write: Callable[[Picture], None]) -> list[Any]:
+        results = []
+        for frame in _frames(capture):
+            found = model.predict(frame)[0]
+            write(model.draw(frame, found, threshold))
+            results.append(model.describe(found, threshold))
+        if not results:
+            raise ValueError(f"{source}: no frame of this video can be decoded; re-encode it")
+        return results
+
+    try:
+        if target is None:
+            return frames(lambda _: None)
+        return _write_video(target, rate, frames)
+    finally:
+        capture.release()
+
+
+def _frames(capture: cv2.VideoCapture) -> Iterator[Picture]:
+    while True:
+        alive, frame = capture.read()
+        if not alive:
+            return
+        picture: Picture = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        yield picture
+
+
+def _write_video(
+    path: Path, rate: float, frames: Callable[[Callable[[Picture], None]], list[Any]]
+) -> list[Any]:
+    """MP4 of the pictures that `frames` hands to its argument; whole or not at all."""
+    with written_whole(path, suffix=".mp4") as aside:
+        writer: list[cv2.VideoWriter] = []
+
+        def write(picture: Picture) -> None:
+            if not writer:
+                code = cv2.VideoWriter.fourcc(*"mp4v")
+                writer.append(cv2.VideoWriter(str(aside), code, rate, picture.shape[1::-1]))
+                if not writer[0].isOpened():
+                    raise ValueError(f"{path}: this OpenCV cannot write mp4v video; use pictures")
+            writer[0].write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+        results = frames(write)
+        writer[0].release()
+    return results

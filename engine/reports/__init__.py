@@ -1,0 +1,1 @@
+"""HTML pages, plots and pictures about data, trainings and evaluations."""

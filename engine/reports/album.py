@@ -1,0 +1,179 @@
+"""Pictures with their truth drawn on, each in a file, and a sheet of them.
+
+Shapes: (H, W) the size of a picture.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.checks.fix import fresh_folder
+from engine.data.dataset import SeededData
+from engine.inference.files import save_picture
+from engine.reports.browse import Browser, Pair, View
+from engine.reports.contact_sheet import arrange, as_png
+from engine.reports.lettering import PAPER, ROW, Entry, legend, shortened, write_text
+from engine.reports.object_counts import Tally, classes_chart, sizes_chart
+from engine.types import IGNORE, Picture, Target
+
+Mode = Literal["original", "pipeline", "pairs"]
+Entries = dict[int, Entry]
+STORED, SEEN = "as stored", "as the model gets them"
+LONG_SIDE = (640, 1280)  # least and greatest of a picture written, in pixels
+SHEET_WIDTH = 1680
+TILE = (230, 310)  # most of a picture on the sheet: height, width
+MIN_TILE = 150  # width that a caption needs
+GAP = 6
+
+
+def write_album(
+    out: Path,
+    browser: Browser,
+    *,
+    mode: Mode,
+    number: int,
+    sample: int,
+    advance: Callable[[int], None],
+) -> int:
+    """Write pictures, sheet and charts of a data set to the new folder `out`; all or nothing.
+
+    Args:
+        out: A folder that is not there, or empty, and not in the data.
+        browser: What gives the samples.
+        mode: Which views.
+        number: Pictures.
+        sample: Images counted, at least `number`.
+        advance: Called for every image with how many there will be.
+
+    Returns:
+        The number of images counted.
+
+    Raises:
+        ValueError: `out` cannot be used, or an image cannot be read.
+    """
+    data = browser.data
+    with fresh_folder(out, Path(browser.data_root), "--out") as folder:
+        total = min(max(sample, number), len(data))
+        shown = set(browser.places(number, total))
+        tiles: list[Picture] = []  # the pictures themselves would be too many to keep
+        entries: Entries = {}
+        tallies = [Tally(STORED), Tally(SEEN)]
+        for place, pair in enumerate(browser.pairs(total)):
+            if place in shown:
+                tiles.append(_tile(data, pair, mode))
+                entries |= (own := entries_of(data, pair))
+                write_picture(folder, len(tiles), data, pair, mode, own)
+            for tally, view in zip(tallies, (pair.original, pair.pipeline), strict=True):
+                tally.add(data.objects(*view))
+            advance(total)
+        write_sheet(folder / "contact_sheet.png", tiles, entries)
+        counted = tallies[:1] if mode == "original" else tallies
+        title = f"{browser.split}: {total:,} of {len(data):,} images"
+        classes = classes_chart(counted, browser.classes, data.counted, title)
+        (folder / "classes.png").write_bytes(classes)
+        (folder / "sizes.png").write_bytes(sizes_chart(counted, data.counted, title))
+    return total
+
+
+def write_picture(
+    folder: Path, number: int, data: SeededData, pair: Pair, mode: Mode, entries: Entries
+) -> None:
+    """A JPEG of the sample, named by its number and the image."""
+    side = int(np.clip(max(pair.original.picture.shape), *LONG_SIDE))
+    picture = draw(data, pair, mode, (side * 3 // 4, side))
+    below = legend_of(entries, picture.shape[1])
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(pair.name).stem)
+    save_picture(folder / f"{number:03d}_{name[-80:]}.jpg", np.vstack([picture, below]))
+
+
+def write_sheet(path: Path, given: Sequence[Picture], entries: Entries) -> None:
+    """A PNG with all samples, their names and sizes below, and one legend above."""
+    tiles = list(given)
+    height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
+    columns = max(1, min(len(tiles), SHEET_WIDTH // (width + GAP)))
+    tiles += [tiles[0][:0]] * (-len(tiles) % columns)  # nothing, on white
+    sheet = arrange([_padded(tile, (height + GAP, width + GAP)) for tile in tiles], columns)
+    above = legend_of(entries, sheet.shape[1])
+    path.write_bytes(as_png(np.vstack([above, sheet])))
+
+
+def _tile(data: SeededData, pair: Pair, mode: Mode) -> Picture:
+    """The drawn sample above its name and sizes."""
+    picture = draw(data, pair, mode, TILE)
+    height, width = picture.shape[:2]
+    tile = _padded(picture, (height + 2 * ROW, max(width, MIN_TILE)))
+    sizes = [f"{x.picture.shape[1]} x {x.picture.shape[0]}" for x in _views(pair, mode)]
+    for line, text in enumerate((pair.name, " → ".join(sizes))):
+        write_text(tile, shortened(text, tile.shape[1] - 4), (height + 2 + line * (ROW - 2), 2))
+    return tile
+
+
+def _views(pair: Pair, mode: Mode) -> list[View]:
+    """What `mode` shows of a sample, from left to right."""
+    return [
+        view
+        for name, view in (("original", pair.original), ("pipeline", pair.pipeline))
+        if mode in (name, "pairs")
+    ]
+
+
+def draw(data: SeededData, pair: Pair, mode: Mode, room: tuple[int, int]) -> Picture:
+    """The views that `mode` names, side by side, each as large as fits `room` (height, width)."""
+    drawn = [data.draw_truth(*resized(view, room)) for view in _views(pair, mode)]
+    height = max(len(picture) for picture in drawn)
+    gap = np.full((height, GAP, 3), PAPER, np.uint8)
+    parts = [part for one in drawn for part in (gap, _padded(one, (height, one.shape[1])))]
+    return np.hstack(parts[1:])
+
+
+def resized(view: View, room: tuple[int, int]) -> View:
+    """The view as large as fits `room` (height, width), its target with it."""
+    picture, target = view
+    factor = min(room[0] / picture.shape[0], room[1] / picture.shape[1])
+    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    scaled = cv2.resize(picture, (width, height), interpolation=how).astype(np.uint8, copy=False)
+    return View(scaled, _resized_target(target, picture.shape[:2], (height, width)))
+
+
+def _resized_target(target: Target, old: Sequence[int], new: tuple[int, int]) -> Target:
+    """Boxes and mask of a picture of the size `old` at the size `new`."""
+    moved = dict(target)
+    if "boxes" in moved:
+        y, x = new[0] / old[0], new[1] / old[1]
+        moved["boxes"] = moved["boxes"] * torch.tensor([x, y, x, y])
+    if "mask" in moved:
+        mask: Tensor = moved["mask"][None, None].float()
+        moved["mask"] = F.interpolate(mask, new, mode="nearest-exact")[0, 0].to(torch.uint8)
+    return moved
+
+
+def _padded(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture at the top left of white paper of that size."""
+    paper = np.full((*size, 3), PAPER, np.uint8)
+    paper[: picture.shape[0], : picture.shape[1]] = picture
+    return paper
+
+
+def entries_of(data: SeededData, pair: Pair) -> Entries:
+    """Colours and names of the classes in a sample, by label; of masks what is not labelled too."""
+    colours, classes = data.colours(), data.metainfo["classes"]
+    if not len(colours):
+        return {}
+    views = (pair.original, pair.pipeline)
+    seen = {int(label) for view in views for label in data.objects(*view).labels}
+    entries = {label: Entry(colours[label].tolist(), classes[label]) for label in seen}
+    if any((view.target["mask"] == IGNORE).any() for view in views if "mask" in view.target):
+        entries[IGNORE] = Entry((0, 0, 0), "not labelled")
+    return entries
+
+
+def legend_of(entries: Entries, width: int) -> Picture:
+    """The legend of these classes in the order of their labels (?, width, 3)."""
+    return legend([entries[label] for label in sorted(entries)], width)

@@ -1,0 +1,146 @@
+"""Samples of a data set as they are stored, and as the model gets them in training.
+
+The second come from the very loader, transforms, preprocessing and draws of a training run: the
+first pictures of its first epoch, in their order.
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS
+from mmengine.runner import Runner
+from torch import Tensor
+
+from engine.config import require
+from engine.data.dataset import SeededData
+from engine.data.preprocess import Preprocess
+from engine.hooks.seeds import Clock
+from engine.types import Picture, Target
+
+
+class View(NamedTuple):
+    """A picture and its target, which refers to the picture's pixels."""
+
+    picture: Picture
+    target: Target
+
+
+class Pair(NamedTuple):
+    """One sample, seen twice."""
+
+    name: str
+    original: View
+    pipeline: View
+
+
+class Browser:
+    """A split of a config's data set, to look at.
+
+    Args:
+        cfg: Loaded config that points at its data.
+        split: "train": in the order and with the augmentation of a run of that seed. "val": images
+            spread evenly over the split, as evaluation sees them.
+        seed: The run's.
+
+    Raises:
+        FileNotFoundError: the data is not there.
+        ValueError: the config has no loader of that split, or the data is a stream.
+    """
+
+    def __init__(self, cfg: Config, split: str, seed: int) -> None:
+        require(cfg, ("model", f"{split}_dataloader"), "browsing")
+        loader = deepcopy(cfg[f"{split}_dataloader"])
+        loader.update(num_workers=0, persistent_workers=False)
+        self.loader: Any = Runner.build_dataloader(loader, seed=seed)
+        self.data: SeededData = self.loader.dataset
+        if not isinstance(self.data, SeededData):
+            raise ValueError(
+                f"{split}_dataloader.dataset: {type(self.data).__name__} is a stream, whose images "
+                "have no numbers; browse the folder that its shards were made of"
+            )
+        self.plain: SeededData = DATASETS.build({**loader.dataset, "transforms": []})
+        self.classes: tuple[str, ...] = tuple(self.data.metainfo["classes"])
+        self.data_root = Path(loader.dataset.data_root)
+        self.split = split
+        self.training = split == "train"
+        self.seed = seed
+        self.preprocess: Preprocess = MODELS.build(cfg.model.data_preprocessor)
+        mix = cfg.model.get("batch_mix")
+        self.mix: Any = MODELS.build(mix) if mix and self.training else None
+
+    def pairs(self, number: int) -> Iterator[Pair]:
+        """The first `number` samples; of a smaller data set all."""
+        number = min(number, len(self.data))
+        return islice(self._samples(number), number)
+
+    def places(self, number: int, total: int) -> list[int]:
+        """Which of the first `total` samples to show where `number` will do: an unshuffled split is
+        sorted by class or scene, so they are spread over it.
+        """
+        number = min(number, total)
+        return [place if self.training else place * total // number for place in range(number)]
+
+    def _samples(self, number: int) -> Iterator[Pair]:
+        """Samples of whole batches, which are mixed and resized as such; `number` at least."""
+        run, clock = self._run(), Clock()
+        clock.before_train(run)
+        clock.before_train_epoch(run)
+        for run.iter, indices in enumerate(self._batches(number)):
+            batch = self.loader.collate_fn([self.data[index] for index in indices])
+            clock.before_train_iter(run)
+            names = [str(target["image_id"]) for target in batch["targets"]]
+            views = self._as_seen(batch)
+            for index, name, view in zip(indices, names, views, strict=True):
+                sample = self.plain[index]
+                original = View(sample["images"].numpy(), sample["targets"])
+                yield Pair(name, original, view)
+
+    def _batches(self, number: int) -> Iterator[Sequence[int]]:
+        """Indices batch by batch."""
+        if self.training:
+            self.loader.batch_sampler.drop_last = False  # the last images are worth a look, too
+            yield from self.loader.batch_sampler
+            return
+        chosen = [place * len(self.data) // number for place in range(number)]
+        size = self.loader.batch_size
+        yield from (chosen[start : start + size] for start in range(0, number, size))
+
+    def _as_seen(self, batch: dict[str, Any]) -> list[View]:
+        """What the first layer gets of a batch, as pictures."""
+        batch = self.preprocess(batch, self.training)
+        inputs, targets = batch["images"], batch["targets"]
+        if self.mix is not None:
+            inputs, targets = self._mixed(inputs, targets)
+        return [
+            View(_without_padding(picture, target, self.training), target)
+            for picture, target in zip(self.preprocess.restored(inputs), targets, strict=True)
+        ]
+
+    def _mixed(self, inputs: Tensor, targets: list[Target]) -> tuple[Tensor, list[Target]]:
+        """As the classifier mixes a training batch; "probabilities" (K,) in the targets."""
+        labels = torch.tensor([target["label"] for target in targets])
+        inputs, mixed = self.mix(inputs, labels, len(self.classes))
+        if mixed is labels:  # not this batch
+            return inputs, targets
+        return inputs, [
+            {**target, "probabilities": row} for target, row in zip(targets, mixed, strict=True)
+        ]
+
+    def _run(self) -> Any:
+        """What the clock of a training looks at."""
+        model = SimpleNamespace(data_preprocessor=self.preprocess, epoch=0)
+        return SimpleNamespace(
+            train_dataloader=self.loader, model=model, seed=self.seed, epoch=0, iter=0
+        )
+
+
+def _without_padding(picture: Tensor, target: Target, training: bool) -> Picture:
+    """The picture (H, W, 3); in evaluation, whose masks are not padded, its content alone."""
+    height, width = picture.shape[:2] if training else target.get("content", picture.shape[:2])
+    return picture[:height, :width].numpy()

@@ -1,0 +1,170 @@
+"""Where in a picture a model looked for a class: class activation maps of the `grad-cam` library.
+
+Shapes: (H, W) the size of a picture, (h, w) that of the network input; K classes.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engine.fileio import near
+from engine.types import Picture
+
+INSTALL = "pip install 'grad-cam>=1.5.7'"  # older ones bring an opencv-python that breaks ours
+METHODS = {
+    "gradcam": "GradCAM",
+    "gradcam++": "GradCAMPlusPlus",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "xgradcam": "XGradCAM",
+}
+OPACITY = 0.75  # of the hottest place
+Heat = NDArray[np.float32]  # 0..1
+Outputs = Sequence[Tensor]  # of mode="tensor", those of one image
+
+
+class Score(Protocol):
+    """The scalar that speaks for a label in outputs; boxes count from a lowest score on."""
+
+    def __call__(self, outputs: Outputs, label: int, threshold: float) -> Tensor:
+        """Differentiable."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a task's outputs say of a class.
+
+    Args:
+        layer: Name of the layer that is looked at unless another is wanted.
+        method: A key of METHODS, used unless another is wanted.
+        shown: Labels explained unless some are wanted.
+        found: Labels that the outputs show, the clearest first, for a lowest score of 0..1.
+        score: What is differentiated, for a label that was found.
+    """
+
+    layer: str
+    method: str
+    shown: int
+    found: Callable[[Outputs, float], list[int]]
+    score: Score
+
+
+class _PerImage(nn.Module):
+    """The model's outputs as a list with those of the only image, which the library asks for."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> list[Outputs]:
+        outputs = self.model(images, mode="tensor")
+        parts = (outputs,) if isinstance(outputs, Tensor) else outputs
+        return [[part[0] for part in parts]]
+
+
+def library() -> Any:
+    """The module `pytorch_grad_cam`.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return importlib.import_module("pytorch_grad_cam")
+    except ImportError as error:
+        raise ValueError(f"class activation maps need grad-cam: {INSTALL} ({error})") from error
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """The layer of that name.
+
+    Raises:
+        ValueError: there is none; names the nearest.
+    """
+    layers = dict(model.named_modules())
+    if not name or name not in layers:
+        raise ValueError(f"--layer {name}: no such layer; {near(name, list(layers)[1:])}")
+    return layers[name]
+
+
+def heat_of(
+    model: nn.Module, inputs: Tensor, score: Callable[[Outputs], Tensor], layer: str, method: str
+) -> Heat:
+    """How much each place of the network input (1, 3, h, w) adds to a score: (h, w) in 0..1.
+
+    Args:
+        model: In eval mode, with parameters that take gradients.
+        inputs: Normalised.
+        score: Scalar of the outputs of the image.
+        layer: Name of one whose output is a map.
+        method: A key of METHODS.
+
+    Raises:
+        ValueError: the library or the layer is missing, or the layer gives no map, or one that the
+            score does not depend on.
+    """
+    kind = getattr(library(), METHODS[method])
+    place, explained = find_layer(model, layer), _PerImage(model)
+    with torch.enable_grad():
+        _check_place(explained, inputs, score, place, layer)
+        cam = kind(explained, [place])
+        try:
+            heat: Heat = cam(inputs, [score])[0]
+        finally:
+            cam.activations_and_grads.release()
+    model.zero_grad()
+    return heat
+
+
+def _check_place(
+    model: nn.Module,
+    inputs: Tensor,
+    score: Callable[[Outputs], Tensor],
+    place: nn.Module,
+    name: str,
+) -> None:
+    """ValueError where the layer `place` gives no map, or one that the score does not hang on."""
+    given: list[Any] = []
+    handle = place.register_forward_hook(lambda _, __, output: given.append(output))
+    try:
+        value = score(model(inputs)[0])
+    finally:
+        handle.remove()
+    side = f"{inputs.shape[2]} x {inputs.shape[3]}"
+    if len(given) != 1 or not isinstance(given[0], Tensor) or min(_size(given[0])) < 2:
+        raise ValueError(
+            f"--layer {name}: its output is no map of an input of {side}; take another"
+        )
+    if torch.autograd.grad(value, given[0], allow_unused=True)[0] is None:
+        raise ValueError(f"--layer {name}: the class's score does not hang on it; take another")
+
+
+def _size(output: Tensor) -> tuple[int, ...]:
+    """Height and width of a map (B, C, h, w); (0,) of anything else."""
+    return tuple(output.shape[2:]) if output.ndim == 4 else (0,)
+
+
+def overlay(picture: Picture, heat: Heat) -> Picture:
+    """The RGB picture (H, W, 3) in grey, under the colours of heat (h, w) where that is not 0.
+
+    Dark violet over orange to yellow (matplotlib's inferno), which rises in brightness alone, too.
+    """
+    size = picture.shape[1::-1]
+    share = cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)[..., None].clip(0, 1)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float64)
+    mixed = grey * (1 - OPACITY * share) + colours(share[..., 0]) * OPACITY * share
+    return mixed.round().astype(np.uint8)
+
+
+def colours(heat: Heat) -> NDArray[np.float64]:
+    """RGB (H, W, 3) of heat (H, W)."""
+    from matplotlib import colormaps
+
+    return 255 * colormaps["inferno"](0.15 + 0.85 * heat)[..., :3]

@@ -1,0 +1,92 @@
+"""Text on pictures in a font that has more than ASCII, and legends of colours.
+
+Shapes: (H, W) the size of a picture.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from engine.types import Picture
+
+Colour = tuple[int, int, int]  # RGB
+INK: Colour = (30, 30, 30)
+PAPER = 255
+TEXT = 13  # pixels of a line's letters
+ROW = 20  # pixels from line to line
+
+
+class Entry(NamedTuple):
+    """A line of a legend."""
+
+    colour: Colour
+    text: str
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """The font that matplotlib brings along; most alphabets, no emoji."""
+    import matplotlib  # takes a tenth of a second
+
+    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
+
+
+def text_size(text: str, size: int = TEXT) -> tuple[int, int]:
+    """(height, width) in pixels of a line; the height is the same for all texts."""
+    font = _font(size)
+    return sum(font.getmetrics()), round(font.getlength(text))
+
+
+def write_text(
+    picture: Picture, text: str, corner: tuple[int, int], *, size: int = TEXT, ink: Colour = INK
+) -> None:
+    """Write a line into the picture (H, W, 3), `corner` (y, x) at its top left; what sticks out
+    at the bottom or right is cut off.
+    """
+    height, width = text_size(text, size)
+    grey = Image.new("L", (width + 1, height))
+    ImageDraw.Draw(grey).text((0, 0), text, fill=255, font=_font(size))
+    top, left = corner
+    spot = picture[top : top + height, left : left + width + 1]
+    share = np.asarray(grey)[: spot.shape[0], : spot.shape[1], None] / 255
+    spot[:] = np.round(share * ink + (1 - share) * spot)
+
+
+def shortened(text: str, width: int, size: int = TEXT) -> str:
+    """The text, or its beginning and three dots where it is wider than so many pixels."""
+    if text_size(text, size)[1] <= width:
+        return text
+    while text and text_size(f"{text}…", size)[1] > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def ink_on(colour: Sequence[int]) -> Colour:
+    """Black or white, whichever is easier to read on a colour."""
+    red, green, blue = colour
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+
+
+def legend(entries: Sequence[Entry], width: int) -> Picture:
+    """White strip (?, width, 3) with a square of each colour and its text, in as many rows as it
+    takes; no row where there is no entry.
+    """
+    places, row, left = [], 0, 4
+    for entry in entries:
+        text = shortened(entry.text, width - ROW - 8)
+        end = left + ROW + text_size(text)[1] + 12
+        if end > width and left > 4:
+            row, left, end = row + 1, 4, 4 + end - left
+        places.append((row, left, text))
+        left = end
+    strip = np.full(((row + 1) * ROW + 6 if entries else 0, width, 3), PAPER, np.uint8)
+    for entry, (row, left, text) in zip(entries, places, strict=True):
+        top = 3 + row * ROW
+        strip[top + 3 : top + ROW - 4, left : left + ROW - 7] = entry.colour
+        write_text(strip, text, (top + 1, left + ROW - 2))
+    return strip

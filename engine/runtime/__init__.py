@@ -1,0 +1,1 @@
+"""Exported files and the engines that run them."""

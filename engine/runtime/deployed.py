@@ -1,0 +1,138 @@
+"""An exported file as a model: the same predictions, drawings and evaluation as a checkpoint's.
+
+Shapes: B images, H, W the size of the network input, h, w the size of an image.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from torch import Tensor
+
+from engine.inference.predictor import predict
+from engine.runtime.exported import Exported, contiguous, open_exported
+from engine.types import Image, Model, Picture, Size, Target
+
+
+class Deployed(BaseModel):
+    """Runs an exported file in place of the layers of a task's model.
+
+    Args:
+        task: Model of the description in the file; its weights are thrown away.
+        exported: The file.
+    """
+
+    def __init__(self, task: Any, exported: Exported) -> None:
+        content = exported.content
+        task.data_preprocessor.planes = True  # the order that engines take
+        super().__init__(AsTheyAre() if content["with_preprocess"] else task.data_preprocessor)
+        for parameter in task.parameters():
+            parameter.data = torch.empty(0)
+        self.task: Any = task
+        self.exported = exported
+        self.end2end = bool(content["end2end"])
+        self.with_preprocess = bool(content["with_preprocess"])
+        self.classes = tuple(content["classes"])
+        task.classes = self.classes
+
+    def forward(
+        self,
+        images: Tensor | Sequence[Tensor],
+        targets: Sequence[Target] | None = None,
+        mode: str = "predict",
+    ) -> list[dict[str, Any]]:
+        """Results of a batch as its data preprocessor makes it; only mode="predict"."""
+        if mode != "predict":
+            raise ValueError(f"mode={mode!r}: an exported file only predicts")
+        targets = targets or [{}] * len(images)
+        if self.exported.batched:
+            assert isinstance(images, Tensor)  # with the preprocessing in it, it is not batched
+            return self._results(images, targets)
+        single = zip(images, targets, strict=True)
+        return [self._results(_alone(image), [target])[0] for image, target in single]
+
+    def predict(self, images: Image | Sequence[Image]) -> list[dict[str, Any]]:
+        """Results of RGB uint8 arrays (h, w, 3), of paths or of one of these, in a list."""
+        if isinstance(images, np.ndarray | str | Path):
+            images = [images]
+        return [predict(self, image)[0] for image in images]
+
+    def draw(self, image: Picture, found: dict[str, Any], threshold: float) -> Picture:
+        """As the task's model."""
+        drawn: Picture = self.task.draw(image, found, threshold)
+        return drawn
+
+    def describe(self, found: dict[str, Any], threshold: float) -> list[dict[str, Any]]:
+        """As the task's model."""
+        rows: list[dict[str, Any]] = self.task.describe(found, threshold)
+        return rows
+
+    def _results(self, images: Tensor, targets: Sequence[Target]) -> list[dict[str, Any]]:
+        """Results of (B, 3, H, W), or of one image (h, w, 3) that the file preprocesses."""
+        task: Model = self.task
+        if self.end2end:
+            outputs = dict(zip(self.exported.content["outputs"], self._run(images), strict=True))
+            return task.finished(outputs, self._size(images), targets)
+        if not self.with_preprocess:
+            return task.results(self._run, images, targets)
+        stand_in = torch.empty((1, 3, *self._network_size(images)))  # only its size is looked at
+        return task.results(lambda _: self._run(images), stand_in, targets)
+
+    def _run(self, images: Tensor) -> list[Tensor]:
+        """The outputs of the file.
+
+        Raises:
+            ValueError: the images have another shape than it was exported for.
+        """
+        wanted = self.exported.content["shape"]
+        if any(side not in (None, given) for side, given in zip(wanted, images.shape, strict=True)):
+            sides = " x ".join("any" if side is None else str(side) for side in wanted)
+            raise ValueError(
+                f"{self.exported.path}: takes inputs of {sides}, got "
+                f"{' x '.join(map(str, images.shape))}; leave model.data_preprocessor.size as "
+                "exported, or export with --shape or --dynamic"
+            )
+        outputs = self.exported.run(contiguous(images))
+        return [torch.from_numpy(np.asarray(output)) for output in outputs]
+
+    def _size(self, images: Tensor) -> Size:
+        """(height, width) that finished outputs refer to."""
+        shape = images.shape[:2] if self.with_preprocess else images.shape[2:]
+        return (shape[0], shape[1])
+
+    def _network_size(self, image: Tensor) -> Size:
+        size = self.task.data_preprocessor.size
+        return size or (image.shape[0], image.shape[1])
+
+
+def deployed(task: Any, path: Path | str, callers: int = 1) -> Deployed:
+    """The exported file behind the interface of its task's model, in eval mode.
+
+    So many threads may call it at once.
+
+    Raises:
+        As `open_exported`.
+    """
+    model = Deployed(task, open_exported(path, callers=callers))
+    model.eval()
+    return model
+
+
+class AsTheyAre(BaseDataPreprocessor):
+    """Batches for a file with the preprocessing in its graph: uint8 RGB images (h, w, 3)."""
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """The images as given, and their `size` in the targets."""
+        images = data["images"]
+        targets = [dict(target) for target in data.get("targets") or [{} for _ in images]]
+        for target, image in zip(targets, images, strict=True):
+            target["size"] = (image.shape[0], image.shape[1])
+        return {"images": images, "targets": targets}
+
+
+def _alone(image: Tensor) -> Tensor:
+    """One image of a batch as a file that is not batched takes it."""
+    return image[None] if image.dtype.is_floating_point else image

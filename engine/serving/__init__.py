@@ -1,0 +1,1 @@
+"""Models over HTTP and in a page of the browser."""

@@ -1,0 +1,146 @@
+"""Models behind HTTP: image files in, rows as JSON out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from engine.serving.batching import Batcher
+from engine.serving.metrics import Meters
+from engine.serving.schemas import PROBLEMS, ROWS, InputRule, ModelInfo, ModelList, Status
+from engine.serving.service import BadImage, Limits, Served, TooManyPixels, Upload, count_pixels
+from engine.serving.uploads import FORM, SCHEMA, TYPES, read_image_file, within
+
+Lane = Batcher[Upload, bytes]
+Threshold = Annotated[float | None, Query(ge=0, le=1, description="lowest score wanted")]
+
+
+class Web:
+    """The endpoints.
+
+    Args:
+        models: What is served.
+        limits: Of each of them.
+    """
+
+    def __init__(self, models: Sequence[Served], limits: Limits) -> None:
+        self.models = {model.name: model for model in models}
+        self.limits = limits
+        self.meters = Meters()
+        self.thread = ThreadPoolExecutor(1, "model")  # one for all: each has all cores in its turn
+        self.lanes = {model.name: self._lane(model) for model in models}
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def _lane(self, model: Served) -> Lane:
+        def work(uploads: Sequence[Upload]) -> list[bytes | BadImage]:
+            with self.meters.batch(model.name, len(uploads)):
+                return model.answer(uploads)
+
+        return Batcher(work, self.thread, self.limits.rule)
+
+    @asynccontextmanager
+    async def working(self, _: FastAPI) -> AsyncIterator[None]:
+        """While entered, batches are worked on."""
+        self.tasks = [asyncio.create_task(lane.run()) for lane in self.lanes.values()]
+        yield
+        for task in self.tasks:
+            task.cancel()
+        self.thread.shutdown()
+
+    async def predict(self, model: str, request: Request, threshold: Threshold = None) -> Response:
+        """What the model finds in one image, sent as it is or as the file of a form."""
+        if model not in self.models:
+            raise HTTPException(404, f"no such model; there are {', '.join(self.models)}")
+        least = self.limits.threshold if threshold is None else threshold
+        with self.meters.request(model), _refusals():
+            rows = await self._rows(self.lanes[model], request, least)
+        return Response(rows, media_type="application/json")
+
+    async def _rows(self, lane: Lane, request: Request, threshold: float) -> bytes:
+        limits = self.limits
+        with lane.place():
+            data = await read_image_file(request, limits.max_bytes, limits.timeout)
+            pixels = await asyncio.to_thread(count_pixels, data, limits.rule.max_weight)
+            answer = lane.answer(Upload(data, threshold), pixels)
+            return await within(limits.timeout, answer, 504, "no answer")
+
+    async def list_models(self) -> ModelList:
+        """The models, their classes, and what they do with an image."""
+        infos = [
+            ModelInfo(
+                name=name,
+                classes=list(served.model.classes),
+                batched=served.batched,
+                input=InputRule(**served.input_rule()),
+            )
+            for name, served in self.models.items()
+        ]
+        return ModelList(
+            models=infos,
+            content_types=[*TYPES, FORM],
+            max_bytes=self.limits.max_bytes,
+            max_pixels=self.limits.rule.max_weight,
+            threshold=self.limits.threshold,
+        )
+
+    async def health(self) -> Status:
+        """Whether the process answers at all."""
+        return Status(status="alive")
+
+    async def ready(self) -> Status:
+        """Whether it would take another image of every model."""
+        if not self.tasks or any(task.done() for task in self.tasks):
+            raise HTTPException(503, "not working")
+        full = [name for name, lane in self.lanes.items() if lane.full]
+        if full:
+            raise HTTPException(503, f"{', '.join(full)}: too many requests at once")
+        return Status(status="ready")
+
+    async def metrics(self) -> Response:
+        """Counts for Prometheus."""
+        return Response(self.meters.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def create_app(models: Sequence[Served], limits: Limits) -> FastAPI:
+    """The application of these models."""
+    web = Web(models, limits)
+    app = FastAPI(title="PP-LCNet models", lifespan=web.working, redoc_url=None)
+    app.add_exception_handler(RequestValidationError, _in_a_line)
+    app.add_api_route(
+        "/v1/{model}",
+        web.predict,
+        methods=["POST"],
+        responses={200: {"content": {"application/json": {"schema": ROWS}}}, **PROBLEMS},
+        openapi_extra={"requestBody": SCHEMA},
+    )
+    app.add_api_route("/v1", web.list_models)
+    app.add_api_route("/health", web.health)
+    app.add_api_route("/ready", web.ready, responses={503: PROBLEMS[503]})
+    app.add_api_route("/metrics", web.metrics, response_class=Response)
+    return app
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Errors of the work within as answers."""
+    try:
+        yield
+    except asyncio.QueueFull:
+        raise HTTPException(503, "too many requests at once", {"Retry-After": "1"}) from None
+    except TooManyPixels as error:
+        raise HTTPException(413, str(error)) from None
+    except BadImage as error:
+        raise HTTPException(422, str(error)) from None
+
+
+async def _in_a_line(_: Request, error: Exception) -> JSONResponse:
+    """Wrong parameters in a line instead of a list."""
+    assert isinstance(error, RequestValidationError)
+    lines = [f"{row['loc'][-1]}: {row['msg']}" for row in error.errors()]
+    return JSONResponse({"detail": "; ".join(lines)}, 422)

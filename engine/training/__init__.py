@@ -1,0 +1,1 @@
+"""From a config to a training: runner, loops, resume, schedules, optimiser wrappers."""

@@ -1,0 +1,209 @@
+"""Going on where a state file was written, so that the run ends as if it had never stopped.
+
+The `training` entry of a checkpoint holds
+    epoch, step, iteration      whole epochs, steps of the next one, and steps in all
+    order                       seed, images, batch size, processes: they decide the data's order
+    weights, average            raw weights, and the moving average's sums
+    optimizer, schedules        as torch and mmengine give them
+    gradients                   of batches that wait for others to make a step together, or None
+    hooks                       what hooks keep: metrics of all validations, batches skipped
+
+No state of a random generator is needed. Every draw follows from the seed and its place: samples
+from (seed, epoch, index) (engine/data/dataset.py), input sizes from (seed, iteration)
+(engine/data/preprocess.py), all generators of a step from (seed, process, iteration)
+(engine/hooks/seeds.py), the order of images from (seed, epoch) (engine/data/samplers.py). Times are
+kept nowhere.
+"""
+
+import logging
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from mmengine.hooks import Hook, IterTimerHook
+from mmengine.logging import print_log
+
+from engine.checkpoint import checkpoint
+from engine.hooks.checkpoint_hook import (
+    Place,
+    SaveCheckpoint,
+    bare,
+    data_order,
+    done_of,
+    find_hook,
+    unit_of,
+)
+from engine.hooks.ema import EMA
+from engine.training.loops import EpochLoop
+
+KINDS: dict[str, tuple[type, ...]] = {  # of the entry's parts
+    "epoch": (int,), "iteration": (int,), "weights": (dict,), "average": (dict, NoneType),
+    "optimizer": (dict,), "schedules": (list,),
+}  # fmt: skip
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "step": (int,), "order": (dict,), "gradients": (dict, NoneType), "hooks": (dict,),
+}  # fmt: skip
+
+
+def _training(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """The `training` entry, its parts of the kinds they should be.
+
+    Raises ValueError where there is none, or they are not.
+    """
+    if "training" not in content:
+        raise ValueError(
+            f"{path}: holds no training state; resume from an epoch_N.pth or iter_N.pth, or start "
+            "from its weights with --load-from"
+        )
+    state = content["training"]
+    known = state if isinstance(state, dict) else {}
+    wanted = KINDS | {key: kinds for key, kinds in OPTIONAL.items() if key in known}
+    for key, kinds in wanted.items():
+        if key not in known or not isinstance(known[key], kinds):
+            raise ValueError(f"{path}: damaged checkpoint, no training state: its {key!r} is wrong")
+    return known
+
+
+def saved_seed(path: Path) -> int | None:
+    """Seed of the run that wrote a state file; None where the file does not say.
+
+    Raises:
+        ValueError: the file is no checkpoint of ours.
+    """
+    content = checkpoint.read(path)
+    seed = _training(path, content).get("order", {}).get("seed") if "training" in content else None
+    if not isinstance(seed, int | NoneType):
+        raise ValueError(f"{path}: damaged checkpoint, its seed is {seed!r:.80}")
+    return seed
+
+
+class Resume(Hook):
+    """Takes up the state of a file before training, and makes up for a validation left undone.
+
+    Args:
+        source: A state file of this run.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+
+    def before_train(self, runner: Any) -> None:
+        """Restore model, optimiser, schedules, hooks and the place in the data.
+
+        Raises:
+            ValueError: the file is of another run, or the data changed within an epoch.
+        """
+        content = checkpoint.read(self.source)
+        state = _training(self.source, content)
+        classes = list(runner.train_dataloader.dataset.metainfo["classes"])
+        if content["classes"] != classes:
+            raise ValueError(
+                f"{self.source}: was trained on the classes {content['classes']}, the data has "
+                f"{classes}; resume on the same data, or start from it with --load-from"
+            )
+        self._check_order(state, data_order(runner))
+        self._restore(runner, state)
+        self._go_to(runner, Place(state["epoch"], state.get("step", 0), state["iteration"]))
+        step = f" and {state['step']} steps" if state.get("step") else ""
+        place = f"{unit_of(runner)} {done_of(runner)}{step}"
+        print_log(f"resumed {self.source} after {place}", "current")
+        if "hooks" in state:
+            _make_up_validation(runner)
+
+    def _check_order(self, state: dict[str, Any], now: dict[str, int]) -> None:
+        then = state.get("order", now)
+        changed = ", ".join(
+            f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
+        )
+        if changed and state.get("step"):
+            raise ValueError(
+                f"{self.source}: was saved within an epoch, whose order of images changed "
+                f"({changed}); resume with what it was, or from an epoch_N.pth"
+            )
+        if changed:
+            print_log(
+                f"{self.source}: {changed}; so the run will not end as the uninterrupted one",
+                "current",
+                logging.WARNING,
+            )
+
+    def _restore(self, runner: Any, state: dict[str, Any]) -> None:
+        """Put the state into the runner's model, optimiser, schedules and hooks."""
+        model = bare(runner.model)
+        try:
+            model.load_state_dict(state["weights"])
+            if state["average"] is not None and (ema := find_hook(runner, EMA)):
+                ema.state.load_state_dict(state["average"])
+            _restore_rates(runner, state)
+            for name, gradient in (state.get("gradients") or {}).items():
+                model.get_parameter(name).grad = gradient.to(model.get_parameter(name).device)
+            for hook in runner.hooks:
+                saved = state.get("hooks", {}).get(type(hook).__name__)
+                if saved is not None:
+                    hook.load_state_dict(saved)
+        except (RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+            first = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{self.source}: cannot be resumed, it is of another model or optimiser; resume "
+                f"with the config it was trained with ({first} ...)"
+            ) from error
+
+    def _go_to(self, runner: Any, place: Place) -> None:
+        """Set every counter, and the sampler where the next epoch has begun."""
+        loop = runner.train_loop
+        loop._epoch, loop._iter = place.epoch, place.iteration
+        runner.optim_wrapper._inner_count = place.iteration
+        runner.message_hub.update_info("epoch", place.epoch)
+        runner.message_hub.update_info("iter", place.iteration)
+        find_hook(runner, SaveCheckpoint).go_on_from(runner, place, self.source)
+        if (timer := find_hook(runner, IterTimerHook)) is not None:
+            timer.start_iter = (
+                place.iteration
+            )  # it began to count before; the time left hangs on it
+        if not place.step:
+            return
+        loader = runner.train_dataloader
+        if not (isinstance(loop, EpochLoop) and hasattr(loader.sampler, "skip")):
+            raise ValueError(
+                f"{self.source}: was saved within an epoch, which needs train_cfg.type=EpochLoop "
+                "and train_dataloader.sampler.type=EpochSampler; or resume from an epoch_N.pth"
+            )
+        loop.first_step = place.step
+        loader.sampler.set_epoch(place.epoch)
+        loader.sampler.skip(place.step * loader.batch_size)
+
+
+def _restore_rates(runner: Any, state: dict[str, Any]) -> None:
+    """Put back what optimiser and schedules counted and summed up; their options stay the config's.
+
+    So a run that is resumed with a lower learning rate, or for more epochs, does as it is told.
+    """
+    optimizer = runner.optim_wrapper
+    wanted = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state["optimizer"])
+    for group, options in zip(optimizer.param_groups, wanted, strict=True):
+        then, now = group.get("initial_lr", group["lr"]), options.get("initial_lr", options["lr"])
+        group.update({**options, "lr": group["lr"] * (now / then if then else 1.0)})
+    for schedule, saved in zip(runner.param_schedulers, state["schedules"], strict=True):
+        for key in ("last_step", "_global_step", "_last_value"):
+            setattr(schedule, key, saved[key])
+
+
+def _make_up_validation(runner: Any) -> None:
+    """Do the validation that was due where the run stopped, unless its metrics are known."""
+    saver, loop = find_hook(runner, SaveCheckpoint), runner.train_loop
+    done, last = done_of(runner), runner.max_iters
+    if unit_of(runner) == "epoch":
+        last = runner.max_epochs
+    due = done >= max(1, loop.val_begin) and (done % loop.val_interval == 0 or done == last)
+    known = any(row["iteration"] == saver.place.iteration for row in saver.history)
+    if runner.val_loop is None or saver.place.step or known or not due:
+        return
+    print_log(f"the validation after {unit_of(runner)} {done} was not done; doing it", "current")
+    bare(runner.model).epoch = max(0, runner.epoch - 1)  # as at the end of that epoch
+    runner.val_loop.run()

@@ -1,0 +1,393 @@
+"""From a checked config to a run: mmengine's Runner with our defaults filled in."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.logging import MMLogger, print_log
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from torch import nn
+
+from engine import config
+from engine.checkpoint import checkpoint
+from engine.checks.preflight import check_data
+from engine.distributed import ShareLosses, join, wrap_on_cpu
+from engine.hooks.checkpoint_hook import bare, find_hook, newest, state_files
+from engine.hooks.signals import StopOnSignal
+from engine.progress import LiveProgress, hush
+from engine.training.amp import CPUAmpOptimWrapper
+from engine.training.compiled import compile_trunk
+from engine.training.memory import keep_memory
+from engine.training.norm_calibration import even_out_convolutions
+from engine.training.recompute import recompute
+from engine.training.resume import Resume
+from engine.trouble import explain_loader
+
+TRAINING_PARTS = (
+    "model", "train_dataloader", "train_cfg", "val_dataloader", "val_cfg", "val_evaluator",
+    "optim_wrapper", "param_scheduler", "default_hooks", "randomness",
+)  # fmt: skip
+
+
+def prepare_training(
+    cfg: Config, *, data: Path | None, work_dir: Path, seed: int | None, amp: bool, scale_lr: bool
+) -> None:
+    """Fill in what the command line decides and check the config against the data.
+
+    Raises:
+        ValueError: config and data do not fit together.
+        FileNotFoundError: the data is not there.
+    """
+    config.require(cfg, TRAINING_PARTS, "training")
+    cfg.work_dir = str(work_dir)
+    if data is not None:
+        config.use_data(cfg, data)
+    if seed is not None:
+        cfg.randomness.seed = seed
+    if scale_lr:
+        cfg.auto_scale_lr.enable = True
+    if amp:
+        use_amp(cfg)
+    check_data(cfg)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    classes = dataset.metainfo["classes"]
+    if data is not None:
+        cfg.model.num_classes = len(classes)
+    config.check(cfg, classes)
+    _check_ends(cfg)
+    _fit_to_data(cfg, max(1, len(dataset) // get_world_size()))
+
+
+def _check_ends(cfg: Config) -> None:
+    """Warn where a schedule does not end with the training."""
+    last = cfg.train_cfg.get("max_epochs")
+    for number, schedule in enumerate(cfg.param_scheduler):
+        end = schedule.get("epochs", last)
+        if last is None or end == last:
+            continue
+        share = 50 * (1 + math.cos(math.pi * min(1, last / end)))
+        print_log(
+            f"train_cfg.max_epochs is {last}, param_scheduler.{number}.epochs {end}: the learning "
+            f"rate ends at about {share:.0f} %"
+            + ("" if last < end else f" and is 0 for the last {last - end} epochs")
+            + "; give both one number unless that is meant",
+            "current",
+            logging.WARNING,
+        )
+
+
+def _fit_to_data(cfg: Config, num_images: int) -> None:
+    """Shorten the batch and the warm-up where a process has too few images for them; says so."""
+    loader = cfg.train_dataloader
+    if num_images < loader.batch_size:
+        print_log(
+            f"{num_images} training images are fewer than one batch of {loader.batch_size}; "
+            f"taking {num_images} a step",
+            "current",
+            logging.WARNING,
+        )
+        loader.batch_size = num_images
+    for number, schedule in enumerate(cfg.param_scheduler):
+        steps = schedule.get("epochs", 0) * (num_images // loader.batch_size)
+        if total := steps or cfg.train_cfg.get("max_iters", 0):
+            _fit_warmup(schedule, f"param_scheduler.{number}", total)
+
+
+def _fit_warmup(schedule: ConfigDict, where: str, total: int) -> None:
+    """Shorten a warm-up that is no shorter than its schedule of `total` iterations; says so."""
+    iterations, epochs = schedule.get("warmup_iters", 0), schedule.get("warmup_epochs", 0)
+    if iterations + (round(epochs * total / schedule.epochs) if epochs else 0) < total:
+        return
+    if epochs:
+        schedule.warmup_epochs = schedule.epochs / 10
+        print_log(
+            f"{where}.warmup_epochs {epochs} is too long for the {schedule.epochs} epochs of the "
+            f"schedule; taking {schedule.warmup_epochs:g}",
+            "current",
+            logging.WARNING,
+        )
+    if iterations and (not epochs or iterations + total // 10 >= total):
+        schedule.warmup_iters = total // 10
+        print_log(
+            f"{where}.warmup_iters {iterations} is not below the {total} iterations of the "
+            f"schedule; taking {schedule.warmup_iters}",
+            "current",
+            logging.WARNING,
+        )
+
+
+def keep_quiet(cfg: Config) -> None:
+    """Let a run say nothing on the console but warnings and errors, from now on."""
+    hush(MMLogger.get_current_instance())
+    for hook in cfg.get("custom_hooks", []):
+        if config.resolve(hook.type) is LiveProgress:
+            hook.quiet = True
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision: bfloat16 on processors, mmengine's wrapper on CUDA."""
+    on_gpu = torch.cuda.is_available()
+    cfg.optim_wrapper.type = "AmpOptimWrapper" if on_gpu else CPUAmpOptimWrapper.__name__
+
+
+def start(cfg: Config, launcher: str) -> Runner:
+    """Build the runner; on one processor or under torchrun / SLURM, on CPU or CUDA.
+
+    Raises:
+        ValueError: something in the config does not build.
+    """
+    cv2.setNumThreads(1)
+    keep_memory()
+    cfg.launcher = launcher
+    join(cfg, launcher)
+    wrap_on_cpu(cfg)
+    logging.disable(logging.INFO)  # mmengine's long preface
+    try:
+        runner = Runner.from_cfg(cfg)
+        if cfg.get("optim_wrapper"):
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    except TypeError as error:  # an option of a wrong kind, or one that is missing
+        raise ValueError(f"{cfg.filename}: does not build: {error}") from error
+    finally:
+        logging.disable(logging.NOTSET)
+    runner.logger.setLevel(cfg.get("log_level", "INFO"))  # it remembers having been silenced
+    if (progress := find_hook(runner, LiveProgress)) is not None and progress.quiet:
+        hush(runner.logger)
+    if get_world_size() > 1:
+        runner.register_hook(ShareLosses())
+    if modules := runner.cfg.pop("activation_checkpointing", None):  # before mmengine sees it
+        recompute(bare(runner.model), modules)
+    if options := runner.cfg.pop("compile", None):
+        compile_trunk(bare(runner.model), options)
+    device = next(runner.model.parameters()).device
+    runner.logger.info(
+        f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads, "
+        f"{get_world_size()} processes, seed {runner.seed}, work dir {cfg.work_dir}"
+    )
+    return runner
+
+
+def train(
+    runner: Runner,
+    *,
+    resume: Path | None,
+    load_from: Path | None,
+    backbone_from: Path | None = None,
+) -> None:
+    """Check the data sets, load what is to be loaded, and run to the end.
+
+    Raises:
+        ValueError: data, checkpoints or work dir do not fit the run.
+        FloatingPointError: the loss or a weight is no number any more.
+        OSError: a checkpoint cannot be written, the data is gone, or a loader worker died.
+        Stopped: a signal asked for it; the state is saved.
+    """
+    if resume is None:
+        _check_unused(Path(runner.work_dir))
+    _check_classes(runner)
+    check_batch(runner)
+    if load_from is not None:
+        load_into(runner, load_from)
+    if backbone_from is not None:
+        load_backbone(runner, backbone_from)
+    if resume is not None:
+        runner.register_hook(Resume(resume))
+    runner.register_hook(stop := StopOnSignal())
+    try:
+        stop.train(runner)
+    except RuntimeError as error:
+        if (line := explain_loader(error)) is None:
+            raise
+        raise OSError(f"{line}; checkpoints in {runner.work_dir} are whole") from error
+    finally:
+        if (progress := find_hook(runner, LiveProgress)) is not None:
+            progress.bar.stop()
+
+
+def _check_unused(work_dir: Path) -> None:
+    """A new run would remove the checkpoints of the one before, or have its own removed."""
+    found = [*state_files(work_dir), *work_dir.glob("best_*.pth")]
+    if found:
+        raise ValueError(
+            f"{work_dir}: holds checkpoints of an earlier run ({found[0].name}); go on with it by "
+            "--resume, or give another --work-dir"
+        )
+
+
+def _check_classes(runner: Runner) -> None:
+    """Compare the class lists of training and validation data; the model gets to know them."""
+    known = tuple(runner.train_dataloader.dataset.metainfo["classes"])
+    other = tuple(runner.val_dataloader.dataset.metainfo["classes"])
+    if known != other:
+        raise ValueError(
+            f"training and validation data have different classes: {list(known)} and "
+            f"{list(other)}; give both the same list in the same order"
+        )
+    bare(runner.model).classes = known
+
+
+def check_batch(runner: Runner) -> None:
+    """Warn where the learning rate was chosen for another number of images a step.
+
+    Where it is to be scaled, mmengine counts the images of a batch; with batches gathered into one
+    step the base is divided, so that the ratio is that of a step.
+    """
+    scaling = runner.auto_scale_lr or {}
+    gathered = runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+    images = runner.train_dataloader.batch_size * get_world_size() * gathered
+    base = scaling.get("base_batch_size", images)
+    if scaling.get("enable"):
+        runner.auto_scale_lr = {**scaling, "base_batch_size": base / gathered}
+    elif base != images:
+        rate = runner.cfg.optim_wrapper.optimizer.lr
+        print_log(
+            f"learning rate {rate} is meant for {base} images a step, this run takes {images}; "
+            f"--auto-scale-lr makes it {rate * images / base:.4g}",
+            "current",
+            logging.WARNING,
+        )
+
+
+def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
+    """Start from the weights of `path`; logs what fitted.
+
+    Raises:
+        ValueError: the weights are of another model, or of folded batch-norms.
+    """
+    content = _read_trainable(path)
+    model = bare(runner.model)
+    report = checkpoint.load_weights(
+        model,
+        content["state_dict"],
+        classes=content["classes"],
+        new_classes=runner.train_dataloader.dataset.metainfo["classes"],
+        class_layers=model.class_layers,
+        source=str(path),
+    )
+    if report.mismatched:
+        raise ValueError(
+            f"{path}: is a checkpoint of another model, {report}; give one of the same config"
+        )
+    runner.logger.info(f"{path}: {report}")
+    if content["info"].get("norms_rebuilt"):
+        count = even_out_convolutions(model)
+        runner.logger.info(f"batch-norms were rebuilt: {count} convolutions scaled for training")
+    return report
+
+
+def _read_trainable(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint whose batch-norms are there to train."""
+    content = checkpoint.read(path)
+    if content["info"].get("norms_folded"):
+        raise ValueError(
+            f"{path}: its batch-norms are folded away, and training would destroy what it knows; "
+            "convert it again with tools/convert_weights.py --calibrate-bn IMAGE_DIR"
+        )
+    return content
+
+
+def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
+    """Start the trunk from that of any checkpoint of ours, whatever its task; logs what fitted.
+
+    Raises:
+        ValueError: the file's trunk is of another kind or size, not all of it fits, or its
+            batch-norms are folded.
+    """
+    content = _read_trainable(path)
+    theirs = content["model"].get("backbone") or {}
+    ours = config.plain(runner.cfg.model.backbone)
+    for key in ("type", "arch", "scale", "act"):
+        if theirs.get(key) != ours.get(key):
+            raise ValueError(
+                f"{path}: its backbone is {_trunk(theirs)}, the config's is {_trunk(ours)}; give "
+                f"--cfg-options model.backbone.{key}={theirs.get(key)}, or another checkpoint"
+            )
+    weights = content["state_dict"]
+    trunk = {n: value for n, value in weights.items() if n.startswith("backbone.")}
+    model = bare(runner.model)
+    own = nn.ModuleDict({"backbone": model.backbone})
+    report = checkpoint.load_weights(own, trunk, source=str(path))
+    if report.missing or report.mismatched:
+        raise ValueError(f"{path}: its backbone does not fill the config's; {report}")
+    runner.logger.info(f"{path}: backbone only, {report}")
+    if content["info"].get("norms_rebuilt"):
+        count = even_out_convolutions(model.backbone)
+        runner.logger.info(f"batch-norms were rebuilt: {count} convolutions scaled for training")
+    return report
+
+
+def _trunk(described: dict[str, Any]) -> str:
+    """A plain backbone config in words: `PPLCNet of scale 0.5`."""
+    name = f"{described.get('type', 'missing')} {described.get('arch', '')}".strip()
+    act = f" with {described['act']}" if "act" in described else ""
+    return f"{name} of scale {described.get('scale')}{act}"
+
+
+def resume_path(choice: str | None, work_dir: Path) -> Path | None:
+    """The file that --resume names; "auto" is the newest of the work dir, if any.
+
+    Raises:
+        FileNotFoundError: the named file does not exist.
+    """
+    if choice is None:
+        return None
+    if choice == "auto":
+        found = newest(work_dir)
+        if found is None:
+            print_log(f"nothing to resume in {work_dir}; starting anew", "current")
+        return found
+    if not Path(choice).is_file():
+        raise FileNotFoundError(f"--resume {choice}: no such checkpoint")
+    return Path(choice)
+
+
+def dry_run(
+    runner: Runner, load_from: Path | None = None, backbone_from: Path | None = None
+) -> dict[str, Any]:
+    """One batch through loss, optimiser, validation, metric and checkpoint; keeps no checkpoint.
+
+    Returns:
+        The losses of the training batch and the metrics of the validation batch.
+    """
+    _check_classes(runner)
+    check_batch(runner)
+    if load_from is not None:
+        load_into(runner, load_from)
+    if backbone_from is not None:
+        load_backbone(runner, backbone_from)
+    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    model = runner.model
+    runner.train_dataloader.dataset.set_epoch(0)
+    model.train()
+    losses = model.train_step(
+        next(iter(runner.train_dataloader)), optim_wrapper=runner.optim_wrapper
+    )
+    model.eval()
+    batch = next(iter(runner.val_dataloader))
+    with torch.no_grad():
+        results = model.val_step(batch)
+    count = len(batch["images"])
+    evaluator = runner.val_evaluator
+    evaluator = evaluator if hasattr(evaluator, "process") else runner.build_evaluator(evaluator)
+    evaluator.dataset_meta = runner.val_dataloader.dataset.metainfo
+    evaluator.process(data_samples=results[:count], data_batch=batch)
+    total = torch.tensor([count])
+    all_reduce(total)
+    metrics = evaluator.evaluate(int(total))
+    path = Path(runner.work_dir) / ".dry_run.pth"
+    content = checkpoint.describe(
+        bare(model), config.plain(runner.cfg.model), evaluator.dataset_meta["classes"], {}
+    )
+    if is_main_process():
+        try:
+            checkpoint.save(path, content)
+            checkpoint.read(path)
+        finally:
+            path.unlink(missing_ok=True)
+    return {name: float(value.detach()) for name, value in losses.items()} | metrics

@@ -1,0 +1,1 @@
+"""Images with masks: reading, checking, repairing, converting."""

@@ -1,0 +1,63 @@
+"""Masks drawn from Cityscapes' polygons by cityscapesscripts, the data set's own code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.data.images import check_pixels
+from engine.fileio import read_json, written_whole
+from segmentation.data.masks import POLYGONS_END, TRAIN_IDS_END
+
+
+def draw_masks(data_root: Path, *, force: bool = False) -> Iterator[tuple[Path, bool]]:
+    """Write `X_gtFine_labelTrainIds.png` beside every `X_gtFine_polygons.json` below `data_root`.
+
+    Args:
+        data_root: Folder that holds `gtFine/`.
+        force: Draw masks anew that are there already.
+
+    Yields:
+        Each mask, and whether it was drawn now.
+
+    Raises:
+        FileNotFoundError: there are no polygons.
+        ImportError: cityscapesscripts is not installed.
+        ValueError: a file of polygons is damaged.
+    """
+    polygons = sorted((data_root / "gtFine").rglob(f"*{POLYGONS_END}"))
+    if not polygons:
+        raise FileNotFoundError(
+            f"{data_root / 'gtFine'}: no *{POLYGONS_END} there; give the folder that holds gtFine/"
+        )
+    for source in polygons:
+        mask = source.with_name(source.name.removesuffix(POLYGONS_END) + TRAIN_IDS_END)
+        wanted = force or not mask.is_file()
+        if wanted:
+            _draw(source, mask)
+        yield mask, wanted
+
+
+def _draw(source: Path, mask: Path) -> None:
+    try:
+        from cityscapesscripts.preparation.json2labelImg import json2labelImg
+    except ImportError as error:
+        raise ImportError(
+            f"drawing polygons needs cityscapesscripts ({error}); install it with "
+            "pip install 'lcnet-vision[cityscapes]' or pip install cityscapesscripts"
+        ) from error
+    _check_size(source)
+    try:
+        with written_whole(mask, suffix=".png") as aside:
+            json2labelImg(str(source), str(aside), "trainIds")
+    except (ValueError, KeyError, TypeError, SystemExit) as error:
+        raise ValueError(f"{source}: polygons that cannot be drawn ({error!r})") from error
+
+
+def _check_size(source: Path) -> None:
+    """Raise ValueError where the polygons do not say the size of their image, or a huge one."""
+    content = read_json(source)
+    known = content if isinstance(content, dict) else {}
+    sides: list[Any] = [known.get(f"img{side}") for side in ("Height", "Width")]
+    if not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError(f"{source}: needs imgHeight and imgWidth, whole numbers above 0")
+    check_pixels(source, sides)

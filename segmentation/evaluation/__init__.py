@@ -1,0 +1,1 @@
+"""Mean IoU, the report and its pictures."""

@@ -1,0 +1,24 @@
+"""What the segmenter's outputs say of a class, for class activation maps.
+
+Shapes: (H, W) the size of the network input; the output is logits (K, H, W) of one image.
+"""
+
+from torch import Tensor
+
+from engine.reports.cam import Evidence, Outputs
+
+
+def _found(outputs: Outputs, threshold: float) -> list[int]:  # noqa: ARG001  # pixels have one class
+    """Labels of the mask, that of most pixels first."""
+    counts = outputs[0].argmax(0).flatten().bincount(minlength=len(outputs[0]))  # (K,)
+    order = counts.argsort(descending=True, stable=True).tolist()
+    return [label for label in order if counts[label]]
+
+
+def _score(outputs: Outputs, label: int, threshold: float) -> Tensor:  # noqa: ARG001
+    """Sum of the class's logits over the pixels that the mask gives it."""
+    logits = outputs[0]
+    return logits[label][logits.argmax(0) == label].sum()
+
+
+EVIDENCE = Evidence(layer="aspp", method="gradcam", shown=3, found=_found, score=_score)

@@ -1,0 +1,75 @@
+"""A mask as coloured pixels over its picture, with a legend, and as a list of areas."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.types import Mask, Picture
+from segmentation.classes import colours_of
+
+FONT, SCALE, ROW = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 16  # text of the legend; pixels a line
+
+
+def areas(mask: Mask, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Classes that occur in the mask, largest first: name, label, pixels, share of the image."""
+    counts = np.bincount(mask.ravel(), minlength=len(classes))[: len(classes)]
+    return [
+        {
+            "class": classes[label],
+            "label": int(label),
+            "pixels": int(counts[label]),
+            "share": float(counts[label] / mask.size),
+        }
+        for label in np.argsort(-counts, kind="stable")
+        if counts[label]
+    ]
+
+
+def draw_mask(image: Picture, mask: Mask, classes: Sequence[str]) -> Picture:
+    """Copy of the RGB `image` (H, W, 3) half covered by the classes' colours, a legend beside it.
+
+    Returns:
+        (H, W + legend, 3); the legend's width depends on the class names alone, so that all frames
+        of a video get one size. It lists the classes that occur, largest first, as far as H lets.
+    """
+    colours = colours_of(classes)
+    legend = _legend(areas(mask, classes), classes, colours, len(image))
+    return np.hstack([cover(image, mask, colours), legend])
+
+
+def cover(image: Picture, mask: Mask, colours: NDArray[np.uint8]) -> Picture:
+    """Copy of the RGB `image` (H, W, 3) half covered by the colours (K, 3) of its mask's classes.
+
+    What is no class stays as dark as black makes it.
+    """
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours
+    return cv2.addWeighted(image, 0.5, table[mask], 0.5, 0).astype(np.uint8, copy=False)
+
+
+def _legend(
+    rows: list[dict[str, Any]], classes: Sequence[str], colours: NDArray[np.uint8], height: int
+) -> Picture:
+    """White strip (height, ?, 3) with a square, the name and the share of each class in `rows`."""
+    longest = max(cv2.getTextSize(f"{name} 100.0 %", FONT, SCALE, 1)[0][0] for name in classes)
+    strip = np.full((height, ROW + longest + 8, 3), 255, np.uint8)
+    for number, row in enumerate(rows[: height // ROW]):
+        top = number * ROW
+        strip[top + 2 : top + ROW - 2, 2 : ROW - 2] = colours[row["label"]]
+        text = f"{row['class']} {100 * row['share']:.1f} %"
+        cv2.putText(strip, text, (ROW + 2, top + ROW - 5), FONT, SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+    return strip
+
+
+def regions(mask: Mask, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Label and pixels of every connected region of one class (eight neighbours), (N,) each."""
+    labels, pixels = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for label in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:num_classes]):
+        found = cv2.connectedComponentsWithStats((mask == label).astype(np.uint8))[2]
+        areas_found = found[1:, cv2.CC_STAT_AREA].astype(np.int64)  # the first is all the rest
+        labels.append(np.full(len(areas_found), label))
+        pixels.append(areas_found)
+    return np.concatenate(labels), np.concatenate(pixels)

@@ -1,0 +1,86 @@
+"""engine/training/schedules.py against the sequences of the Paddle recipes."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from engine.training.schedules import PolyDecayLR, WarmupCosineLR
+
+
+def rates(steps: int, base: float, kind: type = WarmupCosineLR, **options: float) -> list[float]:
+    """Learning rates of iterations 0, 1, ..., as an optimiser gets them."""
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=base)
+    schedule = kind(optimizer, **options)
+    result = []
+    for _ in range(steps):
+        result.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return result
+
+
+@pytest.mark.golden
+def test_detector_recipe(golden_dir: Path) -> None:
+    """Base 0.32, 6 epochs of 6 steps, 7 steps of warm-up from a tenth."""
+    stored = json.loads((golden_dir / "schedules.json").read_text())
+    name = "det_cosine_warmup(base.32,max_epochs6,steps/epoch6,warm7,factor.1)"
+    ours = rates(36, 0.32, warmup_iters=7, warmup_factor=0.1, epochs=6, epoch_length=6)
+    assert ours == pytest.approx(stored[name], rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.golden
+def test_classifier_recipe(golden_dir: Path) -> None:
+    """Base 0.8, 10 epochs of 5 steps, 2 epochs of warm-up from zero."""
+    stored = json.loads((golden_dir / "schedules.json").read_text())
+    name = "clas_cosine_warmup(epochs10,steps5,lr.8,warm2)"
+    options = {"warmup_factor": 0.0, "epochs": 10, "epoch_length": 5}
+    ours = rates(50, 0.8, warmup_epochs=2, **options)
+    assert ours == pytest.approx(stored[name], rel=1e-6, abs=1e-9)
+    assert ours == rates(50, 0.8, warmup_iters=10, **options)
+
+
+def test_by_hand() -> None:
+    """w = 4, f = 0.2, T = 12: 0.2 0.4 0.6 0.8, then 1 falling to 0, half in the middle."""
+    ours = rates(14, 1.0, warmup_iters=4, warmup_factor=0.2, epochs=3, epoch_length=4)
+    assert ours[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert ours[8] == pytest.approx(0.5)
+    assert ours[6] == pytest.approx(0.5 + math.sqrt(0.5) / 2)
+    assert ours[12:] == pytest.approx([0, 0], abs=1e-12)
+
+
+def test_every_group_keeps_its_own_base() -> None:
+    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (1.0, 0.25)]
+    optimizer = SGD(groups)
+    WarmupCosineLR(optimizer, warmup_iters=2, warmup_factor=0.5, epochs=1, epoch_length=9)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.125]
+
+
+def test_warmup_must_fit() -> None:
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    with pytest.raises(
+        ValueError, match=r"^warmup_iters: .* 300 must be below the 120 .*\(4 epochs of 30\)"
+    ):
+        WarmupCosineLR(optimizer, warmup_iters=300, warmup_factor=0.1, epochs=4, epoch_length=30)
+    with pytest.raises(
+        ValueError, match=r"^warmup_epochs 5: a warm-up of 150 must be below the 120"
+    ):
+        WarmupCosineLR(optimizer, warmup_epochs=5, warmup_factor=0.1, epochs=4, epoch_length=30)
+
+
+@pytest.mark.golden
+def test_segmenter_recipe(golden_dir: Path) -> None:
+    """Base 0.01, power 0.9, zero after 40 iterations and from then on."""
+    stored = json.loads((golden_dir / "schedules.json").read_text())
+    name = "seg_poly(lr.01,decay_steps40,power.9)"
+    ours = rates(44, 0.01, PolyDecayLR, power=0.9, end=40)
+    assert ours == pytest.approx(stored[name], rel=1e-9, abs=1e-12)
+
+
+def test_poly_decay_warms_up_where_wanted() -> None:
+    """Power 1 over 8 iterations, 2 of warm-up: 1/2 * 8/8, 2/2 * 7/8, 6/8, ..."""
+    ours = rates(4, 1.0, PolyDecayLR, power=1.0, end=8, warmup_iters=2)
+    assert ours == pytest.approx([0.5, 0.875, 0.75, 0.625])
