@@ -16,9 +16,10 @@ import numpy as np
 from targets import CONFIGS, calm, options, predictor, save, subject
 
 from engine import cli, load_model
+from engine.data.image_files import find_sources
 from engine.export.exporter import picture
 from engine.hardware import fingerprint
-from engine.inference.files import find_sources, predict_files
+from engine.inference.files import predict_files
 
 CONFIG = {"classifier x1.0": "classifier_lcnet.py"}
 WORKERS = 2

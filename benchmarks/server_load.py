@@ -24,10 +24,10 @@ from mmengine.logging import MMLogger
 from server_process import Server, resident, serving, wait
 
 from engine import cli, load_model
+from engine.data.image_files import find_sources
 from engine.data.images import read_image
 from engine.fileio import write_json
 from engine.hardware import fingerprint
-from engine.inference.files import find_sources
 
 BROKEN_EVERY = 20  # requests: five in a hundred
 NEAR = 2e-4  # numbers of an answer, relative to the larger of itself and 1

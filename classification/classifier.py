@@ -1,35 +1,25 @@
 """The image classifier of PP-LCNet and MobileNetV3 as PaddleClas computes them."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbone.interface import check_choice
 from backbone.layers import ConvBN, init_convs
 from backbone.pplcnet import ACTIVATIONS
 from classification.distillation import Teacher
-from classification.evaluation.visualize import draw_labels, ranked
-from classification.export_head import Ending, to_results
 from classification.loss import ClassificationLoss, DistillationLoss
 from classification.mixup import BatchMix
-from engine.checkpoint.foreign_weights import Foreign
-from engine.inference.predictor import predict
-from engine.types import Image, Network, Size
+from classification.results import Classification, classifications
 
 # Shapes: B images of H x W, K classes, C channels of the trunk's last map, h x w its size.
 
-TOP = 5  # classes that `describe` lists
-
 Target = dict[str, Any]  # label int, image_id, size (height, width)
-Classification = dict[str, Any]  # scores (K,) 0..1, label int, image_id where known
 
 
 @MODELS.register_module()
@@ -126,7 +116,7 @@ class Classifier(BaseModel):
         if mode == "loss" and targets is not None:
             return self._losses(images, _labels(targets, images.device))
         if mode == "predict":
-            return _classifications(self._logits(images), targets or [{}] * len(images))
+            return classifications(self._logits(images), targets or [{}] * len(images))
         raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
@@ -138,53 +128,7 @@ class Classifier(BaseModel):
         images, targets = batch["images"], batch["targets"]
         logits = self._logits(images)
         losses = self.loss(logits, _labels(targets, images.device))
-        return [*_classifications(logits, targets), BaseDataElement(loss=losses)]
-
-    def predict(self, images: Image | Sequence[Image]) -> list[Classification]:
-        """Results of RGB uint8 arrays (H, W, 3), of paths or of one of these, in a list."""
-        if isinstance(images, np.ndarray | str | Path):
-            images = [images]
-        return [predict(self, image)[0] for image in images]
-
-    def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
-        """Fill the model from a Paddle file, as `classification.paddle_weights.load_file` does."""
-        from classification.paddle_weights import load_file  # which needs this class
-
-        return load_file(self, path, classes)
-
-    def ending(self, *, batched: bool) -> Ending:  # noqa: ARG002  # a row an image
-        """The best classes as a part of an exported graph."""
-        return Ending(self.num_classes, TOP)
-
-    def results(
-        self, network: Network, images: Tensor, targets: Sequence[Mapping[str, Any]]
-    ) -> list[Classification]:
-        """What mode="predict" gives, with the logits of another network."""
-        return _classifications(network(images)[0], targets)
-
-    def finished(
-        self,
-        outputs: Mapping[str, Tensor],
-        network: Size,  # noqa: ARG002  # scores have no place in the image
-        targets: Sequence[Mapping[str, Any]],
-    ) -> list[Classification]:
-        """The same from what `ending` gives; classes that it left out score 0."""
-        return to_results(outputs, self.num_classes, targets)
-
-    def draw(
-        self, image: NDArray[np.uint8], found: Classification, threshold: float
-    ) -> NDArray[np.uint8]:
-        """The RGB image (H, W, 3) with the best class, and others of at least `threshold`."""
-        best, *others = self.describe(found, threshold)
-        return draw_labels(image, [best, *(row for row in others if row["score"] >= threshold)])
-
-    def describe(
-        self,
-        found: Classification,
-        threshold: float,  # noqa: ARG002  # the five best, however low
-    ) -> list[dict[str, Any]]:
-        """Name, label and score of the five best classes, best first."""
-        return ranked(found["scores"].cpu().numpy(), self.classes, TOP)
+        return [*classifications(logits, targets), BaseDataElement(loss=losses)]
 
     def _logits(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, K)."""
@@ -210,15 +154,3 @@ def _built(part: object) -> Any:
 def _labels(targets: Sequence[Target], device: torch.device) -> Tensor:
     """(B,) int64."""
     return torch.tensor([target["label"] for target in targets], device=device)
-
-
-def _classifications(logits: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Classification]:
-    """One result an image of logits (B, K)."""
-    probabilities = logits.float().softmax(dim=1)  # (B, K)
-    results = []
-    for scores, target in zip(probabilities, targets, strict=True):
-        found: Classification = {"scores": scores, "label": int(scores.argmax())}
-        if "image_id" in target:
-            found["image_id"] = target["image_id"]
-        results.append(found)
-    return results

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from engine.checkpoint import checkpoint
 from engine.checkpoint.bounds import check_unpacked
+from engine.checkpoint.restore import fill
 from engine.data.preprocess import Preprocess
-from engine.inference.predictor import fill
+from engine.task import task_of
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -104,7 +105,7 @@ def _from_ours(path: str) -> tuple[nn.Module, tuple[str, ...], Preprocess]:
     """Model, class names and preprocessing of a checkpoint of ours."""
     content = checkpoint.read(path)
     model: Any = checkpoint.build_model(content["model"])
-    if content["model"]["type"] != "Classifier":
+    if task_of(model) != task_of(Teacher):
         raise ValueError(f"{path}: is a {content['model']['type']}; a teacher is a Classifier")
     fill(model, content, path)
     return model, model.classes, model.data_preprocessor

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from classification.results import TOP, Classification, with_ids
+from engine.export.head import ExportHead
 from engine.export.parity import Gap, values_apart
-from engine.types import Size
+from engine.types import Size, Target
 
 
-class Ending(nn.Module):
+class TopClasses(ExportHead):
     """Logits (B, K) -> scores (B, T) 0..1, best first, and their labels (B, T).
 
     Args:
@@ -37,10 +39,6 @@ class Ending(nn.Module):
         scores, labels = logits.softmax(dim=1).topk(self.top, dim=1)
         return scores, labels
 
-    def onnx_operators(self) -> dict[Any, Any]:
-        """ONNX code of the operators that torch has no code for: none."""
-        return {}
-
     def apart(self, wanted: Sequence[Tensor], found: Sequence[Tensor]) -> Gap:
         """Largest difference of a class's score in percent, over the classes in both."""
         if wanted[0].shape != found[0].shape:
@@ -51,21 +49,22 @@ class Ending(nn.Module):
         # A class at the cut may come out on one side only.
         return Gap(gap.value, 0.0) if (both.sum(1) >= self.top - 1).all() else Gap(gap.value, 1.0)
 
+    def results(
+        self,
+        outputs: Mapping[str, Tensor],
+        size: Size,  # noqa: ARG002  # scores have no place in the image
+        targets: Sequence[Target],
+    ) -> list[Classification]:
+        """One result an image; classes that did not come out score 0."""
+        dense = all_scores(outputs["scores"], outputs["labels"], self.num_classes)
+        return with_ids(dense, outputs["labels"][:, 0].tolist(), targets)
+
 
 def all_scores(scores: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """Scores (B, K), zero but for those of the labels (B, T) that came out."""
     return torch.zeros(len(scores), num_classes).scatter_(1, labels, scores)
 
 
-def to_results(
-    outputs: Mapping[str, Tensor], num_classes: int, targets: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """One result an image from `Ending`'s outputs; classes that did not come out score 0."""
-    results = []
-    dense = all_scores(outputs["scores"], outputs["labels"], num_classes)
-    for scores, labels, target in zip(dense, outputs["labels"], targets, strict=True):
-        found: dict[str, Any] = {"scores": scores, "label": int(labels[0])}
-        if "image_id" in target:
-            found["image_id"] = target["image_id"]
-        results.append(found)
-    return results
+def export_head(network: Any, *, batched: bool) -> TopClasses:  # noqa: ARG001  # a row an image
+    """The best classes as a part of the graph of a Classifier."""
+    return TopClasses(network.num_classes, TOP)

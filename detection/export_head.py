@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import nms
 
 from detection.postprocess import IOU_THRESHOLD, MAX_PER_IMAGE, SCORE_THRESHOLD
+from detection.results import Detections, in_image
+from engine.export.head import ExportHead
 from engine.export.parity import Gap, rows_apart
-from engine.types import Size
+from engine.types import Size, Target
 
 
-class Ending(nn.Module):
+class SuppressionHead(ExportHead):
     """Boxes (B, P, 4) and scores (B, P, K) -> boxes (N, 4), scores (N,), labels (N,), best first.
 
     As `postprocess.detect`, but for its limit of 1000 candidates a class. Boxes come in pixels of
@@ -51,23 +53,22 @@ class Ending(nn.Module):
         """How far two sets of outputs are apart, whatever their order: pixels and scores."""
         return rows_apart(_rows(wanted), _rows(found), keys=2)
 
+    def results(
+        self, outputs: Mapping[str, Tensor], size: Size, targets: Sequence[Target]
+    ) -> list[Detections]:
+        """Detections of every image in pixels of the image before the resize."""
+        found = []
+        for index, target in enumerate(targets):
+            own = outputs["image"] == index if "image" in outputs else slice(None)
+            boxes, scores, labels = (outputs[key][own] for key in ("boxes", "scores", "labels"))
+            one: Detections = {"boxes": boxes, "scores": scores, "labels": labels}
+            found.append(in_image(one, size, {"size": size, **target}))
+        return found
 
-def to_results(
-    outputs: Mapping[str, Tensor], network: Size, targets: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Detections of every image in pixels of the image before the resize, from `Ending`'s outputs.
 
-    `network` is the size (height, width) that the boxes refer to.
-    """
-    results = []
-    for index, target in enumerate(targets):
-        own = outputs["image"] == index if "image" in outputs else slice(None)
-        found: dict[str, Any] = {key: outputs[key][own] for key in ("boxes", "scores", "labels")}
-        found["boxes"] = _to_size(found["boxes"], network, target.get("size", network))
-        if "image_id" in target:
-            found["image_id"] = target["image_id"]
-        results.append(found)
-    return results
+def export_head(network: Any, *, batched: bool) -> SuppressionHead:  # noqa: ARG001
+    """Suppression as a part of the graph of a PicoDet."""
+    return SuppressionHead(batched=batched)
 
 
 def suppressed(boxes: Tensor, scores: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from backbone.weights import (
     rename,
     trunk_name,
 )
-from detection.coco_classes import CATEGORY_IDS, CLASSES
+from detection.data.coco_classes import CATEGORY_IDS, CLASSES
 from detection.picodet import PicoDet
 from engine.checkpoint.checkpoint import LoadReport, load_weights
 from engine.checkpoint.foreign_weights import Foreign
@@ -127,19 +127,17 @@ def _convs(model: PicoDet, part: str) -> list[str]:
     return [name.rstrip(".") for name in conv_names(model.get_submodule(part), f"{part}.")]
 
 
-def class_names(source: Path, listed: Path | None = None) -> tuple[str, ...]:
-    """Classes of a weight file by label: those `listed`, one a line, else its own, else COCO's.
+def read_class_list(path: Path) -> tuple[str, ...]:
+    """Classes that a file lists in label order, one a line.
 
     Raises:
-        ValueError: a list is empty or has a name twice.
+        ValueError: it is empty or has a name twice.
     """
-    if listed is None:
-        return read_classes(source) or CLASSES
-    names = tuple(filter(None, map(str.strip, read_text(listed).splitlines())))
+    names = tuple(filter(None, map(str.strip, read_text(path).splitlines())))
     if not names or len(set(names)) != len(names):
         raise ValueError(
-            f"{listed}: line i must name class i of {source.name}, each once; it has "
-            f"{len(names)} names, {len(set(names))} of them different"
+            f"{path}: line i must name class i, each once; it has {len(names)} names, "
+            f"{len(set(names))} of them different"
         )
     return names
 
@@ -180,7 +178,7 @@ def load_file(model: PicoDet, path: Path, classes: Sequence[str] = ()) -> Foreig
         ValueError: it is no weight file, or one of another model.
     """
     arrays = read_arrays(path)
-    names = tuple(classes) or class_names(path)
+    names = tuple(classes) or read_classes(path) or CLASSES
     report = load_foreign(model, arrays, str(path), names)
     info: dict[str, object] = {"norms_folded": True} if is_folded(arrays) else {}
     if names == CLASSES:

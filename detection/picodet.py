@@ -1,38 +1,29 @@
 """PicoDet (Yu et al. 2021, arXiv 2111.00902), both generations as ppdet has them."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbone.interface import check_choice
 from detection.assigners import Assignment, assign_atss, assign_task_aligned, gather_truths
 from detection.boxes import decode
-from detection.evaluation.visualize import draw_detections
-from detection.export_head import Ending, to_results
 from detection.head import PicoHead, Predictions
 from detection.loss import PicoLoss
 from detection.neck import PAN, CSPFusion, LCFusion
-from detection.postprocess import detect, to_image_size
+from detection.results import Detections, detections
 from detection.simota import assign_simota
-from engine.checkpoint.foreign_weights import Foreign
-from engine.inference.predictor import predict
-from engine.types import Image, Network, Size
 
-# Shapes: B images, P points over all levels, N detections, K classes.
+# Shapes: B images, P points over all levels, K classes.
 
 BACKBONE_STRIDES = (8, 16, 32)
 STRIDES = (*BACKBONE_STRIDES, 64)
 
 Target = dict[str, Any]  # boxes (G, 4), labels (G,), image_id, size (height, width)
-Detections = dict[str, Any]  # boxes (N, 4), scores (N,), labels (N,), image_id where known
 
 
 @MODELS.register_module()
@@ -129,7 +120,7 @@ class PicoDet(BaseModel):
                 boxes = _decode(predictions)
             return self._losses(predictions, boxes, targets)
         if mode == "predict":
-            return _detect(images, _decode(predictions), predictions.scores, targets)
+            return detections(images, _decode(predictions), predictions.scores, targets)
         raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
@@ -143,52 +134,8 @@ class PicoDet(BaseModel):
         boxes = _decode(predictions)
         losses = self._losses(predictions, boxes, targets)
         return [
-            *_detect(images, boxes, predictions.scores, targets),
+            *detections(images, boxes, predictions.scores, targets),
             BaseDataElement(loss=losses),
-        ]
-
-    def predict(self, images: Image | Sequence[Image]) -> list[Detections]:
-        """Detections of RGB uint8 arrays (H, W, 3), of paths or of one of these, in a list."""
-        return predict(self, images)
-
-    def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
-        """Fill the model from a Paddle file, as `detection.paddle_weights.load_file` does."""
-        from detection.paddle_weights import load_file  # which needs this class
-
-        return load_file(self, path, classes)
-
-    def ending(self, *, batched: bool) -> Ending:
-        """Suppression as a part of an exported graph."""
-        return Ending(batched=batched)
-
-    def results(
-        self, network: Network, images: Tensor, targets: Sequence[Mapping[str, Any]]
-    ) -> list[Detections]:
-        """What mode="predict" gives, with the boxes and scores of another network."""
-        boxes, scores = network(images)
-        return _detect(images, boxes, scores, targets)
-
-    def finished(
-        self, outputs: Mapping[str, Tensor], network: Size, targets: Sequence[Mapping[str, Any]]
-    ) -> list[Detections]:
-        """The same from the outputs of `ending`, whose boxes refer to the size `network`."""
-        return to_results(outputs, network, targets)
-
-    def draw(
-        self, image: NDArray[np.uint8], found: Detections, threshold: float
-    ) -> NDArray[np.uint8]:
-        """Copy of the RGB image (H, W, 3) with the detections of at least `threshold` on it."""
-        return draw_detections(image, found, self.classes, threshold)
-
-    def describe(self, found: Detections, threshold: float) -> list[dict[str, Any]]:
-        """The detections of at least `threshold` as plain data, best first."""
-        rows = zip(
-            found["scores"].tolist(), found["labels"].tolist(), found["boxes"].tolist(), strict=True
-        )
-        return [
-            {"class": self.classes[label], "label": label, "score": score, "box_xyxy": box}
-            for score, label, box in sorted(rows, reverse=True)
-            if score >= threshold
         ]
 
     def _run(self, images: Tensor) -> Predictions:
@@ -216,22 +163,6 @@ class PicoDet(BaseModel):
 def _decode(predictions: Predictions) -> Tensor:
     """Boxes (B, P, 4) in pixels of the network input."""
     return decode(predictions.dist_logits, predictions.grid.points, predictions.grid.strides)
-
-
-def _detect(
-    images: Tensor, boxes: Tensor, scores: Tensor, targets: Sequence[Mapping[str, Any]] | None
-) -> list[Detections]:
-    """Detections of every image in pixels of the image before the resize."""
-    results: list[Detections] = []
-    for index, target in enumerate(targets or [{}] * len(images)):
-        found: Detections = detect(boxes[index], scores[index])
-        if "size" in target:
-            network_size = (images.shape[-2], images.shape[-1])
-            found["boxes"] = to_image_size(found["boxes"], network_size, target["size"])
-        if "image_id" in target:
-            found["image_id"] = target["image_id"]
-        results.append(found)
-    return results
 
 
 def _check_size(images: Tensor) -> None:

@@ -1,25 +1,18 @@
 """DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611) as PaddleSeg computes it, on a light trunk."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbone.layers import init_convs
-from engine.checkpoint.foreign_weights import Foreign
-from engine.inference.predictor import predict
-from engine.types import Image, Network, Size
 from segmentation.aspp import ASPP, BiasedConvBN, SeparableConv
-from segmentation.evaluation.visualize import areas, draw_mask
-from segmentation.export_head import Ending, to_results
 from segmentation.loss import SegmentationLoss
+from segmentation.results import Segmentation, image_scores, results, segmentation
 from segmentation.sliding_window import Inference, resize
 
 # Shapes: B images of H x W, K classes, C channels, h x w the size of a feature map.
@@ -30,7 +23,6 @@ CHANNELS = 256
 DROPOUT = 0.1
 
 Target = dict[str, Any]  # mask (H, W) int64, image_id, size (height, width)
-Segmentation = dict[str, Any]  # mask (H, W) uint8, image_id where known
 
 
 class Decoder(nn.Module):
@@ -122,9 +114,8 @@ class DeepLabV3Plus(BaseModel):
             masks = torch.stack([target["mask"] for target in targets])  # (B, H, W)
             return self.loss(self._logits(images), masks)
         if mode == "predict":
-            return self.results(
-                lambda views: (self._logits(views),), images, targets or [{}] * len(images)
-            )
+            targets = targets or [{}] * len(images)
+            return results(self, lambda views: (self._logits(views),), images, targets)
         raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
@@ -133,65 +124,14 @@ class DeepLabV3Plus(BaseModel):
         One pass of the network serves both. The losses are the mean over images, of this process.
         """
         batch = self.data_preprocessor(data, False)
-        results: list[Any] = []
+        found: list[Any] = []
         losses = []
-        for scores, target in self._scores(self._logits, batch["images"], batch["targets"]):
-            results.append(_segmentation(scores, target))
+        images, targets = batch["images"], batch["targets"]
+        for scores, target in image_scores(self.inference, self._logits, images, targets):
+            found.append(segmentation(scores, target))
             losses.append(self.loss(scores, target["mask"][None]))
         means = {key: torch.stack([loss[key] for loss in losses]).mean() for key in losses[0]}
-        return [*results, BaseDataElement(loss=means)]
-
-    def predict(self, images: Image | Sequence[Image]) -> list[Segmentation]:
-        """Masks of RGB uint8 arrays (H, W, 3), of paths or of one of these, in a list.
-
-        One at a time, so that the padding of a batch cannot change a result.
-        """
-        if isinstance(images, np.ndarray | str | Path):
-            images = [images]
-        return [predict(self, image)[0] for image in images]
-
-    def load_foreign(self, path: Path, classes: Sequence[str] = ()) -> Foreign:
-        """Fill the model from a Paddle file, as `segmentation.paddle_weights.load_file` does."""
-        from segmentation.paddle_weights import load_file  # which needs this class
-
-        return load_file(self, path, classes)
-
-    def ending(self, *, batched: bool) -> Ending:  # noqa: ARG002  # masks come one an image
-        """The class of every pixel as a part of an exported graph."""
-        return Ending()
-
-    def results(
-        self, network: Network, images: Tensor, targets: Sequence[Mapping[str, Any]]
-    ) -> list[Segmentation]:
-        """What mode="predict" gives, with the logits of another network."""
-        pairs = self._scores(lambda views: network(views)[0], images, targets)
-        return [_segmentation(scores, target) for scores, target in pairs]
-
-    def finished(
-        self,
-        outputs: Mapping[str, Tensor],
-        network: Size,  # noqa: ARG002  # the mask's own
-        targets: Sequence[Mapping[str, Any]],
-    ) -> list[Segmentation]:
-        """The same from the mask that `ending` gives."""
-        return to_results(outputs, targets)
-
-    def draw(
-        self,
-        image: NDArray[np.uint8],
-        found: Segmentation,
-        threshold: float,  # noqa: ARG002  # every pixel has a class
-    ) -> NDArray[np.uint8]:
-        """The RGB image (H, W, 3) under the mask's colours, a legend beside it."""
-        return draw_mask(image, found["mask"].cpu().numpy(), self.classes)
-
-    def describe(
-        self,
-        found: Segmentation,
-        threshold: float,  # noqa: ARG002
-    ) -> list[dict[str, Any]]:
-        """Pixels and share of the image of every class found, largest first."""
-        return areas(found["mask"].cpu().numpy(), self.classes)
+        return [*found, BaseDataElement(loss=means)]
 
     def _logits(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, K, H, W)."""
@@ -199,33 +139,9 @@ class DeepLabV3Plus(BaseModel):
         logits = self.decoder(self.aspp(maps[-1]), maps[self.low_index])  # (B, K, H / 4, W / 4)
         return resize(logits, (images.shape[-2], images.shape[-1]))
 
-    def _scores(
-        self,
-        network: Callable[[Tensor], Tensor],
-        images: Tensor,
-        targets: Sequence[Mapping[str, Any]],
-    ) -> list[tuple[Tensor, Mapping[str, Any]]]:
-        """Scores (1, K, h, w) of every image at the size before preprocessing, and its target."""
-        scores = self.inference(network, images)  # (B, K, H, W)
-        height, width = images.shape[-2:]
-        pairs = []
-        for index, target in enumerate(targets):
-            bottom, right = target.get("content", (height, width))  # below and right is padding
-            own = scores[index : index + 1, :, :bottom, :right]
-            pairs.append((resize(own, target.get("size", (bottom, right))), target))
-        return pairs
-
 
 def _built(part: object) -> Any:
     return MODELS.build(part) if isinstance(part, dict) else part
-
-
-def _segmentation(scores: Tensor, target: Mapping[str, Any]) -> Segmentation:
-    """The class of every pixel, of scores (1, K, H, W); `max` takes half the time of `argmax`."""
-    found: Segmentation = {"mask": scores[0].max(dim=0).indices.to(torch.uint8)}
-    if "image_id" in target:
-        found["image_id"] = target["image_id"]
-    return found
 
 
 def _check(

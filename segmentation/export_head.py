@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from engine.export.head import ExportHead
 from engine.export.parity import Gap, maps_apart
-from engine.types import Size
+from engine.types import Size, Target
+from segmentation.results import Segmentation, with_id
 
 
-class Ending(nn.Module):
+class MaskHead(ExportHead):
     """Logits (B, K, H, W) -> mask (B, *given) uint8: the class of every pixel of the image."""
 
     outputs = ("mask",)
@@ -24,27 +26,32 @@ class Ending(nn.Module):
             logits = F.interpolate(logits, given, mode="bilinear", align_corners=False)
         return (logits.argmax(dim=1).to(torch.uint8),)
 
-    def onnx_operators(self) -> dict[Any, Any]:
-        """ONNX code of the operators that torch has no code for: none."""
-        return {}
-
     def apart(self, wanted: Sequence[Tensor], found: Sequence[Tensor]) -> Gap:
         """Share of the pixels that differ."""
         return maps_apart(wanted[0], found[0])
 
+    def results(
+        self,
+        outputs: Mapping[str, Tensor],
+        size: Size,  # noqa: ARG002  # the mask's own
+        targets: Sequence[Target],
+    ) -> list[Segmentation]:
+        """The mask of every image at its size before preprocessing (nearest pixel)."""
+        return [
+            with_id({"mask": _in_image(mask, target)}, target)
+            for mask, target in zip(outputs["mask"], targets, strict=True)
+        ]
 
-def to_results(
-    outputs: Mapping[str, Tensor], targets: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The mask of every image at its size before preprocessing (nearest pixel), from `mask`."""
-    results = []
-    for mask, target in zip(outputs["mask"], targets, strict=True):
-        height, width = target.get("content", mask.shape)
-        found = {"mask": _at_size(mask[:height, :width], target.get("size", (height, width)))}
-        if "image_id" in target:
-            found["image_id"] = target["image_id"]
-        results.append(found)
-    return results
+
+def export_head(network: Any, *, batched: bool) -> MaskHead:  # noqa: ARG001  # a mask an image
+    """The class of every pixel as a part of the graph of a DeepLabV3Plus."""
+    return MaskHead()
+
+
+def _in_image(mask: Tensor, target: Target) -> Tensor:
+    """The part of a mask (H, W) that the image fills, at the size of the image."""
+    height, width = target.get("content", mask.shape)
+    return _at_size(mask[:height, :width], target.get("size", (height, width)))
 
 
 def _at_size(mask: Tensor, size: Size) -> Tensor:

@@ -7,21 +7,12 @@ import argparse
 from itertools import chain, count
 from pathlib import Path
 
-import classification.evaluation.cam_target
-import detection.evaluation.cam_target
-import segmentation.evaluation.cam_target
 from engine import cli, load_model
-from engine.inference.files import VIDEO_SUFFIXES, find_sources, save_picture
+from engine.data.image_files import VIDEO_SUFFIXES, find_sources
+from engine.inference.files import save_picture
 from engine.progress import live_line
-from engine.reports.cam import METHODS, Evidence, find_layer, library
-from engine.reports.cam_sheet import Wish, check_classes, explain
+from engine.reports.cam import METHODS, Wish, check_classes, explain, find_layer, library
 from engine.runtime.exported import is_exported
-
-EVIDENCE: dict[str, Evidence] = {
-    "Classifier": classification.evaluation.cam_target.EVIDENCE,
-    "DeepLabV3Plus": segmentation.evaluation.cam_target.EVIDENCE,
-    "PicoDet": detection.evaluation.cam_target.EVIDENCE,
-}
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -31,14 +22,13 @@ def main(arguments: argparse.Namespace) -> None:
     if is_exported(arguments.checkpoint):
         raise ValueError(f"{arguments.checkpoint}: gives no gradients; give the checkpoint itself")
     model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options)
-    evidence = EVIDENCE[type(model).__name__]
     wish = Wish(arguments.classes, arguments.layer, arguments.method, arguments.score_thr)
-    find_layer(model, wish.layer or evidence.layer)
+    find_layer(model.network, wish.layer or model.task.use("cam_target").layer)
     check_classes(model.classes, wish.classes)
     with live_line() as bar:
         task = bar.add_task("explaining", total=len(sources), note="")
         for target, source in zip(targets(arguments.out, sources), sources, strict=True):
-            picture, classes = explain(model, evidence, source, wish)
+            picture, classes = explain(model, source, wish)
             save_picture(target, picture)
             print(f"{target}: {', '.join(classes) or 'nothing is found to be explained'}")
             bar.advance(task)

@@ -11,17 +11,12 @@ from typing import TypeVar
 
 from rich.console import Console
 
-import classification.data.checks
-import classification.data.fix
-import detection.data.checks
-import detection.data.fix
-import segmentation.data.checks
-import segmentation.data.fix
 from engine import cli
 from engine.checks.parallel import spread
 from engine.findings import Finding, count, examples, exit_code, summary, write_findings
 from engine.progress import live_line
 from engine.reports.contact_sheet import write_sheet
+from engine.task import known_tasks, task_named
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,7 +28,11 @@ def main(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; give the one that --data gets")
-    findings = TASKS[arguments.task](arguments)
+    task = task_named(arguments.task)
+    checked = task.use("check")(folder, watched, tuple(arguments.size))
+    if arguments.fix is not None:
+        task.use("fix")(folder, arguments.fix, checked)
+    findings: list[Finding] = checked.findings
     console = Console()
     if findings:
         console.print(summary(findings))
@@ -50,37 +49,6 @@ def main(arguments: argparse.Namespace) -> int:
     return exit_code(findings, strict=arguments.strict)
 
 
-def detect(arguments: argparse.Namespace) -> list[Finding]:
-    """Findings of COCO data."""
-    checked = detection.data.checks.check(arguments.folder, watched, tuple(arguments.size))
-    if arguments.fix is not None:
-        detection.data.fix.repair(arguments.folder, arguments.fix, checked)
-    return checked.findings
-
-
-def segment(arguments: argparse.Namespace) -> list[Finding]:
-    """Findings of masks."""
-    checked = segmentation.data.checks.check(arguments.folder, watched)
-    if arguments.fix is not None:
-        segmentation.data.fix.repair(arguments.folder, arguments.fix, checked)
-    return checked.findings
-
-
-def classify(arguments: argparse.Namespace) -> list[Finding]:
-    """Findings of class folders or lists."""
-    checked = classification.data.checks.check(arguments.folder, watched)
-    if arguments.fix is not None:
-        classification.data.fix.repair(arguments.folder, arguments.fix, checked)
-    return checked.findings
-
-
-TASKS: dict[str, Callable[[argparse.Namespace], list[Finding]]] = {
-    "det": detect,
-    "seg": segment,
-    "cls": classify,
-}
-
-
 def watched(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
     """`spread` with a bar."""
     everything = list(items)
@@ -94,7 +62,8 @@ def watched(function: Callable[[Item], Result], items: Iterable[Item], /) -> Ite
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
     options.add_argument("folder", type=Path, metavar="DIR", help="what --data gets in training")
-    options.add_argument("--task", choices=tuple(TASKS), required=True)
+    names = ", ".join(task.name for task in known_tasks())
+    options.add_argument("--task", required=True, help=f"{names}, or the package of a task")
     options.add_argument("--fix", type=Path, metavar="OUT", help="new folder for a repaired copy")
     options.add_argument("--json", type=Path, metavar="F", help="write all findings to a file")
     options.add_argument("--sheet", type=Path, metavar="PNG", help="picture of examples")

@@ -23,7 +23,6 @@ from engine.benchmark.compare import Entry
 from engine.benchmark.latency import BACKENDS
 from engine.benchmark.paper import PRESETS, Preset, Row
 from engine.checkpoint import zoo
-from engine.export import metric_loss
 from engine.fileio import near
 from engine.hardware import fingerprint
 from engine.progress import live_line
@@ -129,8 +128,7 @@ def evaluate_all(
     """Evaluate the checkpoints."""
 
     def evaluate(entry: Entry, _name: str, _place: Path) -> float:
-        found = metric_loss.metric(entry.cfg, given[entry.row.label], arguments.cfg_options)
-        return runs.percent(metric_loss.metric_name(entry.cfg), found)
+        return runs.evaluated_metric(entry.cfg, given[entry.row.label], arguments.cfg_options)
 
     runs.measure_all(
         state,
@@ -162,7 +160,7 @@ def train_all(
         path = place.with_suffix(".py")
         runs.dump(entry.cfg, path)
         run_training(path, place, ["--data", str(arguments.data), "--seed", name])
-        return runs.trained_metric(place, metric_loss.metric_name(entry.cfg))
+        return runs.trained_metric(entry.cfg, place)
 
     runs.measure_all(
         state,

@@ -5,31 +5,28 @@ checkpoint of ours.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import DictAction
 from rich.progress import Progress
 
-from classification.classifier import Classifier
-from classification.data.classes import read_classes as read_label_file
-from detection.paddle_weights import class_names
-from detection.picodet import PicoDet
 from engine import cli, config
 from engine.checkpoint import checkpoint
-from engine.checkpoint.foreign_weights import content, names_or_numbers
+from engine.checkpoint.foreign_weights import Foreign, content
+from engine.data.image_files import find_images
 from engine.progress import live_line
-from engine.training.norm_calibration import calibrate_norms, find_images, network_inputs
-from segmentation.deeplabv3plus import DeepLabV3Plus
+from engine.task import task_of
+from engine.training.norm_calibration import calibrate_norms, network_inputs
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, rename, calibrate where wanted, write, say what fitted."""
     cfg = config.plain(config.load(arguments.config, arguments.cfg_options).model)
     model = checkpoint.build_model(cfg)
-    if not isinstance(model, PicoDet | Classifier | DeepLabV3Plus):
-        raise ValueError(f"{arguments.config}: {cfg['type']} has no table of foreign names")
-    filled = model.load_foreign(arguments.source, listed(model, arguments))
+    task = task_of(model)
+    names = () if arguments.classes is None else task.use("class_list")(arguments.classes)
+    filled: Foreign = task.use("foreign_weights")(model, arguments.source, names)
     print(f"{arguments.source}: {filled.report}")
     info: dict[str, object] = {"source": arguments.source.name}
     if arguments.calibrate_bn:
@@ -46,19 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{arguments.target}: written")
 
 
-def listed(
-    model: PicoDet | Classifier | DeepLabV3Plus, arguments: argparse.Namespace
-) -> Sequence[str]:
-    """Class names of --classes in label order; none without it."""
-    if arguments.classes is None:
-        return ()
-    if isinstance(model, PicoDet):
-        return class_names(arguments.source, arguments.classes)
-    names = read_label_file(arguments.classes).names
-    return names_or_numbers(names, model.num_classes, arguments.classes)
-
-
-def calibrate(model: PicoDet | Classifier | DeepLabV3Plus, folder: Path, progress: Progress) -> int:
+def calibrate(model: Any, folder: Path, progress: Progress) -> int:
     """Rebuild the batch-norms from the images of `folder`; their number."""
     files = find_images(folder)
     task = progress.add_task("images", total=len(files), note="")

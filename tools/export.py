@@ -12,6 +12,7 @@ from engine.export.exporter import SUFFIXES, Report, export
 from engine.export.layer_profile import Speed
 from engine.export.plan import OPSETS, Plan
 from engine.export.quantization import EightBit, Outcome
+from engine.inference.evaluate import scorer_of
 
 SHOWN = 10  # rows of a table of layers
 
@@ -35,6 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
         options=arguments.cfg_options,
         verify=arguments.verify,
         eight_bit=eight_bit(arguments),
+        scorer_of=lambda folder: scorer_of(cfg, folder, arguments.cfg_options),
     )
     show(report, arguments.verify)
 

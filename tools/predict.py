@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import cli, load_model
-from engine.inference.files import PREPARE, find_sources, is_ranking, predict_files
+from engine.data.image_files import find_sources
+from engine.inference.files import PREPARE, is_ranking, predict_files
 from engine.progress import hush
 from engine.stopwatch import Stopwatch
 
@@ -27,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options, workers)
     watch = Stopwatch()
     if arguments.timings:
-        watch.watch(PREPARE, model.data_preprocessor)
+        watch.watch(PREPARE, model.network.data_preprocessor)
     results = predict_files(
         model,
         sources,

@@ -10,73 +10,50 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from classification.data.split import split_folders
-from detection.data.split import find_images, find_json, split_coco
 from engine import cli
-from engine.data.splits import shares_of
+from engine.data.splits import Division, SplitOptions, shares_of
+from engine.task import Task, known_tasks, task_named
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Divide, say what was written."""
     shares = shares_of(arguments.val, arguments.test)
-    source: Path = arguments.source
-    if source.suffix == ".json" or (source / "annotations").is_dir():
-        _split_coco(arguments, shares)
-        return
-    if arguments.out is not None or arguments.images is not None:
-        raise ValueError("--out and --images are for a COCO json; lists lie beside the images")
-    done = split_folders(source, shares, arguments.seed, force=arguments.force)
-    table = Table("class", *shares, title=f"images by class, seed {arguments.seed}")
-    for name, counts in zip(done.classes, done.counts.T.tolist(), strict=True):
-        table.add_row(name, *map(str, counts))
-    table.add_section()
-    table.add_row("all", *map(str, done.counts.sum(axis=1).tolist()))
-    Console().print(table)
-    print("wrote", *done.written, sep="\n  ")
-    print(f"train with --data {source}; the images lie where they were")
-
-
-def _split_coco(arguments: argparse.Namespace, shares: dict[str, float]) -> None:
-    ann_file = find_json(arguments.source)
-    if arguments.images is None:
-        root, images = find_images(ann_file)
-    else:
-        root, images = arguments.images.resolve().parent, arguments.images
-    out = arguments.out or root
-    done = split_coco(
-        ann_file,
-        shares,
-        arguments.seed,
-        out=out,
-        images=images,
-        allow_small=arguments.allow_small,
+    options = SplitOptions(
+        seed=arguments.seed,
         force=arguments.force,
+        out=arguments.out,
+        images=arguments.images,
+        allow_small=arguments.allow_small,
     )
-    table = Table("class", *shares, title=f"images (boxes) by class, seed {arguments.seed}")
-    for name, counts, boxes in zip(
-        done.classes, done.images.T.tolist(), done.boxes.T.tolist(), strict=True
-    ):
-        cells = (f"{count} ({box})" for count, box in zip(counts, boxes, strict=True))
+    task = find_task(arguments.source) if arguments.task is None else task_named(arguments.task)
+    done: Division = task.use("split")(arguments.source, shares, options)
+    table = Table("class", *shares, title=f"{done.counted} by class, seed {arguments.seed}")
+    for name, cells in done.rows.items():
         table.add_row(name, *cells)
     table.add_section()
-    all_boxes = done.boxes.sum(axis=1).tolist()
-    cells = (f"{count} ({box})" for count, box in zip(done.num_images, all_boxes, strict=True))
-    table.add_row("all", *cells)
+    table.add_row("all", *done.total)
     Console().print(table)
-    missing = [
-        f"{split} has no {name}"
-        for split, counts in zip(shares, done.images.tolist(), strict=True)
-        for name, count, total in zip(done.classes, counts, done.images.sum(axis=0), strict=True)
-        if total and not count
-    ]
-    print(*missing, *(["wrote"] if done.written else []), sep="\n")
+    print(*done.lacking, *(["wrote"] if done.written else []), sep="\n")
     print(*(f"  {path}" for path in done.written), sep="\n")
-    print(f"train with --data {out}; the images lie in {images}")
+    print(f"train with --data {done.data}; {done.images}")
+
+
+def find_task(source: Path) -> Task:
+    """The task that can divide the data.
+
+    Raises:
+        ValueError: none can.
+    """
+    for task in known_tasks():
+        if task.split and task.use("splits_from")(source):
+            return task
+    raise ValueError(f"{source}: neither class folders nor a COCO json; say what with --task")
 
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
     options.add_argument("source", type=Path, metavar="DIR", help="class folders, or a COCO json")
+    options.add_argument("--task", help="short name of a task (default: by what is in DIR)")
     options.add_argument("--val", type=float, default=0.2, help="share (default: %(default)s)")
     options.add_argument("--test", type=float, default=0.0, help="share (default: %(default)s)")
     options.add_argument("--seed", type=int, default=0, help="another seed, other splits")

@@ -1,10 +1,8 @@
 """Evaluate a checkpoint: python tools/test.py CONFIG CKPT [--data DIR] [--report DIR]."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -19,12 +17,7 @@ from engine.fileio import write_json
 from engine.inference import evaluate
 from engine.progress import hush
 from engine.reports.report import PAGE, WriteReport
-
-REPORTS = {
-    "CocoMetric": "detection.evaluation.report:DetectionReport",
-    "MeanIoU": "segmentation.evaluation.report:SegmentationReport",
-    "ClassificationMetric": "classification.evaluation.report:ClassificationReport",
-}
+from engine.task import task_of_config
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -59,33 +52,17 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"report: {arguments.report / PAGE}")
 
 
-def metric_of(evaluator: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
-    """Class name of the one metric, alone or in a list.
-
-    Raises:
-        ValueError: there are several, or none.
-    """
-    metrics = [evaluator] if isinstance(evaluator, Mapping) else list(evaluator)
-    if len(metrics) != 1 or "type" not in metrics[0]:
-        raise ValueError(
-            f"--report: test_evaluator has {len(metrics)} entries; give one metric, with its type"
-        )
-    name = metrics[0]["type"]
-    return getattr(config.resolve(name), "__name__", str(name))
-
-
 def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:
     """What writes the report of the config's task.
 
     Raises:
-        ValueError: the config's metric is none of ours, or not its only one.
+        ValueError: the task has none, or the config has not one metric alone.
     """
-    config.require(cfg, ("test_evaluator", "test_dataloader"), "testing")
-    metric = metric_of(cfg.test_evaluator)
-    if metric not in REPORTS:
-        known = ", ".join(REPORTS)
-        raise ValueError(f"--report: none for the metric {metric}; there is one for {known}")
-    report = resolve_name(REPORTS[metric])  # only now: matplotlib takes a second to import
+    config.require(cfg, ("model", "test_evaluator", "test_dataloader"), "testing")
+    if isinstance(cfg.test_evaluator, Sequence) and len(cfg.test_evaluator) != 1:
+        count = len(cfg.test_evaluator)
+        raise ValueError(f"--report: test_evaluator has {count} entries; give one metric")
+    report = task_of_config(cfg).use("report")
     facts = {
         "model": str(arguments.checkpoint),
         "config": str(arguments.config),

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classification.data.classes import find_label_file, read_classes
 from classification.data.image_lists import (
     class_folders,
     files_below,
@@ -31,9 +30,11 @@ from engine.checks.image_checks import (
     inspect,
 )
 from engine.checks.parallel import Spread
+from engine.data.class_list import find_label_file, read_classes
 from engine.data.safe_paths import LEADS_OUT, missing_files, outside_files
 from engine.data.splits import SPLITS
 from engine.findings import Finding, Rule, errors
+from engine.types import Size
 
 READER = Rule("reader-refuses", "error", "do what the message says")
 LINE = Rule("list-line", "error", "write `path index`", LEFT_OUT)
@@ -172,12 +173,13 @@ def _reader_says(data_root: Path, split: str) -> Iterator[Finding]:
         yield Finding(READER, data_root, str(error), split)
 
 
-def check(data_root: Path, spread: Spread) -> Checked:
+def check(data_root: Path, spread: Spread, size: Size | None = None) -> Checked:  # noqa: ARG001
     """All findings, of lists, folders and images.
 
     Args:
         data_root: Folder of the splits.
         spread: Looks at many files, as `engine.checks.parallel.spread` does.
+        size: Not looked at.
 
     Raises FileNotFoundError where there is no split.
     """

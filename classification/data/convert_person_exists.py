@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.data.classes import CLASSES_FILE
 from classification.data.image_lists import list_path
+from engine.data.class_list import CLASSES_FILE
 from engine.fileio import write_binary
 
 NOBODY, SOMEONE, LEFT_OUT = 0, 1, -1

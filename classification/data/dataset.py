@@ -13,16 +13,12 @@ import torch
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
-from classification.data.checks import check_entries
 from classification.data.image_lists import find_images
 from classification.data.transforms import Augment
-from classification.evaluation.visualize import draw_truth
 from engine.data.augmentation import Transform
 from engine.data.bad_images import Policy
-from engine.data.dataset import Objects, SeededData
+from engine.data.dataset import SeededData
 from engine.data.images import read_image
-from engine.findings import Finding
-from engine.types import Picture, Target
 
 
 @DATASETS.register_module()
@@ -48,14 +44,6 @@ class ImageNet(SeededData):
         ValueError: folders, lists and label file do not fit together.
     """
 
-    task = "cls"
-    counted = "images"
-
-    @classmethod
-    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
-        """What is wrong as far as it shows without opening an image."""
-        return check_entries(data_root, splits).findings
-
     def __init__(
         self,
         data_root: str | Path,
@@ -76,15 +64,6 @@ class ImageNet(SeededData):
         """Class names, for the metric and the checkpoint."""
         return {"classes": self.classes}
 
-    def draw_truth(self, picture: Picture, target: Target) -> Picture:
-        """Copy of the picture with its class, or its classes where it is mixed, on it."""
-        return draw_truth(picture, _shares(target), self.classes)
-
-    def objects(self, picture: Picture, target: Target) -> Objects:
-        """The image itself; of a mixed one, the class of its larger part."""
-        label = max(_shares(target).items(), key=lambda pair: pair[1])[0]
-        return Objects(np.array([label]), np.array([np.sqrt(picture.size / 3)]))
-
     def _sample(
         self, index: int, content: NDArray[np.uint8], seed: tuple[int, int, int]
     ) -> dict[str, Any]:
@@ -97,11 +76,3 @@ class ImageNet(SeededData):
 
     def _read(self, index: int) -> NDArray[np.uint8]:
         return read_image(self.data_root / self._path(index))
-
-
-def _shares(target: Target) -> dict[int, float]:
-    """Share of each label: all of one, or the `probabilities` (K,) of a mixed image."""
-    if "probabilities" not in target:
-        return {target["label"]: 1.0}
-    shares = target["probabilities"]
-    return {int(label): float(shares[label]) for label in shares.nonzero().flatten()}

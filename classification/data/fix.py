@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path, PurePosixPath
 
 from classification.data.checks import TWO_CLASSES, Checked, Entry
-from classification.data.classes import LABEL_FILES
 from classification.data.image_lists import list_path
 from engine.checks.duplicates import ACROSS
 from engine.checks.fix import copy_image, fresh_folder, is_usable
+from engine.data.class_list import LABEL_FILES
 from engine.fileio import write_binary
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from classification.data.classes import CLASSES_FILE, ClassList, find_label_file, read_classes
+from engine.data.class_list import CLASSES_FILE, ClassList, find_label_file, read_classes
+from engine.data.image_files import IMAGE_SUFFIXES
 from engine.data.safe_paths import check_inside, missing_files
-from engine.inference.files import IMAGE_SUFFIXES
 
 REFERENCE = "train"  # the split that decides the classes where no file names them
 MAX_LABEL = 2**31 - 1  # labels are int32

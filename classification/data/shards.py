@@ -27,9 +27,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 from classification.data.transforms import Augment
 from engine.data.augmentation import Transform
 from engine.data.bad_images import BadImages, Policy
+from engine.data.image_files import IMAGE_SUFFIXES
 from engine.data.images import pixels_of
 from engine.fileio import parse_json
-from engine.inference.files import IMAGE_SUFFIXES
 
 INDEX = "shards.json"
 FORMAT = "lcnet-vision-shards/1"

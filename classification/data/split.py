@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.data.classes import CLASSES_FILE
 from classification.data.image_lists import Listing, class_folders, find_unsplit, list_path
-from engine.data.splits import SPLITS, check_large_enough, stratify
+from engine.data.class_list import CLASSES_FILE
+from engine.data.splits import SPLITS, Division, SplitOptions, check_large_enough, stratify
 from engine.fileio import write_binary
 
 
-class Divided(NamedTuple):
+class DividedFolders(NamedTuple):
     """What was written."""
 
     counts: NDArray[np.int64]  # (S, K) images of each class in each split
@@ -21,9 +21,32 @@ class Divided(NamedTuple):
     written: tuple[Path, ...]
 
 
+def splits_from(source: Path) -> bool:
+    """Whether `source` may be a folder of class folders."""
+    return source.suffix != ".json" and not (source / "annotations").is_dir()
+
+
+def split(source: Path, shares: Mapping[str, float], options: SplitOptions) -> Division:
+    """Divide class folders; as `split_folders`.
+
+    Raises:
+        ValueError: options are given that are for other formats.
+    """
+    if options.out is not None or options.images is not None:
+        raise ValueError("--out and --images are for a COCO json; lists lie beside the images")
+    done = split_folders(source, shares, options.seed, force=options.force)
+    rows = {
+        name: [str(count) for count in counts]
+        for name, counts in zip(done.classes, done.counts.T.tolist(), strict=True)
+    }
+    total = [str(count) for count in done.counts.sum(axis=1).tolist()]
+    where = "the images lie where they were"
+    return Division("images", rows, total, (), done.written, source, where)
+
+
 def split_folders(
     root: Path, shares: Mapping[str, float], seed: int, *, force: bool = False
-) -> Divided:
+) -> DividedFolders:
     """Write `<split>_list.txt` for the images in `root/<class>/`, each class divided by `shares`.
 
     Where no file names the classes, `classes.txt` is written too.
@@ -58,7 +81,7 @@ def split_folders(
     per_split = [
         np.bincount(found.labels[place == n], minlength=len(sizes)) for n in range(len(shares))
     ]
-    return Divided(np.stack(per_split), found.classes, tuple(texts))
+    return DividedFolders(np.stack(per_split), found.classes, tuple(texts))
 
 
 def _list_text(found: Listing, chosen: NDArray[np.int64]) -> str:

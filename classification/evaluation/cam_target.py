@@ -5,7 +5,7 @@ Shapes: the output is logits (K,) of one image.
 
 from torch import Tensor
 
-from engine.reports.cam import Evidence, Outputs
+from engine.reports.cam import CamTarget, Outputs
 
 
 def _found(outputs: Outputs, threshold: float) -> list[int]:  # noqa: ARG001  # every class has some
@@ -18,4 +18,4 @@ def _score(outputs: Outputs, label: int, threshold: float) -> Tensor:  # noqa: A
     return outputs[0][label]
 
 
-EVIDENCE = Evidence(layer="widen", method="gradcam", shown=1, found=_found, score=_score)
+CAM_TARGET = CamTarget(layer="widen", method="gradcam", shown=1, found=_found, score=_score)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbone.npz import read_npz
-from classification.data.classes import find_label_file, read_classes
 from classification.data.image_lists import check_range, find_images, read_list
+from engine.data.class_list import find_label_file, read_classes
 from engine.fileio import write_binary
 
 _ARRAYS = ("scores", "image_ids", "classes")

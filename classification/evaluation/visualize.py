@@ -7,20 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from classification.results import Classification, describe
 from engine.reports.lettering import shortened, text_size, write_text
 
 Picture = NDArray[np.uint8]  # RGB (H, W, 3)
 LEAST_SHARE = 0.005  # of a class in a mixed image that is named
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-
-def ranked(scores: NDArray[np.float32], classes: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """The `count` best classes of scores (K,), best first: name, label and score 0..1 of each."""
-    order = np.argsort(-scores, kind="stable")[:count]
-    return [
-        {"class": classes[label], "label": int(label), "score": float(scores[label])}
-        for label in order
-    ]
 
 
 def draw_labels(image: Picture, rows: Sequence[dict[str, Any]]) -> Picture:
@@ -55,3 +47,11 @@ def draw_truth(image: Picture, shares: Mapping[int, float], classes: Sequence[st
         write_text(canvas, text, (top, 3), ink=(255, 255, 255))
         top += height
     return canvas
+
+
+def draw(
+    image: Picture, found: Classification, classes: Sequence[str], threshold: float
+) -> Picture:
+    """The image (H, W, 3) with the best class, and others of at least `threshold`."""
+    best, *others = describe(found, classes, threshold)
+    return draw_labels(image, [best, *(row for row in others if row["score"] >= threshold)])

@@ -26,10 +26,10 @@ from engine.checks.image_checks import (
     inspect,
 )
 from engine.checks.parallel import Spread
+from engine.data.image_files import IMAGE_SUFFIXES
 from engine.data.safe_paths import LEADS_OUT, missing_files, outside_files
 from engine.data.splits import SPLITS
 from engine.findings import Finding, Rule, errors
-from engine.inference.files import IMAGE_SUFFIXES
 from engine.types import Size
 
 TINY = 4.0  # pixels at the training size, half of the detector's finest stride

@@ -16,17 +16,13 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
-from detection.data.checks import check_entries
 from detection.data.coco_json import CocoBoxes, locate, read_coco
 from detection.data.transforms import Augment
-from detection.evaluation.visualize import draw_truth, palette
 from engine.data.augmentation import Transform
 from engine.data.bad_images import Policy
-from engine.data.dataset import Objects, SeededData
+from engine.data.dataset import SeededData
 from engine.data.images import read_image
 from engine.data.safe_paths import check_inside, missing_files
-from engine.findings import Finding
-from engine.types import Picture, Target
 
 
 @DATASETS.register_module()
@@ -54,14 +50,6 @@ class CocoDetection(SeededData):
         FileNotFoundError: the json, the image folder or an image listed is missing.
         ValueError: the json is not COCO's format or contradicts itself.
     """
-
-    task = "det"
-    counted = "boxes"
-
-    @classmethod
-    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
-        """What is wrong as far as it shows without opening an image."""
-        return check_entries(data_root, splits).findings
 
     def __init__(
         self,
@@ -92,20 +80,6 @@ class CocoDetection(SeededData):
             "category_ids": self._coco.category_ids,
             "ann_file": str(self.ann_file),
         }
-
-    def draw_truth(self, picture: Picture, target: Target) -> Picture:
-        """Copy of the picture with its boxes and their names."""
-        boxes, labels = target["boxes"].numpy(), target["labels"].numpy()
-        return draw_truth(picture, boxes, labels, self._coco.classes)
-
-    def objects(self, picture: Picture, target: Target) -> Objects:  # noqa: ARG002
-        """The boxes."""
-        sides = (target["boxes"][:, 2:] - target["boxes"][:, :2]).double().prod(1).sqrt()
-        return Objects(target["labels"].numpy(), sides.numpy())
-
-    def colours(self) -> NDArray[np.uint8]:
-        """RGB colour of each class (K, 3)."""
-        return palette(len(self._coco.classes))
 
     def _sample(
         self, index: int, content: NDArray[np.uint8], seed: tuple[int, int, int]

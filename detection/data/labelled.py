@@ -13,9 +13,9 @@ from detection.data.coco_json import is_inside
 from detection.data.split import link_folder
 from engine.checks.image_checks import ImageFacts, image_findings, inspect
 from engine.checks.parallel import Spread
+from engine.data.image_files import IMAGE_SUFFIXES
 from engine.fileio import write_binary
 from engine.findings import Finding
-from engine.inference.files import IMAGE_SUFFIXES
 
 
 class Object(NamedTuple):

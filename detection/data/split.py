@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.data.coco_json import read_coco
-from engine.data.splits import check_large_enough, stratify
+from engine.data.splits import Division, SplitOptions, check_large_enough, stratify
 from engine.fileio import read_json, write_binary
 
 
-class Divided(NamedTuple):
+class DividedBoxes(NamedTuple):
     """What was written."""
 
     images: NDArray[np.int64]  # (S, K) images with each class in each split
@@ -36,7 +36,7 @@ def split_coco(
     images: Path,
     allow_small: bool = False,
     force: bool = False,
-) -> Divided:
+) -> DividedBoxes:
     """Write `out/annotations/instances_<split>.json`, and `out/<split>` as a link to `images`.
 
     An image goes to one split with all its annotations. A class is divided by the number of images
@@ -73,13 +73,53 @@ def split_coco(
     for number, path in enumerate(targets.values()):
         write_binary(path, json.dumps(_part(content, split_of, number)).encode())
     links = [link_folder(out / split, images) for split in shares]
-    return Divided(
+    return DividedBoxes(
         images=np.stack([has[place == number].sum(axis=0) for number in range(len(shares))]),
         boxes=_boxes(content, split_of, coco.category_ids, len(shares)),
         num_images=tuple(np.bincount(place, minlength=len(shares)).tolist()),
         classes=coco.classes,
         written=(*targets.values(), *filter(None, links)),
     )
+
+
+def splits_from(source: Path) -> bool:
+    """Whether `source` is a json or a folder in COCO's layout."""
+    return source.suffix == ".json" or (source / "annotations").is_dir()
+
+
+def split(source: Path, shares: Mapping[str, float], options: SplitOptions) -> Division:
+    """Divide a COCO json, or the one in `source`; as `split_coco`."""
+    ann_file = find_json(source)
+    if options.images is None:
+        root, images = find_images(ann_file)
+    else:
+        root, images = options.images.resolve().parent, options.images
+    out = options.out or root
+    done = split_coco(
+        ann_file,
+        shares,
+        options.seed,
+        out=out,
+        images=images,
+        allow_small=options.allow_small,
+        force=options.force,
+    )
+    rows = {
+        name: [f"{count} ({box})" for count, box in zip(counts, boxes, strict=True)]
+        for name, counts, boxes in zip(
+            done.classes, done.images.T.tolist(), done.boxes.T.tolist(), strict=True
+        )
+    }
+    boxes = done.boxes.sum(axis=1).tolist()
+    total = [f"{count} ({box})" for count, box in zip(done.num_images, boxes, strict=True)]
+    lacking = [
+        f"{split} has no {name}"
+        for split, counts in zip(shares, done.images.tolist(), strict=True)
+        for name, count, of_class in zip(done.classes, counts, done.images.sum(axis=0), strict=True)
+        if of_class and not count
+    ]
+    where = f"the images lie in {images}"
+    return Division("images (boxes)", rows, total, lacking, done.written, out, where)
 
 
 def find_json(source: Path) -> Path:

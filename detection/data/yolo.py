@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 
 from detection.data.labelled import Labelled, Object, Split
+from engine.data.image_files import IMAGE_SUFFIXES
 from engine.fileio import read_text
-from engine.inference.files import IMAGE_SUFFIXES
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}  # folder: split
 NAMES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", "labels/classes.txt")

@@ -6,7 +6,7 @@ Shapes: P points, K classes; outputs are boxes (P, 4) and scores (P, K) of one i
 from torch import Tensor
 
 from detection.postprocess import detect
-from engine.reports.cam import Evidence, Outputs
+from engine.reports.cam import CamTarget, Outputs
 
 
 def _found(outputs: Outputs, threshold: float) -> list[int]:
@@ -27,4 +27,6 @@ def _score(outputs: Outputs, label: int, threshold: float) -> Tensor:
 
 # Boxes are scored place by place. Grad-CAM gives a channel one weight for the whole picture, which
 # scatters their heat; LayerCAM gives each place its own. C5's lateral feeds every level.
-EVIDENCE = Evidence(layer="neck.laterals.2", method="layercam", shown=3, found=_found, score=_score)
+CAM_TARGET = CamTarget(
+    layer="neck.laterals.2", method="layercam", shown=3, found=_found, score=_score
+)

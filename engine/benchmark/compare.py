@@ -26,15 +26,16 @@ from engine.benchmark.worker import Inside
 from engine.checkpoint import checkpoint
 from engine.fileio import write_json
 from engine.hardware import cost
+from engine.task import task_of_config
 from engine.training.runner import TRAINING_PARTS
 from engine.types import Size
 
 STATE = "report.json"
-# Entries of `model` that say how to train, not what: a recipe's own are kept.
 RECIPE_KEYS = {
-    "data_preprocessor", "loss", "batch_mix", "teacher", "dropout", "num_classes",
-    "static_epochs", "aspp_rates",
-}  # fmt: skip
+    "data_preprocessor",
+    "loss",
+    "num_classes",
+}  # of `model`, in every task: how to train
 
 State = dict[str, Any]
 
@@ -79,7 +80,7 @@ def entries(
     loaded = [Entry(row, _config(row, recipe, options)) for row in rows]
     for entry in loaded:
         config.require(entry.cfg, ("model",) if data is None else TRAINING_PARTS, "a comparison")
-    tasks = {config.plain(entry.cfg.model)["type"] for entry in loaded}
+    tasks = {task_of_config(entry.cfg).name for entry in loaded}
     if len(tasks) > 1:
         raise ValueError(f"configs of several tasks ({', '.join(sorted(tasks))}); compare one task")
     if data is not None:
@@ -98,12 +99,18 @@ def _config(row: Row, recipe: Path | None, options: Mapping[str, Any]) -> Config
         return own
     result = config.load(recipe)
     theirs, ours = result.to_dict()["model"], own.to_dict()["model"]  # with types as texts
+    recipe_keys = recipe_keys_of(own)
     result.model = ConfigDict(
-        {key: value for key, value in ours.items() if key not in RECIPE_KEYS}
-        | {key: value for key, value in theirs.items() if key in RECIPE_KEYS}
+        {key: value for key, value in ours.items() if key not in recipe_keys}
+        | {key: value for key, value in theirs.items() if key in recipe_keys}
     )
     config.apply_overrides(result, options)
     return result
+
+
+def recipe_keys_of(cfg: Config) -> set[str]:
+    """Entries of the config's `model` that say how to train, not what: a recipe keeps its own."""
+    return RECIPE_KEYS | set(task_of_config(cfg).recipe_keys)
 
 
 def load_state(folder: Path) -> State:

@@ -27,10 +27,11 @@ from engine.benchmark.worker import (
     contestants,
 )
 from engine.checkpoint import checkpoint
+from engine.checkpoint.restore import describe
 from engine.export.exporter import picture, write
 from engine.export.plan import Plan, load, prepare
 from engine.hardware import Cost, Peak, cost, fingerprint, peak, pinned
-from engine.inference.predictor import describe, read_content
+from engine.runtime.content import read_content
 from engine.runtime.exported import is_exported
 from engine.types import Size
 

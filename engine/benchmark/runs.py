@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS
 
 from engine import config
-from engine.benchmark.compare import RECIPE_KEYS, Entry, State, digest, save_state
+from engine.benchmark.compare import Entry, State, digest, recipe_keys_of, save_state
 from engine.checkpoint import checkpoint
+from engine.checkpoint.restore import disagreements
 from engine.data.preprocess import collate
 from engine.fileio import write_binary
-from engine.inference.predictor import disagreements, read_content
+from engine.inference.evaluate import metric, metric_name
+from engine.runtime.content import read_content
+from engine.task import task_of_config
 from engine.training.memory import keep_memory
 
 TRIAL_STEPS = 6  # of training, to see how long one takes
@@ -102,8 +105,9 @@ def shorten(cfg: Config, steps: int) -> int:
         saving.update(interval=max(1, epochs // 10))
     for schedule in cfg.param_scheduler:
         _shorten_schedule(schedule, share)
-    if "static_epochs" in cfg.model:
-        cfg.model.static_epochs = max(1, round(cfg.model.static_epochs * share))
+    for key in task_of_config(cfg).epoch_keys:
+        if key in cfg.model:
+            cfg.model[key] = max(1, round(cfg.model[key] * share))
     return steps
 
 
@@ -195,9 +199,10 @@ def check_belongs(entry: Entry, path: Path) -> None:
     """Raise ValueError where a checkpoint is of another network than the row's."""
     theirs = read_content(entry.cfg, path)["model"]
     ours = config.plain(entry.cfg.model)
+    evaluation = task_of_config(entry.cfg).evaluation_keys
     wrong = [
         line
-        for key in sorted(set(ours) - RECIPE_KEYS - {"inference"})
+        for key in sorted(set(ours) - recipe_keys_of(entry.cfg) - set(evaluation))
         for line in disagreements(ours[key], theirs.get(key), f"model.{key}")
     ]
     if wrong:
@@ -210,7 +215,7 @@ def dump(cfg: Config, path: Path) -> None:
     write_binary(path, "\n".join(lines).encode())
 
 
-def trained_metric(work_dir: Path, name: str) -> float:
+def trained_metric(cfg: Config, work_dir: Path) -> float:
     """The metric (percent) of the best checkpoint in a work dir.
 
     Raises:
@@ -219,9 +224,10 @@ def trained_metric(work_dir: Path, name: str) -> float:
     files = sorted(work_dir.glob("best_*.pth"))
     if not files:
         raise ValueError(f"{work_dir}: the run ended without a validated checkpoint")
-    return percent(name, checkpoint.read(files[-1])["info"]["metrics"][name])
+    value = checkpoint.read(files[-1])["info"]["metrics"][metric_name(cfg)]
+    return task_of_config(cfg).percent(value)
 
 
-def percent(name: str, value: float) -> float:
-    """A metric in percent: COCO's lie in 0..1, the others are percent."""
-    return 100 * value if name.startswith("coco/") else value
+def evaluated_metric(cfg: Config, path: Path, options: Mapping[str, Any] | None) -> float:
+    """The metric (percent) of a checkpoint or exported file on the config's test data."""
+    return task_of_config(cfg).percent(metric(cfg, path, options))

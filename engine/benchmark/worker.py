@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.checkpoint import checkpoint
+from engine.checkpoint.restore import describe
 from engine.data.images import decode, read_image
 from engine.hardware import pin, pinned, resident_bytes, torch_threads, usable_cores
-from engine.inference.predictor import describe, read_content, restore
-from engine.runtime.deployed import Deployed
+from engine.inference.predictor import restore
+from engine.runtime.content import read_content
 from engine.runtime.exported import STARTERS, Exported, Run, contiguous, require
+from engine.runtime.exported_network import ExportedNetwork
 from engine.stopwatch import Stopwatch
-from engine.types import Picture, Size
+from engine.task import Task, task_of
+from engine.types import Picture, Result, Size
 
 STAGES = ("read", "decode", "resize", "normalise", "forward", "post-process")
 TORCH = ("torch", "torch-compile")
@@ -119,7 +122,7 @@ class Survivors(NamedTuple):
     """What the post-processing leaves of a picture."""
 
     number: int
-    kind: str  # boxes or classes
+    kind: str  # what they are, in the plural
 
 
 class Loaded:
@@ -138,7 +141,8 @@ class Loaded:
         self.job = job
         self.watch = Stopwatch()
         torch.set_num_threads(job.threads)
-        self.model: Any
+        self.model: Any  # a task's network, or an ExportedNetwork
+        self.task: Task
         load = self._load_torch if job.backend in TORCH else self._load_engine
         self.run: Run
         memory = resident_bytes()
@@ -151,7 +155,8 @@ class Loaded:
     def _load_torch(self, cfg: Config) -> float:
         """A checkpoint in torch; returns the seconds it took."""
         start = time.perf_counter()
-        self.model = restore(cfg, self.job.path, self.job.options)
+        predictor = restore(cfg, self.job.path, self.job.options)
+        self.model, self.task = predictor.network, predictor.task
         self.model.data_preprocessor.size = self.job.size
         network = torch.compile(self.model) if self.job.backend == "torch-compile" else self.model
 
@@ -167,13 +172,14 @@ class Loaded:
         """An exported file in its engine; returns the seconds that took."""
         path = self.job.path
         content = read_content(cfg, path)
-        task: Any = checkpoint.build_model(describe(cfg, content, path, self.job.options))
-        task.data_preprocessor.size = self.job.size
+        described: Any = checkpoint.build_model(describe(cfg, content, path, self.job.options))
+        described.data_preprocessor.size = self.job.size
+        self.task = task_of(described)
         require(self.job.backend if self.job.backend in STARTERS else "torch")
         start = time.perf_counter()
         self.run = STARTERS[self.job.backend](path, self.job.threads)
         seconds = time.perf_counter() - start
-        self.model = Deployed(task, Exported(path, content, self._watched)).eval()
+        self.model = ExportedNetwork(described, Exported(path, content, self._watched)).eval()
         return seconds
 
     def _watched(self, images: NDArray[Any]) -> list[NDArray[Any]]:
@@ -184,7 +190,7 @@ class Loaded:
     @property
     def whole(self) -> bool:
         """Whether the preprocessing is in the file."""
-        return isinstance(self.model, Deployed) and self.model.with_preprocess
+        return isinstance(self.model, ExportedNetwork) and self.model.with_preprocess
 
     def _inputs(self, image: Picture) -> NDArray[Any]:
         """The picture as the engine takes it: float32 (B, 3, H, W), or uint8 (h, w, 3)."""
@@ -238,12 +244,12 @@ class Loaded:
             "total": total,
         }
 
-    def _results(self, batch: Any, image: Picture) -> list[dict[str, Any]]:
+    def _results(self, batch: Any, image: Picture) -> list[Result]:
         targets = [{"size": (image.shape[0], image.shape[1])}]
-        if isinstance(self.model, Deployed):
+        if isinstance(self.model, ExportedNetwork):
             return self.model(batch, targets)
-        results: list[dict[str, Any]] = self.model.results(self._network, batch, targets)
-        return results
+        make: Callable[..., list[Result]] = self.task.use("results")
+        return make(self.model, self._network, batch, targets)
 
     def _network(self, images: torch.Tensor) -> list[torch.Tensor]:
         return [torch.from_numpy(part) for part in self._watched(images.numpy())]
@@ -256,9 +262,8 @@ class Loaded:
         if not self.whole:
             batch = self._laid_out(self.model.data_preprocessor.stacked(batch))
         found = self._results(batch, image)[0]
-        if "boxes" in found:
-            return Survivors(len(found["boxes"]), "boxes")
-        return Survivors(len(self.model.describe(found, 0.0)), "classes")
+        rows = self.task.use("describe")(found, self.model.classes, 0.0)
+        return Survivors(len(rows), self.task.counted)
 
 
 def check_threads(job: Job) -> None:

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from engine.checkpoint.bounds import bounded_model, check_content, check_number, check_unpacked
 from engine.config import parameters
 from engine.fileio import near, sync_folder, write_binary
+from engine.task import find_task
 
 FORMAT = "lcnet-vision/1"
 ENTRIES = {"model": dict, "classes": list, "state_dict": dict, "info": dict}
-OUR_PACKAGES = ("backbone", "engine", "detection", "segmentation", "classification")
+SHARED = ("backbone", "engine")  # packages whose parts every task may use
 # What torch.load raises on bytes that are no safe checkpoint.
 READ_ERRORS = (
     pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError,
@@ -120,7 +121,8 @@ def read(path: Path | str) -> dict[str, Any]:
 def build_model(config: Mapping[str, Any]) -> nn.Module:
     """The model that a checkpoint's plain `model` entry describes.
 
-    Only classes of this project that registered themselves can be named; nothing else is called.
+    Only registered classes of packages with a task, and of those that all tasks share, can be
+    named; nothing else is called, and nothing is imported.
 
     Raises:
         ValueError: another type is named, or options that it does not take.
@@ -134,7 +136,10 @@ def build_model(config: Mapping[str, Any]) -> nn.Module:
 
 
 def check_description(config: Mapping[str, Any]) -> None:
-    """Check that a checkpoint's `model` entry names only classes of ours and their options.
+    """Check that a checkpoint's `model` entry names only classes it may, and their options.
+
+    Those are classes that are imported and registered already, of a package that has a task
+    (`engine.task`) or is shared by all tasks, and classes derived from them.
 
     Raises:
         ValueError: it does not; nothing was imported or called.
@@ -160,7 +165,7 @@ def _check_type(node: Mapping[str, Any]) -> None:
     cls = ours.get(str(node["type"]))
     if cls is None:
         raise ValueError(
-            f"checkpoint names the model type {node['type']!r}, which is none of ours; "
+            f"checkpoint names the model type {node['type']!r}, which no imported task has; "
             f"{near(str(node['type']), list(ours))}"
         )
     accepted = parameters(cls) or set()
@@ -174,7 +179,8 @@ def _check_type(node: Mapping[str, Any]) -> None:
 
 
 def _is_ours(cls: type) -> bool:
-    return cls.__module__.split(".")[0] in OUR_PACKAGES
+    packages = {base.__module__.partition(".")[0] for base in cls.__mro__}
+    return not packages.isdisjoint(SHARED) or find_task(cls) is not None
 
 
 @dataclass

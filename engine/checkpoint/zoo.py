@@ -19,6 +19,7 @@ from engine.checkpoint.download import Manners, Stamp, download, stamp
 from engine.checkpoint.foreign_weights import content
 from engine.fileio import near, write_json
 from engine.progress import live_line
+from engine.task import task_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -255,7 +256,8 @@ def _convert(entry: Entry, raw: Path, target: Path, found: Stamp) -> None:
     """
     described = config.plain(config.load(CONFIGS / entry.config, entry.options).model)
     model: Any = checkpoint.build_model(described)
-    foreign = model.load_foreign(raw, entry.classes)
+    fill = task_of(model).use("foreign_weights")
+    foreign = fill(model, raw, entry.classes)
     if foreign.report.missing:
         raise ValueError(f"{raw}: refused, not the weights of {entry.name}; {foreign.report}")
     info = {"source": entry.url, "licence": entry.licence, "sha256": found.sha256}

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from engine.config import resolve
 from engine.data.dataset import SeededData
 from engine.findings import count, errors
+from engine.task import find_task
 
 LOADERS = ("train_dataloader", "val_dataloader")
 
@@ -39,8 +40,11 @@ def check_data(cfg: Config) -> None:
 
 
 def _stop_on_errors(kind: type[SeededData], data_root: str, splits: list[str]) -> None:
-    findings = kind.find_faults(Path(data_root), splits)
-    command = f"python tools/check_dataset.py {data_root} --task {kind.task}"
+    task = find_task(kind)
+    if task is None or not task.check_entries:
+        return
+    findings = task.use("check_entries")(Path(data_root), splits).findings
+    command = f"python tools/check_dataset.py {data_root} --task {task.name}"
     number, warnings, _ = count(findings).values()
     for first in errors(findings):
         others = f"; {number - 1} more error{'s' * (number > 2)}" if number > 1 else ""

@@ -1,8 +1,7 @@
 """What the data sets of all tasks share: a seed, the pass they are in, and unreadable images."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,8 +10,6 @@ from torch.utils.data import Dataset
 
 from engine.data.bad_images import BadImages, Policy
 from engine.data.seeds import reseed_sample
-from engine.findings import Finding
-from engine.types import Picture, Target
 
 Sample = dict[str, Any]
 
@@ -39,17 +36,6 @@ class SeededData(Dataset[Sample]):
             one.
         seed: Seed of the augmentation.
     """
-
-    task: ClassVar[str]  # what tools/check_dataset.py calls it
-    counted: ClassVar[str]  # what `objects` are, in the plural
-
-    @classmethod
-    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:  # noqa: ARG003
-        """What is wrong with the data as far as it shows without opening an image.
-
-        Raises FileNotFoundError where a split is not there.
-        """
-        return []
 
     def __init__(self, size: int, *, training: bool, on_bad_image: Policy, seed: int) -> None:
         self.seed = seed
@@ -96,15 +82,3 @@ class SeededData(Dataset[Sample]):
     def _sample(self, index: int, content: Any, seed: tuple[int, int, int]) -> Sample:
         """The augmented sample of what `_read` gave."""
         raise NotImplementedError(f"{type(self).__name__} makes no samples")
-
-    def draw_truth(self, picture: Picture, target: Target) -> Picture:
-        """Copy of the picture (H, W, 3) with the target on it, which refers to its pixels."""
-        raise NotImplementedError(f"{type(self).__name__} does not draw")
-
-    def objects(self, picture: Picture, target: Target) -> Objects:
-        """What the target says there is in the picture."""
-        raise NotImplementedError(f"{type(self).__name__} does not count")
-
-    def colours(self) -> NDArray[np.uint8]:
-        """RGB colour of each class in `draw_truth` (K, 3); (0, 3) where it writes names alone."""
-        return np.empty((0, 3), np.uint8)

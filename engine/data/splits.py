@@ -3,12 +3,44 @@
 Shapes: N images, K classes, S splits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "val", "test")
+
+
+class SplitOptions(NamedTuple):
+    """How data are divided.
+
+    Args:
+        seed: Another seed, other splits.
+        force: Replace what an earlier call wrote.
+        out: Where to write; None is beside the data.
+        images: Where the images are, for formats that do not say.
+        allow_small: Go on where a class is in fewer images than there are splits.
+    """
+
+    seed: int = 0
+    force: bool = False
+    out: Path | None = None
+    images: Path | None = None
+    allow_small: bool = False
+
+
+class Division(NamedTuple):
+    """What was divided and written."""
+
+    counted: str  # what the cells say
+    rows: Mapping[str, Sequence[str]]  # a cell a split, by class
+    total: Sequence[str]  # the same of all classes
+    lacking: Sequence[str]  # lines: which split lacks which class
+    written: Sequence[Path]
+    data: Path  # what --data gets
+    images: str  # where they lie, in words
 
 
 def shares_of(val: float, test: float) -> dict[str, float]:

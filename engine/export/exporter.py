@@ -19,17 +19,18 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.data.image_files import IMAGE_SUFFIXES
 from engine.data.images import read_image
 from engine.demo_data.scenes import draw_scene
 from engine.export import formats
+from engine.export.head import ExportHead
 from engine.export.layer_profile import Speed, compare
-from engine.export.metric_loss import ALLOWED_POINTS, Drop, data_of, metric, metric_name
+from engine.export.metric_loss import ALLOWED_POINTS, Drop, Scorer, ScorerOf
 from engine.export.parity import Gap, largest, values_apart
 from engine.export.plan import Plan, Prepared, Source, example, load, prepare
 from engine.export.quantization import EightBit, Outcome, calibration_images, quantised
-from engine.inference.files import IMAGE_SUFFIXES
 from engine.runtime.exported import Exported, contiguous, open_exported, require
-from engine.types import Ending, Picture
+from engine.types import Picture
 
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml",), "torchscript": (".pt", ".ts")}
 PACKAGES = {
@@ -41,10 +42,10 @@ QUANTISERS: dict[str, tuple[str, ...]] = {"onnx": (), "openvino": ("nncf",)}
 MAX_CHECKED = 8  # pictures that outputs are compared on
 DRAWN_SIZES = ((240, 320), (320, 256), (128, 128))  # of the pictures drawn where none are given
 
-# Largest differences from PyTorch that pass, by (preprocessing in the graph, ending in the graph).
-# Of raw outputs over the largest value; of endings in pixels and percent of score. Preprocessing in
-# the graph may round a pixel the other way than cv2 does: one value in 8,000 with cubic
-# interpolation, one in 10 with linear, by one of 255 levels.
+# Largest differences from PyTorch that pass, by (preprocessing, export head in the graph).
+# Of raw outputs over the largest value; of export heads in pixels and percent of score.
+# Preprocessing in the graph may round a pixel the other way than cv2 does: one value in 8,000 with
+# cubic interpolation, one in 10 with linear, by one of 255 levels.
 TOLERANCE = {
     (False, False): Gap(value=1e-3, share=0.0),
     (False, True): Gap(value=0.05, share=0.02),
@@ -81,6 +82,7 @@ def export(
     options: Mapping[str, Any] | None = None,
     verify: Path | None = None,
     eight_bit: EightBit | None = None,
+    scorer_of: ScorerOf = lambda _: None,
 ) -> Report:
     """Write a checkpoint as the plan says; nothing is left of a file that fails a check.
 
@@ -93,6 +95,7 @@ def export(
         verify: Image or folder to check the outputs on, drawn pictures if None; of a data set in
             the task's layout the metric is compared too.
         eight_bit: How to quantise, None for float32.
+        scorer_of: How files are scored on the data set in a folder, where it holds one.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -113,32 +116,27 @@ def export(
         write(prepared, whole)
         gap = check_outputs(prepared, whole, images)
         if eight_bit is not None and given is not None:
-            outcome = quantised(cfg, prepared, (whole, aside), given, eight_bit, options)
+            scorer = scorer_of(eight_bit.calib)
+            outcome = quantised(prepared, (whole, aside), given, eight_bit, scorer)
             speed = compare(whole, aside, _given(prepared, *network_input(prepared, images[0])))
         allowed = ALLOWED_POINTS if eight_bit is None else eight_bit.budget
         drop = None
         if verify is not None:
-            drop = check_metric(cfg, source, aside, verify, options, allowed)
+            drop = check_metric(source, aside, scorer_of(verify), allowed)
     return Report(out, gap, tolerance(prepared), len(images), drop, outcome, speed)
 
 
 def check_metric(
-    cfg: Config,
-    source: Source,
-    path: Path,
-    folder: Path,
-    options: Mapping[str, Any] | None = None,
-    allowed: float = ALLOWED_POINTS,
+    source: Source, path: Path, scorer: Scorer | None, allowed: float = ALLOWED_POINTS
 ) -> Drop | None:
-    """The metric of checkpoint and file on a data set; None where the folder is none.
+    """The metric of checkpoint and file on a data set; None where there is none.
 
     Raises:
         ValueError: the file loses more than `allowed` points.
     """
-    data = data_of(cfg, folder) if folder.is_dir() else None
-    if data is None:
+    if scorer is None:
         return None
-    drop = Drop(metric_name(cfg), metric(data, source.path, options), metric(data, path))
+    drop = scorer.drop(scorer.score(source.path), scorer.score(path))
     if drop.points > allowed:
         raise ValueError(f"{drop}: more than {allowed} points lost; nothing was written")
     return drop
@@ -194,7 +192,7 @@ def _write_onnx(prepared: Prepared, path: Path) -> None:
         dynamic=formats.dynamic_sides(
             plan.dynamic, plan.with_preprocess, source.model.size_divisor
         ),
-        operators={} if prepared.ending is None else prepared.ending.onnx_operators(),
+        operators={} if prepared.head is None else prepared.head.onnx_operators(),
         opset=plan.opset,
     )
 
@@ -252,7 +250,7 @@ def check_outputs(prepared: Prepared, path: Path, images: Sequence[Picture]) -> 
     exported = open_exported(path)
     gap = largest([_picture_gap(prepared, exported, image) for image in images])
     allowed = tolerance(prepared)
-    if prepared.ending is not None and not gap.within(allowed):
+    if prepared.head is not None and not gap.within(allowed):
         gap = _gap_of_parts(prepared, exported, images)
     if not gap.within(allowed):
         raise ValueError(
@@ -263,7 +261,7 @@ def check_outputs(prepared: Prepared, path: Path, images: Sequence[Picture]) -> 
 
 
 def _gap_of_parts(prepared: Prepared, exported: Exported, images: Sequence[Picture]) -> Gap:
-    """Difference of the ending alone, after a check of the network alone.
+    """Difference of the export head alone, after a check of the network alone.
 
     Where scores are equal but for rounding, as a new model's are, the last bit decides what an
     ending gives. So both endings get what the same engine computes of the network.
@@ -277,31 +275,33 @@ def _gap_of_parts(prepared: Prepared, exported: Exported, images: Sequence[Pictu
         write(alone, path)
         check_outputs(alone, path, images)
         network = open_exported(path)
-        gaps = [_ending_gap(prepared, network, exported, image) for image in images]
-    print_log("scores tie within rounding: network and ending were checked one by one", "current")
+        gaps = [_head_gap(prepared, network, exported, image) for image in images]
+    print_log(
+        "scores tie within rounding: network and export head were checked one by one", "current"
+    )
     return largest(gaps)
 
 
-def _ending_gap(prepared: Prepared, network: Exported, exported: Exported, image: Picture) -> Gap:
-    """Difference of the ending in the file from PyTorch's, of the same network outputs."""
+def _head_gap(prepared: Prepared, network: Exported, exported: Exported, image: Picture) -> Gap:
+    """Difference of the export head in the file from PyTorch's, of the same network outputs."""
     image, inputs = network_input(prepared, image)
     wanted = _finished(prepared, _run(prepared, network, image, inputs), image, inputs)
-    ending: Ending = prepared.ending
-    return ending.apart(wanted, _run(prepared, exported, image, inputs))
+    head: ExportHead = prepared.head
+    return head.apart(wanted, _run(prepared, exported, image, inputs))
 
 
 def tolerance(prepared: Prepared) -> Gap:
     """What may be between the outputs of a float32 file and PyTorch's."""
-    return TOLERANCE[prepared.plan.with_preprocess, prepared.ending is not None]
+    return TOLERANCE[prepared.plan.with_preprocess, prepared.head is not None]
 
 
 def _picture_gap(prepared: Prepared, exported: Exported, image: Picture) -> Gap:
     """Difference of all outputs for one picture."""
     image, inputs = network_input(prepared, image)
     wanted, found = reference(prepared, image, inputs), _run(prepared, exported, image, inputs)
-    if prepared.ending is not None:
-        ending: Ending = prepared.ending
-        return ending.apart(wanted, found)
+    if prepared.head is not None:
+        head: ExportHead = prepared.head
+        return head.apart(wanted, found)
     return largest([values_apart(*pair) for pair in zip(wanted, found, strict=True)])
 
 
@@ -332,7 +332,7 @@ def reference(prepared: Prepared, image: Picture, inputs: Tensor) -> list[Tensor
     """What PyTorch computes of a picture and the network input (B, 3, H, W) made of it."""
     outputs = prepared.source.model(inputs, mode="tensor")
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    if prepared.ending is None:
+    if prepared.head is None:
         return list(outputs)
     return _finished(prepared, outputs, image, inputs)
 
@@ -340,10 +340,10 @@ def reference(prepared: Prepared, image: Picture, inputs: Tensor) -> list[Tensor
 def _finished(
     prepared: Prepared, outputs: Sequence[Tensor], image: Picture, inputs: Tensor
 ) -> list[Tensor]:
-    """What the ending in PyTorch makes of the network's outputs."""
+    """What the export head in PyTorch makes of the network's outputs."""
     size = (inputs.shape[2], inputs.shape[3])
     given = (image.shape[0], image.shape[1]) if prepared.plan.with_preprocess else size
-    return list(prepared.ending(*outputs, size, given))
+    return list(prepared.head(*outputs, size, given))
 
 
 def _trimmed(image: Picture, divisor: int) -> Picture:

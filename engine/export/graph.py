@@ -118,20 +118,20 @@ class Reading(nn.Module):
 
 
 class Graph(nn.Module):
-    """Network, with the preprocessing in front of it and the ending behind it, where given.
+    """Network, with the preprocessing in front of it and the export head behind it, where given.
 
     Takes float32 (B, 3, H, W) as `Preprocess` makes it, or with `reading` one image (h, w, 3) uint8
-    RGB. Gives what `model(mode="tensor")` gives, or with `ending` what that makes of it.
+    RGB. Gives what `model(mode="tensor")` gives, or with `head` what that makes of it.
     """
 
     def __init__(
-        self, model: nn.Module, reading: Reading | None = None, ending: nn.Module | None = None
+        self, model: nn.Module, reading: Reading | None = None, head: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.model = model
         self.reading = reading
         self.resizes = reading is not None and reading.size is not None
-        self.ending = ending
+        self.head = head
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         given: Size | None = None
@@ -141,10 +141,10 @@ class Graph(nn.Module):
             images = self.reading(images)
         outputs = self.model(images, mode="tensor")
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        if self.ending is None:
+        if self.head is None:
             return outputs
         size = (images.shape[2], images.shape[3])
-        return self.ending(*outputs, size, given or size)
+        return self.head(*outputs, size, given or size)
 
 
 def resized(image: Tensor, height: Span, width: Span, interpolation: str) -> Tensor:

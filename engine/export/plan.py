@@ -17,14 +17,16 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from engine.checkpoint import checkpoint
+from engine.checkpoint.restore import describe, fill
 from engine.config import check_sizes
 from engine.export.graph import Graph, Reading, fold_scale, folded
-from engine.inference.predictor import describe, fill
 from engine.runtime.exported import FORMAT
+from engine.task import Task, task_of_config
 from engine.types import Size
 
 DISTRIBUTION = "lcnet-vision"
 OPSETS = range(18, 22)  # that the exporter writes and both engines were tried with
+UNUSED = ("train_sizes", "seed")  # of the preprocessing: evaluation does not look at them
 EXAMPLE_SIZE = (256, 320)  # of the input that a graph for any size is traced with
 
 
@@ -54,6 +56,7 @@ class Source:
     """A checkpoint as it will be exported."""
 
     path: Path
+    task: Task
     model: Any  # of the task, in eval mode, with its weights
     description: dict[str, Any]  # its plain config
     classes: list[str]
@@ -73,7 +76,7 @@ class Prepared:
     source: Source
     plan: Plan
     graph: Graph  # folded
-    ending: Any  # Ending, or None
+    head: Any  # ExportHead, or None
     content: dict[str, Any]  # the description in the file
 
 
@@ -90,13 +93,16 @@ def load(cfg: Config, path: Path, plan: Plan, options: Mapping[str, Any] | None 
     preprocess = description["data_preprocessor"]
     if plan.shape is not None:
         preprocess["size"] = list(plan.shape)
-    if description.get("inference") and (plan.end2end or plan.with_preprocess):
-        print_log("windows, scales and mirror of model.inference are not in the graph", "current")
-        description["inference"] = None
-    description.pop("teacher", None)  # which only training needs
+    task = task_of_config(content)
+    for key in task.evaluation_keys if plan.end2end or plan.with_preprocess else ():
+        if description.get(key):
+            print_log(f"model.{key} is not in the graph: {description[key]}", "current")
+            description[key] = None
+    for key in task.training_keys:
+        description.pop(key, None)
     model: Any = checkpoint.build_model(copy.deepcopy(description))
     fill(model, content, path)
-    return Source(path, model.eval(), description, content["classes"], content["info"])
+    return Source(path, task, model.eval(), description, content["classes"], content["info"])
 
 
 def _check_plan(plan: Plan, description: Mapping[str, Any], cfg: Config) -> None:
@@ -132,20 +138,23 @@ def prepare(source: Source, plan: Plan) -> Prepared:
         ValueError: a part of the preprocessing cannot be put in a graph.
     """
     model = folded(source.model)
-    ending = source.model.ending(batched=plan.dynamic == "batch") if plan.end2end else None
+    head = None
+    if plan.end2end:
+        make_head = source.task.use("export_head")
+        head = make_head(source.model, batched=plan.dynamic == "batch")
     reading = None
     if plan.with_preprocess:
         reading = _reading(source)
         fold_scale(model, reading.scale, torch.zeros(1, 3, *(source.size or EXAMPLE_SIZE)))
-    graph = Graph(model, reading, ending).eval()
-    names = source.model.outputs if ending is None else ending.outputs
-    return Prepared(source, plan, graph, ending, _content(source, plan, names))
+    graph = Graph(model, reading, head).eval()
+    names = source.model.outputs if head is None else head.outputs
+    return Prepared(source, plan, graph, head, _content(source, plan, names))
 
 
 def _reading(source: Source) -> Reading:
     """The preprocessing of the model as a part of the graph."""
     given = dict(source.description["data_preprocessor"])
-    for key in ("type", "train_sizes", "seed"):  # which evaluation does not look at
+    for key in ("type", *UNUSED):
         given.pop(key, None)
     try:
         return Reading(**given)

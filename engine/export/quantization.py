@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -22,15 +22,16 @@ from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.config import plain
+from engine.data.image_files import find_images
 from engine.data.images import read_image
+from engine.data.layout import data_of
 from engine.export import formats
 from engine.export.graph import folded
-from engine.export.metric_loss import data_of, metric, metric_name, points
+from engine.export.metric_loss import Scorer
 from engine.export.plan import Prepared
 from engine.export.sensitivity import DEPTHWISE, FIRST, LAST, POOLED, Layer, layers
 from engine.runtime.exported import contiguous, core, require
-from engine.training.norm_calibration import find_images
+from engine.task import task_of_config, tasks_of_layout
 from engine.types import Picture
 
 NUM_CALIBRATION = 64
@@ -42,8 +43,6 @@ ORDER: dict[str, tuple[Reasons, ...]] = {
     "openvino": ((POOLED,), (FIRST,), (LAST,)),
     "onnx": ((POOLED, DEPTHWISE), (FIRST,), (LAST,)),
 }
-# Folders that tell which task a data set is laid out for, by its model's type.
-LAYOUTS = {"annotations": "PicoDet", "gtFine": "DeepLabV3Plus", "train_list.txt": "Classifier"}
 
 
 @dataclass(frozen=True)
@@ -98,13 +97,13 @@ def _spread(count: int) -> list[int]:
 
 
 def _check_layout(cfg: Config, folder: Path) -> None:
-    ours = plain(cfg.model)["type"]
-    for name, task in LAYOUTS.items():
-        if (folder / name).exists() and task != ours and data_of(cfg, folder) is None:
-            raise ValueError(
-                f"--calib {folder}: is laid out for {task}, the config is one of {ours}; give a "
-                "folder of images, or data of this task"
-            )
+    ours = task_of_config(cfg)
+    found = tasks_of_layout(folder)
+    if found and ours not in found and data_of(cfg, folder) is None:
+        raise ValueError(
+            f"--calib {folder}: is laid out for {found[0].name!r} data, the config is of the task "
+            f"{ours.name!r}; give a folder of images, or data of this task"
+        )
 
 
 def attempts(ranked: Sequence[Layer], order: Sequence[Reasons]) -> Iterator[tuple[str, ...]]:
@@ -201,22 +200,20 @@ def quantise_onnx(
 
 
 def quantised(
-    cfg: Config,
     prepared: Prepared,
     files: tuple[Path, Path],
     images: Sequence[Picture],
     choice: EightBit,
-    options: Mapping[str, Any] | None = None,
+    scorer: Scorer | None = None,
 ) -> Outcome:
     """Write a float32 export in 8 bits, with as few layers in float as the budget allows.
 
     Args:
-        cfg: Loaded config of the checkpoint.
         prepared: What was exported.
         files: The float32 file, and the one to write.
         images: To calibrate with, `calibration_images`.
-        choice: Data to decide on, and budget.
-        options: Overrides that were applied to `cfg`.
+        choice: Budget.
+        scorer: How files are scored on the data that decide, where there are any.
 
     Raises:
         ValueError: a quantiser is missing, or no choice of layers keeps the metric.
@@ -230,30 +227,31 @@ def quantised(
     format_ = prepared.plan.format
     few = inputs[::step][:NUM_RANKED]
     ranked = layers(folded(model), few, model.last_layers, outputs=format_ == "onnx")
-    data = data_of(cfg, choice.calib)
-    before = None if data is None else metric(data, prepared.source.path, options)
+    before = None if scorer is None else scorer.score(prepared.source.path)
     outcome = Outcome(ranked, before, [])
     order = ORDER[format_]
     reasoned = {layer.name for layer in ranked if layer.reason in chain(*order)}
     for number, kept in enumerate(attempts(ranked, order)):
-        if data is None and not reasoned <= set(kept):
+        if scorer is None and not reasoned <= set(kept):
             continue  # nothing would tell that it is good enough
         # Each in a place of its own: an engine may still have the one before mapped to memory.
         aside = source.parent / str(number) / target.name
         aside.parent.mkdir()
         _write(prepared, source, aside, samples, kept)
-        after = None if data is None else metric(data, aside)
+        after = None if scorer is None else scorer.score(aside)
         outcome.attempts.append(Attempt(kept, after))
-        if after is not None:
-            found = f"{metric_name(cfg)} {before:.4f} before, {after:.4f} in 8 bits"
+        lost = 0.0
+        if scorer is not None and before is not None and after is not None:
+            found = f"{scorer.name} {before:.4f} before, {after:.4f} in 8 bits"
             print_log(f"{len(kept)} of {len(ranked)} layers in float: {found}", "current")
-        if before is None or after is None or points(before, after) <= choice.budget:
+            lost = scorer.drop(before, after).points
+        if lost <= choice.budget:
             for path in aside.parent.iterdir():
                 shutil.move(path, target.parent / path.name)
             return outcome
     tried = ", ".join(f"{len(a.kept)} in float: {a.metric:.4f}" for a in outcome.attempts)
     raise ValueError(
-        f"--int8: no choice of layers keeps {metric_name(cfg)} {before:.4f} within "
+        f"--int8: no choice of layers keeps {scorer and scorer.name} {before:.4f} within "
         f"{choice.budget} points ({tried}); raise --budget or export without --int8"
     )
 

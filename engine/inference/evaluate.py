@@ -1,5 +1,7 @@
 """A checkpoint, or an exported file, against a data set."""
 
+import copy
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,12 +11,16 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from engine import config
+from engine.checkpoint.restore import describe, fill
+from engine.data.layout import data_of, without_log
+from engine.export.metric_loss import Scorer
 from engine.hooks.checkpoint_hook import bare, find_hook
 from engine.inference.files import save_picture
-from engine.inference.predictor import describe, fill, read_content
 from engine.progress import LiveProgress
-from engine.runtime.deployed import deployed
+from engine.runtime.content import read_content
 from engine.runtime.exported import is_exported
+from engine.runtime.exported_network import open_network
+from engine.task import task_of_config
 from engine.training.runner import start
 
 TRAINING_KEYS = (
@@ -70,7 +76,7 @@ def run(  # noqa: PLR0913  # one option of the command each
         cfg.custom_hooks.append(dict(type=LiveProgress.__name__, quiet=progress == "quiet"))
     runner = start(cfg, launcher)
     if is_exported(checkpoint):
-        runner.model = deployed(bare(runner.model), checkpoint)
+        runner.model = open_network(bare(runner.model), checkpoint)
     else:
         fill(bare(runner.model), content, checkpoint)
     if watch is not None:
@@ -103,14 +109,50 @@ class ShowPredictions(Hook):
         outputs: Sequence[Mapping[str, Any]],
     ) -> None:
         """Draw one batch."""
-        model = bare(runner.model)
+        network = bare(runner.model)
+        draw = task_of_config(runner.cfg).use("draw")
         for image, target, found in zip(
             data_batch["images"], data_batch["targets"], outputs, strict=True
         ):
-            picture = model.draw(image.numpy(), found, self.threshold)
+            picture = draw(image.numpy(), found, network.classes, self.threshold)
             save_picture(self.folder / _inside(f"{target['image_id']}.jpg"), picture)
 
 
 def _inside(path: str) -> Path:
     """The path without what would lead out of a folder, for images listed from elsewhere."""
     return Path(*(part for part in Path(path).parts if part not in ("..", Path(path).anchor)))
+
+
+def scorer_of(cfg: Config, folder: Path, options: Mapping[str, Any] | None = None) -> Scorer | None:
+    """How files are scored on the data set in a folder; None where the folder does not hold one.
+
+    Args:
+        cfg: Loaded config.
+        folder: Data in the task's layout.
+        options: Overrides that were applied to `cfg`; an exported file holds them already.
+    """
+    data = data_of(cfg, folder) if folder.is_dir() else None
+    if data is None:
+        return None
+
+    def score(path: Path) -> float:
+        return metric(data, path, None if is_exported(path) else options)
+
+    return Scorer(metric_name(cfg), task_of_config(cfg).metric_scale, score)
+
+
+def metric(cfg: Config, path: Path, options: Mapping[str, Any] | None = None) -> float:
+    """The metric that picks the best checkpoint, of a checkpoint or exported file."""
+    cfg = copy.deepcopy(cfg)
+    cfg.log_level = "ERROR"
+    with tempfile.TemporaryDirectory() as work_dir, without_log():
+        # mmengine names runs by the second, and would hand a second one the first one's folder.
+        cfg.experiment_name = Path(work_dir).name
+        found = run(cfg, path, work_dir=Path(work_dir), options=options)
+    return found[metric_name(cfg)]
+
+
+def metric_name(cfg: Config) -> str:
+    """Key of that metric."""
+    name: str = cfg.default_hooks.checkpoint.best
+    return name

@@ -1,7 +1,6 @@
 """Images and videos to predict on, and what is written for them."""
 
 import csv
-import glob
 import io
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -13,67 +12,22 @@ from typing import Any
 import cv2
 import numpy as np
 
+from engine.data.image_files import VIDEO_SUFFIXES
 from engine.data.images import check_pixels, read_image
-from engine.fileio import read_text, write_binary, write_json, written_whole
+from engine.fileio import write_binary, write_json, written_whole
+from engine.inference.predictor import Predictor
 from engine.progress import live_line
 from engine.stopwatch import Stopwatch
-from engine.types import Mask, Model, Picture
+from engine.types import Mask, Picture
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
-SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 PREPARE = "prepare"  # name of the stage of a stopwatch that watches the model's preprocessing
 RANKING = ("class", "label", "score")  # the keys of a row where rows rank the classes of an image
 WRITTEN_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
-def find_sources(sources: Sequence[str]) -> list[Path]:
-    """Image and video files that files, folders, globs and text lists of files name, in order.
-
-    Raises:
-        FileNotFoundError: one of them names nothing.
-    """
-    found: list[Path] = []
-    for source in sources:
-        files = list(_expand(Path(source)))
-        if not files:
-            raise FileNotFoundError(
-                f"{source}: no image or video there; give a file, a folder, a quoted glob or a "
-                ".txt list with one path a line"
-            )
-        found += files
-    return found
-
-
-def _expand(source: Path) -> Iterator[Path]:
-    if source.is_dir():
-        yield from sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
-    elif source.suffix == ".txt" and source.is_file():
-        for line in read_text(source).splitlines():
-            if line.strip():
-                yield from _listed(source, line.strip())
-    elif source.is_file():
-        yield source
-    elif glob.has_magic(str(source)):
-        matches = map(Path, sorted(glob.glob(str(source), recursive=True)))  # noqa: PTH207
-        yield from (path for path in matches if path.suffix.lower() in SUFFIXES)
-
-
-def _listed(source: Path, line: str) -> list[Path]:
-    """Files that one line of a text list names, relative to the list."""
-    if Path(line).suffix == ".txt":
-        raise ValueError(f"{source}: lists {line}; a list of lists is not read")
-    try:
-        return find_sources([str(source.parent / line)])
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{source}: {error}") from None
-    except (OSError, ValueError):  # a name longer than names may be, or with a zero byte
-        raise ValueError(f"{source}: {line!r:.80} is no path") from None
-
-
 def predict_files(
-    model: Model,
+    model: Predictor,
     sources: Sequence[Path],
     out_dir: Path | None,
     threshold: float,
@@ -89,7 +43,7 @@ def predict_files(
     also `<name>_mask.png`, the class of each pixel, and of a classifier predictions.csv.
 
     Args:
-        model: A loaded model; its `describe` and `draw` turn results into plain data and pictures.
+        model: Of `load_model`.
         sources: Files of `find_sources`.
         out_dir: Folder to write to, or None.
         threshold: Lowest score kept, 0..1.
@@ -215,7 +169,7 @@ def _mask_path(picture: Path) -> Path:
 
 
 def _predict_image(
-    model: Model, source: Path, target: Path | None, threshold: float, watch: Stopwatch
+    model: Predictor, source: Path, target: Path | None, threshold: float, watch: Stopwatch
 ) -> list[dict[str, Any]]:
     with watch.stage("read"):
         image = read_image(source)
@@ -240,7 +194,9 @@ def save_picture(path: Path, picture: Picture) -> None:
     write_binary(path, encoded)
 
 
-def _predict_video(model: Model, source: Path, target: Path | None, threshold: float) -> list[Any]:
+def _predict_video(
+    model: Predictor, source: Path, target: Path | None, threshold: float
+) -> list[Any]:
     capture = cv2.VideoCapture(str(source))
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
     width, height = map(capture.get, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))

@@ -1,23 +1,105 @@
-"""A checkpoint or exported file as a ready model, and its predictions for images and paths."""
+"""A network, or an exported file, ready to predict: images and paths in, results out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
+from torch import nn
 
 from engine import config
 from engine.checkpoint import checkpoint
+from engine.checkpoint.restore import describe, fill
 from engine.checkpoint.zoo import local
 from engine.data.images import read_image
-from engine.runtime import exported
+from engine.runtime.content import read_content
 from engine.runtime.exported import is_exported
-from engine.types import Image, Picture
+from engine.runtime.exported_network import ExportedNetwork, open_network
+from engine.task import Task, task_of
+from engine.types import Image, Picture, Result, Row
 
-EVALUATION_PARTS = ("data_preprocessor", "inference")  # of a model config; hold no weights
+BATCH = 16  # images that go through the network at once, at most
+
+
+class Predictor:
+    """Predicts with a network of any task, or with an exported file of one.
+
+    Threads: nothing in it changes while it predicts. Any number of threads may call a network in
+    PyTorch or ONNX Runtime at once, as many as `callers` of `load_model` an OpenVINO file; each
+    computes with torch's number of threads.
+
+    Args:
+        network: A task's network, or an `ExportedNetwork`; it is put in eval mode.
+
+    Attributes:
+        network: The torch module.
+        task: What is known of its task.
+        classes: The names by label.
+
+    Raises:
+        ValueError: the network's package has no task.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        inner: Any = network.eval()
+        self.network = inner
+        self.described: Any = inner.described if isinstance(network, ExportedNetwork) else inner
+        self.task: Task = task_of(self.described)
+        self.classes: tuple[str, ...] = tuple(inner.classes)
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(nn.Module, name):
+            raise AttributeError(
+                f"a Predictor has no {name!r}; the torch module is its .network: .network.{name}"
+            )
+        raise AttributeError(f"a Predictor has no {name!r}; it has .predict, .classes, .network")
+
+    @property
+    def preprocess(self) -> Any:
+        """The preprocessing that the network expects; an exported file may do it itself."""
+        return self.described.data_preprocessor
+
+    @property
+    def batched(self) -> bool:
+        """Whether images may share a batch, and each gets what it would get alone."""
+        if isinstance(self.network, ExportedNetwork) and not self.network.exported.batched:
+            return False
+        return self.preprocess.size is not None  # else small images would be padded
+
+    @torch.inference_mode()
+    def predict(self, images: Image | Sequence[Image]) -> list[Result]:
+        """Results of RGB uint8 arrays (h, w, 3), paths, or a mix of them, one an image, in order.
+
+        Boxes, masks and sizes are in pixels of the image given. Where `batched`, up to BATCH images
+        go through the network at once, else one.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: something else than an image was given.
+        """
+        if isinstance(images, np.ndarray | str | Path):
+            images = [images]
+        size = BATCH if self.batched else 1
+        starts = range(0, len(images), size)
+        return [found for start in starts for found in self._batch(images[start : start + size])]
+
+    def _batch(self, images: Sequence[Image]) -> Iterator[Result]:
+        """Results of images that go through the network at once."""
+        arrays = [torch.from_numpy(np.ascontiguousarray(_pixels(image))) for image in images]
+        batch = self.network.data_preprocessor({"images": arrays})
+        yield from self.network(**batch, mode="predict")
+
+    def draw(self, image: Picture, found: Result, threshold: float) -> Picture:
+        """Copy of the image (h, w, 3) with what scores at least `threshold` (0..1) on it."""
+        drawn: Picture = self.task.use("draw")(image, found, self.classes, threshold)
+        return drawn
+
+    def describe(self, found: Result, threshold: float) -> list[Row]:
+        """What scores at least `threshold` (0..1), as plain data."""
+        rows: list[Row] = self.task.use("describe")(found, self.classes, threshold)
+        return rows
 
 
 def load_model(
@@ -25,17 +107,18 @@ def load_model(
     checkpoint_path: Path | str,
     options: Mapping[str, Any] | None = None,
     callers: int = 1,
-) -> Any:
-    """The model of a checkpoint in eval mode, built as the checkpoint describes itself.
+) -> Predictor:
+    """The model of a checkpoint, ready to predict, built as the checkpoint describes itself.
 
-    The config brings the classes in; where it disagrees with the checkpoint, that is logged and the
-    checkpoint wins, but for overrides of `model.data_preprocessor` in `options`. A file that
-    tools/export.py wrote (.onnx, .xml, .pt, .ts) may stand in the checkpoint's place, or "zoo:NAME"
-    for a published one (see `engine.checkpoint.zoo`). With `callers`, so many threads may call the
-    model at once, each computing with torch's number of threads.
+    The config brings the classes in; where it disagrees with the checkpoint, that is logged and
+    the checkpoint wins, but for overrides of `model.data_preprocessor` in `options`.
 
-    Returns:
-        The model, its class names at `model.classes`.
+    Args:
+        config_path: Config file.
+        checkpoint_path: Checkpoint, a file that tools/export.py wrote (.onnx, .xml, .pt, .ts), or
+            "zoo:NAME" for published weights (see `engine.checkpoint.zoo`).
+        options: Overrides of the config, by dotted key.
+        callers: How many threads may call the model at once.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -50,110 +133,14 @@ def restore(
     checkpoint_path: Path | str,
     options: Mapping[str, Any] | None = None,
     callers: int = 1,
-) -> Any:
+) -> Predictor:
     """As `load_model`, from a config that is loaded already."""
+    content = read_content(cfg, checkpoint_path)
+    network = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
     if is_exported(checkpoint_path):
-        from engine.runtime.deployed import deployed  # which needs `predict` below
-
-        content = read_content(cfg, checkpoint_path)
-        task = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
-        return deployed(task, checkpoint_path, callers)
-    content = checkpoint.read(checkpoint_path)
-    model = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
-    fill(model, content, checkpoint_path)
-    return model.eval()
-
-
-def read_content(cfg: Config, path: Path | str) -> dict[str, Any]:
-    """What a checkpoint or an exported file says of itself.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is neither, it is damaged, or it was exported from another task's config.
-    """
-    if not is_exported(path):
-        return checkpoint.read(path)
-    content = exported.read(path)
-    wanted, found = config.resolve(cfg.model.type).__name__, content["model"].get("type")
-    if wanted != found:
-        raise ValueError(
-            f"{path}: exported from a config of {found}, but {cfg.filename} is one of {wanted}; "
-            "give the config it was exported from"
-        )
-    return content
-
-
-def describe(
-    cfg: Config,
-    content: Mapping[str, Any],
-    source: Path | str,
-    options: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The model config that a checkpoint brings, with overrides of what evaluation may choose.
-
-    That is the preprocessing and, where the model has it, the inference (windows, scales, mirror).
-
-    Logs where `cfg` disagrees with it.
-
-    Raises:
-        ValueError: it names a class that is none of ours.
-    """
-    described = content["model"]
-    checkpoint.check_description(described)
-    for line in disagreements(config.plain(cfg.model), described):
-        print_log(f"{source} differs from the config, and wins: {line}", "current")
-    for dotted in options or {}:
-        model, part, key, *_ = [*dotted.removeprefix("+").split("."), "", ""]
-        if model == "model" and part in EVALUATION_PARTS and part in described and key:
-            described[part][key] = config.plain(cfg.model[part][key])
-    return described
-
-
-def fill(model: Any, content: Mapping[str, Any], source: Path | str) -> None:
-    """Give `model` the weights and class names of a checkpoint that describes it.
-
-    Raises:
-        ValueError: not all weights fit.
-    """
-    report = checkpoint.load_weights(model, content["state_dict"], source=str(source))
-    if report.missing or report.mismatched or report.extra:
-        raise ValueError(f"{source}: does not fit the model it describes; {report}")
-    model.classes = tuple(content["classes"])
-
-
-def disagreements(wanted: Any, found: Any, where: str = "model") -> list[str]:
-    """Lines `where: config x, checkpoint y` for every entry of two plain configs that differs."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        keys = list(wanted) + [key for key in found if key not in wanted]
-        return [
-            line
-            for key in keys
-            for line in disagreements(wanted.get(key), found.get(key), f"{where}.{key}")
-        ]
-    if wanted == found or str(wanted).rsplit(".", 1)[-1] == found:
-        return []
-    return [f"{where}: config {wanted}, checkpoint {found}"]
-
-
-@torch.inference_mode()
-def predict(model: Any, images: Image | Sequence[Image]) -> list[dict[str, Any]]:
-    """Results for RGB uint8 arrays (H, W, 3), paths, or a mix of them, one an image.
-
-    Boxes, masks and sizes are in pixels of the image given. One batch: hand in what fits memory.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: something else than an image was given.
-    """
-    if isinstance(images, np.ndarray | str | Path):
-        images = [images]
-    arrays = [_pixels(image) for image in images]
-    if not arrays:
-        return []
-    batch = model.data_preprocessor(
-        {"images": [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]}
-    )
-    return model(**batch, mode="predict")
+        return Predictor(open_network(network, checkpoint_path, callers))
+    fill(network, content, checkpoint_path)
+    return Predictor(network)
 
 
 def _pixels(image: Image) -> Picture:
@@ -162,13 +149,9 @@ def _pixels(image: Image) -> Picture:
         return read_image(image)
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
-        raise ValueError(f"{kind} is no image; give RGB uint8 arrays or paths")
-    _check_image(image)
-    return image
-
-
-def _check_image(array: np.ndarray) -> None:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"{kind} is not an image; give RGB uint8 arrays or paths")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
-            f"image is {array.dtype} of shape {array.shape}; expected RGB uint8 (height, width, 3)"
+            f"image is {image.dtype} of shape {image.shape}; expected RGB uint8 (height, width, 3)"
         )
+    return image

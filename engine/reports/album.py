@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.checks.fix import fresh_folder
-from engine.data.dataset import SeededData
 from engine.inference.files import save_picture
-from engine.reports.browse import Browser, Pair, View
+from engine.reports.browse import Browser, Pair, Truth, View
 from engine.reports.contact_sheet import arrange, as_png
 from engine.reports.lettering import PAPER, ROW, Entry, legend, shortened, write_text
 from engine.reports.object_counts import Tally, classes_chart, sizes_chart
@@ -57,36 +56,36 @@ def write_album(
     Raises:
         ValueError: `out` cannot be used, or an image cannot be read.
     """
-    data = browser.data
+    truth = browser.truth
     with fresh_folder(out, Path(browser.data_root), "--out") as folder:
-        total = min(max(sample, number), len(data))
+        total = min(max(sample, number), len(browser.data))
         shown = set(browser.places(number, total))
         tiles: list[Picture] = []  # the pictures themselves would be too many to keep
         entries: Entries = {}
         tallies = [Tally(STORED), Tally(SEEN)]
         for place, pair in enumerate(browser.pairs(total)):
             if place in shown:
-                tiles.append(_tile(data, pair, mode))
-                entries |= (own := entries_of(data, pair))
-                write_picture(folder, len(tiles), data, pair, mode, own)
+                tiles.append(_tile(truth, pair, mode))
+                entries |= (own := entries_of(truth, pair))
+                write_picture(folder, len(tiles), truth, pair, mode, own)
             for tally, view in zip(tallies, (pair.original, pair.pipeline), strict=True):
-                tally.add(data.objects(*view))
+                tally.add(truth.objects(*view))
             advance(total)
         write_sheet(folder / "contact_sheet.png", tiles, entries)
         counted = tallies[:1] if mode == "original" else tallies
-        title = f"{browser.split}: {total:,} of {len(data):,} images"
-        classes = classes_chart(counted, browser.classes, data.counted, title)
+        title = f"{browser.split}: {total:,} of {len(browser.data):,} images"
+        classes = classes_chart(counted, browser.classes, truth.counted, title)
         (folder / "classes.png").write_bytes(classes)
-        (folder / "sizes.png").write_bytes(sizes_chart(counted, data.counted, title))
+        (folder / "sizes.png").write_bytes(sizes_chart(counted, truth.counted, title))
     return total
 
 
 def write_picture(
-    folder: Path, number: int, data: SeededData, pair: Pair, mode: Mode, entries: Entries
+    folder: Path, number: int, truth: Truth, pair: Pair, mode: Mode, entries: Entries
 ) -> None:
     """A JPEG of the sample, named by its number and the image."""
     side = int(np.clip(max(pair.original.picture.shape), *LONG_SIDE))
-    picture = draw(data, pair, mode, (side * 3 // 4, side))
+    picture = draw(truth, pair, mode, (side * 3 // 4, side))
     below = legend_of(entries, picture.shape[1])
     name = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(pair.name).stem)
     save_picture(folder / f"{number:03d}_{name[-80:]}.jpg", np.vstack([picture, below]))
@@ -103,9 +102,9 @@ def write_sheet(path: Path, given: Sequence[Picture], entries: Entries) -> None:
     path.write_bytes(as_png(np.vstack([above, sheet])))
 
 
-def _tile(data: SeededData, pair: Pair, mode: Mode) -> Picture:
+def _tile(truth: Truth, pair: Pair, mode: Mode) -> Picture:
     """The drawn sample above its name and sizes."""
-    picture = draw(data, pair, mode, TILE)
+    picture = draw(truth, pair, mode, TILE)
     height, width = picture.shape[:2]
     tile = _padded(picture, (height + 2 * ROW, max(width, MIN_TILE)))
     sizes = [f"{x.picture.shape[1]} x {x.picture.shape[0]}" for x in _views(pair, mode)]
@@ -123,9 +122,9 @@ def _views(pair: Pair, mode: Mode) -> list[View]:
     ]
 
 
-def draw(data: SeededData, pair: Pair, mode: Mode, room: tuple[int, int]) -> Picture:
+def draw(truth: Truth, pair: Pair, mode: Mode, room: tuple[int, int]) -> Picture:
     """The views that `mode` names, side by side, each as large as fits `room` (height, width)."""
-    drawn = [data.draw_truth(*resized(view, room)) for view in _views(pair, mode)]
+    drawn = [truth.draw(resized(view, room)) for view in _views(pair, mode)]
     height = max(len(picture) for picture in drawn)
     gap = np.full((height, GAP, 3), PAPER, np.uint8)
     parts = [part for one in drawn for part in (gap, _padded(one, (height, one.shape[1])))]
@@ -161,13 +160,13 @@ def _padded(picture: Picture, size: tuple[int, int]) -> Picture:
     return paper
 
 
-def entries_of(data: SeededData, pair: Pair) -> Entries:
+def entries_of(truth: Truth, pair: Pair) -> Entries:
     """Colours and names of the classes in a sample, by label; of masks what is not labelled too."""
-    colours, classes = data.colours(), data.metainfo["classes"]
+    colours, classes = truth.colours, truth.classes
     if not len(colours):
         return {}
     views = (pair.original, pair.pipeline)
-    seen = {int(label) for view in views for label in data.objects(*view).labels}
+    seen = {int(label) for view in views for label in truth.objects(*view).labels}
     entries = {label: Entry(colours[label].tolist(), classes[label]) for label in seen}
     if any((view.target["mask"] == IGNORE).any() for view in views if "mask" in view.target):
         entries[IGNORE] = Entry((0, 0, 0), "not labelled")

@@ -4,23 +4,26 @@ The second come from the very loader, transforms, preprocessing and draws of a t
 first pictures of its first epoch, in their order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.config import require
-from engine.data.dataset import SeededData
+from engine.data.dataset import Objects, SeededData
 from engine.data.preprocess import Preprocess
 from engine.hooks.seeds import Clock
+from engine.task import Task, task_of_config
 from engine.types import Picture, Target
 
 
@@ -37,6 +40,26 @@ class Pair(NamedTuple):
     name: str
     original: View
     pipeline: View
+
+
+class Truth:
+    """What a task knows of the targets of its data sets.
+
+    Args:
+        task: The task.
+        classes: Names by label.
+    """
+
+    def __init__(self, task: Task, classes: Sequence[str]) -> None:
+        self.classes = classes
+        self.counted = task.objects_counted
+        self.objects: Callable[[Picture, Target], Objects] = task.use("objects")
+        self._draw: Callable[[Picture, Target, Sequence[str]], Picture] = task.use("draw_truth")
+        self.colours: NDArray[np.uint8] = task.use("colours")(classes)  # (K, 3), or (0, 3)
+
+    def draw(self, view: View) -> Picture:
+        """Copy of the picture with its target on it."""
+        return self._draw(view.picture, view.target, self.classes)
 
 
 class Browser:
@@ -66,6 +89,7 @@ class Browser:
             )
         self.plain: SeededData = DATASETS.build({**loader.dataset, "transforms": []})
         self.classes: tuple[str, ...] = tuple(self.data.metainfo["classes"])
+        self.truth = Truth(task_of_config(cfg), self.classes)
         self.data_root = Path(loader.dataset.data_root)
         self.split = split
         self.training = split == "train"

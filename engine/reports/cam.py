@@ -6,7 +6,9 @@ Shapes: (H, W) the size of a picture, (h, w) that of the network input; K classe
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -14,7 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engine.data.images import read_image
 from engine.fileio import near
+from engine.inference.predictor import Predictor
+from engine.reports.lettering import PAPER, ROW, shortened, text_size, write_text
 from engine.types import Picture
 
 INSTALL = "pip install 'grad-cam>=1.5.7'"  # older ones bring an opencv-python that breaks ours
@@ -26,6 +31,10 @@ METHODS = {
     "xgradcam": "XGradCAM",
 }
 OPACITY = 0.75  # of the hottest place
+HEIGHT = 400  # of a panel's picture, pixels
+WIDEST = 1600  # narrower than a strip would be
+GAP = 6
+BAR = (10, 160)  # height and width of the key to the colours
 Heat = NDArray[np.float32]  # 0..1
 Outputs = Sequence[Tensor]  # of mode="tensor", those of one image
 
@@ -39,7 +48,7 @@ class Score(Protocol):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CamTarget:
     """What a task's outputs say of a class.
 
     Args:
@@ -168,3 +177,85 @@ def colours(heat: Heat) -> NDArray[np.float64]:
     from matplotlib import colormaps
 
     return 255 * colormaps["inferno"](0.15 + 0.85 * heat)[..., :3]
+
+
+class Wish(NamedTuple):
+    """What is to be explained, and how."""
+
+    classes: Sequence[str]  # none: the first of those that the model finds
+    layer: str  # "": the task's own
+    method: str  # "": the task's own
+    threshold: float  # lowest score of a box, 0..1
+
+
+def explain(model: Predictor, path: Path, wish: Wish) -> tuple[Picture, list[str]]:
+    """A picture of an image file's prediction beside the heat of each class, and their names.
+
+    Without names there is none of those wanted. Raises ValueError where the layer gives no map.
+    """
+    image = read_image(path)
+    target: CamTarget = model.task.use("cam_target")
+    inputs = model.preprocess({"images": [torch.from_numpy(image)]})["images"]
+    labels = _labels(model, target, inputs, wish)
+    seen = _seen(model, image, inputs)
+    layer, method = wish.layer or target.layer, wish.method or target.method
+    prediction = model.draw(image, model.predict(image)[0], wish.threshold)
+    panels = [_panel(prediction, f"prediction for {path.name}")]
+    for label in labels:
+        score = partial(target.score, label=label, threshold=wish.threshold)
+        heat = heat_of(model.network, inputs, score, layer, method)
+        name = model.classes[label]
+        panels.append(_panel(overlay(seen, heat), f"{name}: {method} at {layer}"))
+    row = np.hstack(panels)[:, GAP:]
+    return np.vstack([row, _key(row.shape[1])]), [model.classes[label] for label in labels]
+
+
+def check_classes(known: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise ValueError for a name that the model does not know."""
+    for name in wanted:
+        if name not in known:
+            raise ValueError(
+                f"--class {name}: the model does not know it; {near(name, list(known))}"
+            )
+
+
+@torch.no_grad()
+def _labels(model: Predictor, target: CamTarget, inputs: Tensor, wish: Wish) -> list[int]:
+    """Labels of the classes that are wanted and found, or of those found first."""
+    outputs = model.network(inputs, mode="tensor")
+    parts = (outputs,) if isinstance(outputs, Tensor) else outputs
+    found = target.found([part[0] for part in parts], wish.threshold)
+    if not wish.classes:
+        return found[: target.shown]
+    return [label for name in wish.classes if (label := model.classes.index(name)) in found]
+
+
+def _seen(model: Predictor, image: Picture, inputs: Tensor) -> Picture:
+    """What heat of the network input lies on: the image, or the part that was cut out of it."""
+    preprocess = model.preprocess
+    if preprocess.resize_shortest is None:
+        return image
+    return preprocess.restored(inputs)[0].numpy()
+
+
+def _panel(picture: Picture, caption: str) -> Picture:
+    """The picture at the height of all, a gap to its left, its caption below."""
+    width = min(WIDEST, max(1, round(picture.shape[1] * HEIGHT / picture.shape[0])))
+    how = cv2.INTER_AREA if picture.shape[0] > HEIGHT else cv2.INTER_LINEAR
+    panel = np.full((HEIGHT + ROW, width + GAP, 3), PAPER, np.uint8)
+    panel[:HEIGHT, GAP:] = cv2.resize(picture, (width, HEIGHT), interpolation=how)
+    write_text(panel, shortened(caption, width - 4), (HEIGHT + 2, GAP + 2))
+    return panel
+
+
+def _key(width: int) -> Picture:
+    """What the colours mean, in a strip (ROW, width, 3)."""
+    strip = np.full((ROW, width, 3), PAPER, np.uint8)
+    left, right = "heat: adds nothing to the class's score", "adds most"
+    start = text_size(left)[1] + 8
+    write_text(strip, left, (2, 2))
+    levels = np.tile(np.linspace(0, 1, BAR[1], dtype=np.float32), (BAR[0], 1))
+    room = strip[5 : 5 + BAR[0], start : start + BAR[1]]
+    room[:] = colours(levels)[:, : room.shape[1]]
+    write_text(strip, right, (2, start + BAR[1] + 6))
+    return strip

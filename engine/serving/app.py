@@ -76,7 +76,7 @@ class Web:
             ModelInfo(
                 name=name,
                 classes=list(served.model.classes),
-                batched=served.batched,
+                batched=served.model.batched,
                 input=InputRule(**served.input_rule()),
             )
             for name, served in self.models.items()

@@ -21,7 +21,8 @@ from engine import config
 from engine.checkpoint.zoo import local
 from engine.cli import USER_ERRORS, Source
 from engine.hardware import usable_cores
-from engine.inference.predictor import load_model, read_content
+from engine.inference.predictor import load_model
+from engine.runtime.content import read_content
 from engine.serving.app import create_app
 from engine.serving.metrics import FOLDER, forget_dead
 from engine.serving.service import Limits, Served

@@ -12,10 +12,9 @@ from PIL import UnidentifiedImageError
 
 from engine.data.image_size import header_size
 from engine.data.images import pixels_of
-from engine.inference.predictor import predict
-from engine.runtime.deployed import Deployed
+from engine.inference.predictor import Predictor
 from engine.serving.batching import Rule
-from engine.types import Picture
+from engine.types import Picture, Result
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -56,10 +55,9 @@ class Served:
         model: Of `load_model`.
     """
 
-    def __init__(self, name: str, model: Any) -> None:
+    def __init__(self, name: str, model: Predictor) -> None:
         self.name = name
         self.model = model
-        self.batched = takes_batches(model)
 
     def answer(self, uploads: Sequence[Upload]) -> list[bytes | BadImage]:
         """For each upload its rows as JSON, or what is wrong with its image."""
@@ -77,8 +75,7 @@ class Served:
 
     def input_rule(self) -> dict[str, Any]:
         """How an image is brought to the network's input, as plain data."""
-        deployed = isinstance(self.model, Deployed)
-        rule = self.model.task.data_preprocessor if deployed else self.model.data_preprocessor
+        rule = self.model.preprocess
         return {
             "size": rule.size and list(rule.size),
             "resize_shortest": rule.resize_shortest,
@@ -91,22 +88,14 @@ class Served:
         if size is not None:
             self.model.predict(np.zeros((*size, 3), np.uint8))
 
-    def _found(self, pictures: Sequence[Picture]) -> list[dict[str, Any] | BadImage]:
-        """Results of pictures: of all in one batch, or where that cannot be, of each alone."""
-        if self.batched and len(pictures) > 1:
-            return list(predict(self.model, pictures))
+    def _found(self, pictures: Sequence[Picture]) -> list[Result | BadImage]:
+        """Results of pictures: of all at once, or where that cannot be, of each alone."""
+        if self.model.batched:
+            return list(self.model.predict(pictures))
         return [_attempt(self._alone, picture) for picture in pictures]
 
-    def _alone(self, picture: Picture) -> dict[str, Any]:
-        result: dict[str, Any] = self.model.predict(picture)[0]
-        return result
-
-
-def takes_batches(model: Any) -> bool:
-    """Whether images of any sizes may be one batch, and each gets what it would get alone."""
-    if isinstance(model, Deployed) and not model.exported.batched:
-        return False
-    return model.data_preprocessor.size is not None  # else small images would be padded
+    def _alone(self, picture: Picture) -> Result:
+        return self.model.predict(picture)[0]
 
 
 def count_pixels(data: bytes, most: int) -> int:

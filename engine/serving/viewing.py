@@ -10,9 +10,10 @@ import numpy as np
 
 from engine.data.images import pixels_of
 from engine.inference.files import PREPARE
+from engine.inference.predictor import Predictor
 from engine.serving.service import BadImage, count_pixels
 from engine.stopwatch import Stopwatch
-from engine.types import Picture
+from engine.types import Picture, Result
 
 SIDE = 1600  # of a picture shown, at most, in pixels
 
@@ -23,7 +24,7 @@ class View:
 
     model: str  # name
     image: Picture
-    found: dict[str, Any]
+    found: Result
     taken: dict[str, float]  # ms of each stage
 
 
@@ -35,11 +36,11 @@ class Viewer:
         model: Of `load_model`.
     """
 
-    def __init__(self, name: str, model: Any) -> None:
+    def __init__(self, name: str, model: Predictor) -> None:
         self.name = name
         self.model = model
         self._watch = Stopwatch()
-        self._watch.watch(PREPARE, model.data_preprocessor)
+        self._watch.watch(PREPARE, model.network.data_preprocessor)
 
     def look(self, image: Picture) -> View:
         """Everything that the model finds, however low its score."""
@@ -50,13 +51,11 @@ class Viewer:
 
     def draw(self, view: View, threshold: float) -> Picture:
         """The image with what scores at least `threshold` on it, no side longer than SIDE."""
-        picture: Picture = self.model.draw(view.image, view.found, threshold)
-        return fitted(picture)
+        return fitted(self.model.draw(view.image, view.found, threshold))
 
     def rows(self, view: View, threshold: float) -> list[dict[str, Any]]:
         """The same as plain data, as tools/predict.py writes it."""
-        rows: list[dict[str, Any]] = self.model.describe(view.found, threshold)
-        return rows
+        return self.model.describe(view.found, threshold)
 
 
 def fitted(picture: Picture) -> Picture:

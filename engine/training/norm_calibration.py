@@ -15,19 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from engine.data.images import read_image
-from engine.inference.files import IMAGE_SUFFIXES
-
-
-def find_images(folder: Path) -> list[Path]:
-    """All image files below `folder`, sorted.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise FileNotFoundError(f"{folder}: no image there; give a folder of images")
-    return files
 
 
 def network_inputs(

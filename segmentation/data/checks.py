@@ -19,7 +19,7 @@ from engine.checks.parallel import Spread
 from engine.data.safe_paths import LEADS_OUT, outside_files
 from engine.data.splits import SPLITS
 from engine.findings import Finding, Rule
-from engine.types import IGNORE
+from engine.types import IGNORE, Size
 from segmentation.data.masks import (
     IMAGE_END,
     LABEL_IDS_END,
@@ -142,12 +142,13 @@ def _orphans(truth: Path, images: set[str]) -> Iterator[Finding]:
                 yield Finding(ORPHAN, path, f"no image of this name in split {truth.name}")
 
 
-def check(data_root: Path, spread: Spread) -> Checked:
+def check(data_root: Path, spread: Spread, size: Size | None = None) -> Checked:  # noqa: ARG001
     """All findings, of the layout, the images and the masks.
 
     Args:
         data_root: Folder that holds `leftImg8bit/` and `gtFine/`.
         spread: Looks at many files, as `engine.checks.parallel.spread` does.
+        size: Not looked at.
 
     Raises FileNotFoundError where there are no images.
     """

@@ -15,15 +15,11 @@ from numpy.typing import NDArray
 
 from engine.data.augmentation import Transform
 from engine.data.bad_images import Policy
-from engine.data.dataset import Objects, SeededData
+from engine.data.dataset import SeededData
 from engine.data.images import read_image
-from engine.findings import Finding
-from engine.types import Mask, Picture, Target
-from segmentation.classes import colours_of
-from segmentation.data.checks import check_entries
+from engine.types import Mask
 from segmentation.data.masks import find_pairs, read_classes, read_mask
 from segmentation.data.transforms import Augment
-from segmentation.evaluation.visualize import cover, regions
 
 
 @DATASETS.register_module()
@@ -50,14 +46,6 @@ class Cityscapes(SeededData):
             no mask or not of its image.
     """
 
-    task = "seg"
-    counted = "regions"
-
-    @classmethod
-    def find_faults(cls, data_root: Path, splits: Sequence[str]) -> list[Finding]:
-        """What is wrong as far as it shows without opening an image."""
-        return check_entries(data_root, splits).findings
-
     def __init__(
         self,
         data_root: str | Path,
@@ -81,20 +69,6 @@ class Cityscapes(SeededData):
     def metainfo(self) -> dict[str, Any]:
         """Class names, for the metric and the checkpoint."""
         return {"classes": self.classes}
-
-    def draw_truth(self, picture: Picture, target: Target) -> Picture:
-        """Copy of the picture half covered by its mask."""
-        return cover(picture, target["mask"].numpy().astype(np.uint8), self.colours())
-
-    def objects(self, picture: Picture, target: Target) -> Objects:  # noqa: ARG002
-        """The connected regions of the mask."""
-        mask = target["mask"].numpy().astype(np.uint8)
-        labels, pixels = regions(mask, len(self.classes))
-        return Objects(labels, np.sqrt(pixels))
-
-    def colours(self) -> NDArray[np.uint8]:
-        """RGB colour of each class (K, 3)."""
-        return colours_of(self.classes)
 
     def _sample(
         self, index: int, content: tuple[NDArray[np.uint8], Mask], seed: tuple[int, int, int]

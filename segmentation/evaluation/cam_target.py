@@ -5,7 +5,7 @@ Shapes: (H, W) the size of the network input; the output is logits (K, H, W) of 
 
 from torch import Tensor
 
-from engine.reports.cam import Evidence, Outputs
+from engine.reports.cam import CamTarget, Outputs
 
 
 def _found(outputs: Outputs, threshold: float) -> list[int]:  # noqa: ARG001  # pixels have one class
@@ -21,4 +21,4 @@ def _score(outputs: Outputs, label: int, threshold: float) -> Tensor:  # noqa: A
     return logits[label][logits.argmax(0) == label].sum()
 
 
-EVIDENCE = Evidence(layer="aspp", method="gradcam", shown=3, found=_found, score=_score)
+CAM_TARGET = CamTarget(layer="aspp", method="gradcam", shown=3, found=_found, score=_score)

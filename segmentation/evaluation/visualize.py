@@ -9,23 +9,9 @@ from numpy.typing import NDArray
 
 from engine.types import Mask, Picture
 from segmentation.classes import colours_of
+from segmentation.results import Segmentation, areas
 
 FONT, SCALE, ROW = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 16  # text of the legend; pixels a line
-
-
-def areas(mask: Mask, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Classes that occur in the mask, largest first: name, label, pixels, share of the image."""
-    counts = np.bincount(mask.ravel(), minlength=len(classes))[: len(classes)]
-    return [
-        {
-            "class": classes[label],
-            "label": int(label),
-            "pixels": int(counts[label]),
-            "share": float(counts[label] / mask.size),
-        }
-        for label in np.argsort(-counts, kind="stable")
-        if counts[label]
-    ]
 
 
 def draw_mask(image: Picture, mask: Mask, classes: Sequence[str]) -> Picture:
@@ -73,3 +59,13 @@ def regions(mask: Mask, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np
         labels.append(np.full(len(areas_found), label))
         pixels.append(areas_found)
     return np.concatenate(labels), np.concatenate(pixels)
+
+
+def draw(
+    image: Picture,
+    found: Segmentation,
+    classes: Sequence[str],
+    threshold: float,  # noqa: ARG001  # every pixel has a class
+) -> Picture:
+    """The image (H, W, 3) under the colours of its mask, a legend beside it."""
+    return draw_mask(image, found["mask"].cpu().numpy(), classes)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from backbone import MobileNetV3, PPLCNet
 from backbone.weights import conv_names, is_creation_order, is_folded, read_arrays, read_classes
-from detection.coco_classes import CATEGORY_IDS, CLASSES
+from detection.data.coco_classes import CATEGORY_IDS, CLASSES
 from detection.paddle_weights import (
     _creation_order,
     class_names,
@@ -20,9 +20,10 @@ from detection.paddle_weights import (
 )
 from detection.picodet import PicoDet
 from engine.checkpoint.checkpoint import load_weights
+from engine.data.image_files import find_images
 from engine.data.images import read_image
 from engine.data.preprocess import Preprocess
-from engine.training.norm_calibration import calibrate_norms, find_images, network_inputs
+from engine.training.norm_calibration import calibrate_norms, network_inputs
 
 
 def picodet_xs(num_classes: int = 80) -> PicoDet:

@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backbone.weights import read_arrays, read_classes
-from classification.data.classes import find_label_file
 from classification.data.image_lists import read_list
 from classification.evaluation.predictions import read_predictions
 from detection.data import voc, yolo
@@ -32,9 +31,10 @@ from detection.data.checks import check_entries
 from detection.data.coco_json import read_coco
 from engine.checkpoint import checkpoint
 from engine.checks.image_checks import inspect
+from engine.data.class_list import find_label_file
+from engine.data.image_files import find_sources
 from engine.data.image_size import header_size
 from engine.data.images import pixels_of
-from engine.inference.files import find_sources
 from segmentation.data.masks import read_mask, read_names
 
 WANTED = os.environ.get("FUZZ_EXAMPLES")

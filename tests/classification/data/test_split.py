@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from classification.data.classes import read_classes
 from classification.data.image_lists import find_images
 from classification.data.split import split_folders
+from engine.data.class_list import read_classes
 from engine.data.splits import shares_of
 
 SHARES = shares_of(0.2, 0.1)

@@ -13,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.data import images
+from engine.data.image_files import find_sources
 from engine.data.images import read_image
-from engine.inference.files import find_sources, predict_files
+from engine.inference.files import predict_files
 
 Picture = NDArray[np.uint8]
 RED = (220, 30, 20)

@@ -1,4 +1,4 @@
-"""An exported file as a model: the same predictions, drawings and evaluation as a checkpoint's.
+"""An exported file in place of a task's network: the same results as from a checkpoint.
 
 Shapes: B images, H, W the size of the network input, h, w the size of an image.
 """
@@ -12,38 +12,43 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
-from engine.inference.predictor import predict
 from engine.runtime.exported import Exported, contiguous, open_exported
-from engine.types import Image, Model, Picture, Size, Target
+from engine.task import task_of
+from engine.types import Result, Size, Target
 
 
-class Deployed(BaseModel):
-    """Runs an exported file in place of the layers of a task's model.
+class ExportedNetwork(BaseModel):
+    """Runs an exported file in place of the layers of a task's network.
+
+    As many threads may call it at once as the file was opened for.
 
     Args:
-        task: Model of the description in the file; its weights are thrown away.
+        described: Network that the file describes; its weights are thrown away.
         exported: The file.
     """
 
-    def __init__(self, task: Any, exported: Exported) -> None:
+    def __init__(self, described: Any, exported: Exported) -> None:
         content = exported.content
-        task.data_preprocessor.planes = True  # the order that engines take
-        super().__init__(AsTheyAre() if content["with_preprocess"] else task.data_preprocessor)
-        for parameter in task.parameters():
+        described.data_preprocessor.planes = True  # the order that engines take
+        super().__init__(AsTheyAre() if content["with_preprocess"] else described.data_preprocessor)
+        for parameter in described.parameters():
             parameter.data = torch.empty(0)
-        self.task: Any = task
+        task = task_of(described)
+        self.described: Any = described
         self.exported = exported
-        self.end2end = bool(content["end2end"])
         self.with_preprocess = bool(content["with_preprocess"])
         self.classes = tuple(content["classes"])
-        task.classes = self.classes
+        self._make_results = task.use("results")
+        self.head: Any = None
+        if content["end2end"]:
+            self.head = task.use("export_head")(described, batched=exported.batched)
 
     def forward(
         self,
         images: Tensor | Sequence[Tensor],
         targets: Sequence[Target] | None = None,
         mode: str = "predict",
-    ) -> list[dict[str, Any]]:
+    ) -> list[Result]:
         """Results of a batch as its data preprocessor makes it; only mode="predict"."""
         if mode != "predict":
             raise ValueError(f"mode={mode!r}: an exported file only predicts")
@@ -54,32 +59,16 @@ class Deployed(BaseModel):
         single = zip(images, targets, strict=True)
         return [self._results(_alone(image), [target])[0] for image, target in single]
 
-    def predict(self, images: Image | Sequence[Image]) -> list[dict[str, Any]]:
-        """Results of RGB uint8 arrays (h, w, 3), of paths or of one of these, in a list."""
-        if isinstance(images, np.ndarray | str | Path):
-            images = [images]
-        return [predict(self, image)[0] for image in images]
-
-    def draw(self, image: Picture, found: dict[str, Any], threshold: float) -> Picture:
-        """As the task's model."""
-        drawn: Picture = self.task.draw(image, found, threshold)
-        return drawn
-
-    def describe(self, found: dict[str, Any], threshold: float) -> list[dict[str, Any]]:
-        """As the task's model."""
-        rows: list[dict[str, Any]] = self.task.describe(found, threshold)
-        return rows
-
-    def _results(self, images: Tensor, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    def _results(self, images: Tensor, targets: Sequence[Target]) -> list[Result]:
         """Results of (B, 3, H, W), or of one image (h, w, 3) that the file preprocesses."""
-        task: Model = self.task
-        if self.end2end:
+        if self.head is not None:
             outputs = dict(zip(self.exported.content["outputs"], self._run(images), strict=True))
-            return task.finished(outputs, self._size(images), targets)
+            found: list[Result] = self.head.results(outputs, self._size(images), targets)
+            return found
         if not self.with_preprocess:
-            return task.results(self._run, images, targets)
+            return self._make_results(self.described, self._run, images, targets)
         stand_in = torch.empty((1, 3, *self._network_size(images)))  # only its size is looked at
-        return task.results(lambda _: self._run(images), stand_in, targets)
+        return self._make_results(self.described, lambda _: self._run(images), stand_in, targets)
 
     def _run(self, images: Tensor) -> list[Tensor]:
         """The outputs of the file.
@@ -99,26 +88,26 @@ class Deployed(BaseModel):
         return [torch.from_numpy(np.asarray(output)) for output in outputs]
 
     def _size(self, images: Tensor) -> Size:
-        """(height, width) that finished outputs refer to."""
+        """(height, width) that outputs of the export head refer to."""
         shape = images.shape[:2] if self.with_preprocess else images.shape[2:]
         return (shape[0], shape[1])
 
     def _network_size(self, image: Tensor) -> Size:
-        size = self.task.data_preprocessor.size
+        size = self.described.data_preprocessor.size
         return size or (image.shape[0], image.shape[1])
 
 
-def deployed(task: Any, path: Path | str, callers: int = 1) -> Deployed:
-    """The exported file behind the interface of its task's model, in eval mode.
+def open_network(described: Any, path: Path | str, callers: int = 1) -> ExportedNetwork:
+    """The exported file in place of the network it describes, in eval mode.
 
-    So many threads may call it at once.
+    `callers` threads may call it at once.
 
     Raises:
         As `open_exported`.
     """
-    model = Deployed(task, open_exported(path, callers=callers))
-    model.eval()
-    return model
+    network = ExportedNetwork(described, open_exported(path, callers=callers))
+    network.eval()
+    return network
 
 
 class AsTheyAre(BaseDataPreprocessor):

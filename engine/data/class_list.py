@@ -60,6 +60,11 @@ def read_classes(path: Path) -> ClassList:
     )
 
 
+def read_names(path: Path) -> tuple[str, ...]:
+    """The names of `read_classes` in label order; the same errors."""
+    return read_classes(path).names
+
+
 def _in_order(path: Path, rows: dict[int, str]) -> list[str]:
     """What stands beside the index of each class, in order of the index; else the lines."""
     indexed = {number: _INDEXED.fullmatch(line) for number, line in rows.items()}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from classification.data.classes import find_label_file, read_classes
+from engine.data.class_list import find_label_file, read_classes
 
 
 def test_plain_lines_name_class_and_folder(write_lines) -> None:
