@@ -56,7 +56,7 @@ def timms(path: Path) -> Path:
 
 def eager(checkpoint: Path, layout: torch.memory_format) -> Local:
     """The model as torch runs it, given images in this memory order."""
-    model: Any = load_model(CONFIGS / CONFIG, checkpoint)
+    model = load_model(CONFIGS / CONFIG, checkpoint).network
     images = torch.randn(1, 3, 224, 224).contiguous(memory_format=layout)
 
     @torch.inference_mode()

@@ -100,6 +100,18 @@ def assert_golden_text(request: pytest.FixtureRequest) -> Callable[[str, str], N
     return check
 
 
+@pytest.fixture
+def write_lines(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a text file of these lines below the same folder, and gives the file."""
+
+    def write(name: str, *lines: str) -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def mini_coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn COCO data set: 12 training and 6 validation scenes of 128 pixels, 8 classes."""

@@ -76,15 +76,3 @@ def write_images(tmp_path: Path) -> Write:
         return tmp_path
 
     return write
-
-
-@pytest.fixture
-def write_lines(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a text file of these lines below the same folder, and gives the file."""
-
-    def write(name: str, *lines: str) -> Path:
-        path = tmp_path / name
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return path
-
-    return write

@@ -9,6 +9,7 @@ from backbone.mobilenetv3 import MobileNetV3
 from backbone.pplcnet import PPLCNet
 from classification.classifier import Classifier
 from engine.data.preprocess import Preprocess
+from engine.inference.predictor import Predictor
 
 # Trunk, trainable parameters with 1000 classes (facts of the official code).
 COSTS = [
@@ -102,7 +103,7 @@ def test_validation_and_prediction_see_the_same_pixels(tiny_model: Classifier) -
     }
     *found, last = tiny_model.val_step(batch)
     assert [result["image_id"] for result in found] == ["0", "1", "2"]
-    for one, other in zip(found, tiny_model.predict(arrays), strict=True):
+    for one, other in zip(found, Predictor(tiny_model).predict(arrays), strict=True):
         torch.testing.assert_close(one["scores"], other["scores"])
     by_hand = -torch.stack([result["scores"][i].log() for i, result in enumerate(found)]).mean()
     assert last.loss["loss_ce"].item() == pytest.approx(by_hand.item(), rel=1e-5)
@@ -111,11 +112,12 @@ def test_validation_and_prediction_see_the_same_pixels(tiny_model: Classifier) -
 def test_description_and_picture(tiny_model: Classifier) -> None:
     tiny_model.classes = ("cat", "dog", "cow")
     found = {"scores": torch.tensor([0.25, 0.7, 0.05]), "label": 1}
-    rows = tiny_model.describe(found, 0.9)
+    predictor = Predictor(tiny_model)
+    rows = predictor.describe(found, 0.9)
     assert [(row["class"], row["label"]) for row in rows] == [("dog", 1), ("cat", 0), ("cow", 2)]
     assert [row["score"] for row in rows] == pytest.approx([0.7, 0.25, 0.05])
     (image,) = pictures(1)
-    best, two = (tiny_model.draw(image, found, threshold) for threshold in (0.9, 0.2))
+    best, two = (predictor.draw(image, found, threshold) for threshold in (0.9, 0.2))
     assert best.shape == image.shape
     changed = [(drawn != image).any(axis=(1, 2)).nonzero()[0].max() for drawn in (best, two)]
     assert 10 < changed[0] < changed[1] < 60  # a line of text; two of them
@@ -123,7 +125,7 @@ def test_description_and_picture(tiny_model: Classifier) -> None:
 
 def test_description_names_five_at_most() -> None:
     model = Classifier(backbone=PPLCNet(0.25), num_classes=9)
-    assert len(model.describe({"scores": torch.rand(9), "label": 0}, 0.4)) == 5
+    assert len(Predictor(model).describe({"scores": torch.rand(9), "label": 0}, 0.4)) == 5
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from engine import config
 from engine.checkpoint import checkpoint
 from engine.data.images import read_image
 from engine.data.preprocess import Preprocess
+from engine.inference.predictor import Predictor
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -102,7 +103,7 @@ def test_text_line_model_knows_which_lines_of_a_page_were_turned(shared_dir: Pat
     assert len(lines) > 30
     for turned in (0, 1):
         pictures = [np.ascontiguousarray(x[::-1, ::-1] if turned else x) for x in lines]
-        found = [result["label"] for result in model.predict(pictures)]
+        found = [result["label"] for result in Predictor(model).predict(pictures)]
         assert found.count(turned) >= len(lines) - 1
 
 
@@ -126,7 +127,7 @@ def test_orientation_model_knows_how_a_page_was_turned(orientation: Path, shared
     model = built("classifier_lcnet.py", 4, orientation)
     page = read_image(shared_dir / "weights/photos/PMC3576793_00004.jpg")
     turned = [np.ascontiguousarray(np.rot90(page, -quarters)) for quarters in range(4)]
-    found = model.predict(turned)
+    found = Predictor(model).predict(turned)
     assert [result["label"] for result in found] == [0, 1, 2, 3]
     assert min(float(result["scores"].max()) for result in found) > 0.8
 
@@ -149,4 +150,4 @@ def test_evaluation_equals_onnx_runtime_on_a_page_prepared_by_hand(
     (expected,) = runtime.InferenceSession(orientation).run(None, feed)
     model = built("classifier_lcnet.py", 4, orientation)
     assert isinstance(model.data_preprocessor, Preprocess)
-    np.testing.assert_allclose(model.predict(page)[0]["scores"], expected[0], atol=1e-4)
+    np.testing.assert_allclose(Predictor(model).predict(page)[0]["scores"], expected[0], atol=1e-4)

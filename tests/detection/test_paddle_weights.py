@@ -13,10 +13,10 @@ from backbone.weights import conv_names, is_creation_order, is_folded, read_arra
 from detection.data.coco_classes import CATEGORY_IDS, CLASSES
 from detection.paddle_weights import (
     _creation_order,
-    class_names,
     load_foreign,
     picodet_name,
     picodet_state,
+    read_class_list,
 )
 from detection.picodet import PicoDet
 from engine.checkpoint.checkpoint import load_weights
@@ -262,7 +262,7 @@ def test_real_layout_model_equals_onnx_runtime_and_reads_a_page(
 ) -> None:
     """Raw outputs within 1e-4 (found: scores 1.6e-6, distances 1.2e-5), and what is on the page."""
     runtime = pytest.importorskip("onnxruntime")
-    arrays, classes = read_arrays(layout_file), class_names(layout_file)
+    arrays, classes = read_arrays(layout_file), read_classes(layout_file)
     assert classes == LAYOUT
     assert is_creation_order(arrays)
     assert not is_folded(arrays)
@@ -311,17 +311,13 @@ def test_another_class_list_takes_the_rows_of_common_classes(layout_file: Path) 
     assert torch.equal(model.head.reg[1].weight, source.head.reg[1].weight)
 
 
-def test_classes_of_a_file_are_listed_ones_or_its_own_or_cocos(
-    layout_file: Path, tmp_path: Path
-) -> None:
+def test_a_class_list_names_each_class_once(tmp_path: Path) -> None:
     listed = tmp_path / "classes.txt"
     listed.write_text("cat\n\ndog \n")
-    assert class_names(layout_file, listed) == ("cat", "dog")
-    assert class_names(layout_file) == read_classes(layout_file) == LAYOUT
-    assert class_names(tmp_path / "a.pdparams") == CLASSES
+    assert read_class_list(listed) == ("cat", "dog")
     listed.write_text("cat\ncat\n")
     with pytest.raises(ValueError, match=r"classes\.txt: line i .* 2 names, 1 of them different"):
-        class_names(layout_file, listed)
+        read_class_list(listed)
 
 
 @pytest.mark.golden

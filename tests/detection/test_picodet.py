@@ -13,6 +13,7 @@ from detection.boxes import iou
 from detection.data.dataset import CocoDetection
 from detection.picodet import PicoDet
 from engine.data.preprocess import Preprocess, collate
+from engine.inference.predictor import Predictor
 
 SECOND = ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"]
 FIRST = ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"]
@@ -176,7 +177,8 @@ def test_predict_takes_arrays() -> None:
     model = confident_model()
     model.data_preprocessor = Preprocess(size=(128, 128))
     photo = np.random.default_rng(0).integers(0, 255, (64, 256, 3), dtype=np.uint8)
-    one, both = model.predict(photo), model.predict([photo, photo])
+    predictor = Predictor(model)
+    one, both = predictor.predict(photo), predictor.predict([photo, photo])
     assert [len(one), len(both)] == [1, 2]
     torch.testing.assert_close(one[0]["boxes"], both[1]["boxes"], rtol=1e-4, atol=1e-3)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from backbone.mobilenetv3 import MobileNetV3
 from backbone.pplcnet import PPLCNet
 from engine.data.preprocess import Preprocess
+from engine.inference.predictor import Predictor
 from segmentation.deeplabv3plus import DeepLabV3Plus
 from segmentation.loss import SegmentationLoss
 
@@ -150,10 +151,11 @@ def test_pictures_of_any_size_are_predicted_alone_and_in_lists(tiny_model) -> No
     tiny_model.data_preprocessor = Preprocess(size=None)
     random = np.random.default_rng(0)
     pictures = [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in [(40, 50), (64, 33)]]
-    together = tiny_model.predict(pictures)
+    predictor = Predictor(tiny_model)
+    together = predictor.predict(pictures)
     for picture, found in zip(pictures, together, strict=True):
         assert found["mask"].shape == picture.shape[:2]
-        assert torch.equal(found["mask"], tiny_model.predict(picture)[0]["mask"])
+        assert torch.equal(found["mask"], predictor.predict(picture)[0]["mask"])
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
 from backbone.pplcnet import PPLCNet  # noqa: E402
 from classification.classifier import Classifier  # noqa: E402
 from engine.data.preprocess import Preprocess  # noqa: E402
+from engine.inference.predictor import Predictor  # noqa: E402
 from engine.serving.app import create_app  # noqa: E402
 from engine.serving.service import BadImage, Limits, Served, Upload, count_pixels  # noqa: E402
 
@@ -50,7 +51,7 @@ def served() -> Served:
         backbone=PPLCNet(0.25), num_classes=3, data_preprocessor=Preprocess(size=(32, 32))
     )
     model.classes = ("a", "b", "c")
-    return Served("m", model.eval())
+    return Served("m", Predictor(model))
 
 
 @pytest.fixture(scope="module")

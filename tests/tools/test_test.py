@@ -202,7 +202,7 @@ def test_a_checkpoint_that_names_a_foreign_class(
     content = checkpoint.read(trained / "epoch_2.pth")
     content["model"] = {"type": kind, "args": ["touch", str(tmp_path / "ran")]}
     torch.save(content, tmp_path / "evil.pth")
-    assert "which is none of ours" in error_line(evaluate(tmp_path / "evil.pth"))
+    assert "which no imported task has" in error_line(evaluate(tmp_path / "evil.pth"))
     assert not (tmp_path / "ran").exists()
 
 

@@ -91,7 +91,9 @@ def test_foreign_types_are_not_built(name: str, where: str) -> None:
         "backbone": {**MODEL, "backbone": node},
         "deep": {**MODEL, "backbone": {"type": "PPLCNet", "scale": [{"a": (node,)}]}},
     }[where]
-    with pytest.raises(ValueError, match=f"names the model type '{name}', which is none of ours"):
+    with pytest.raises(
+        ValueError, match=f"names the model type '{name}', which no imported task has"
+    ):
         checkpoint.build_model(wrong)
 
 

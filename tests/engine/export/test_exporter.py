@@ -53,8 +53,8 @@ def test_detector_finds_what_its_checkpoint_finds(
     (wanted,), (found,) = model.predict(image), load_model(OWN, out).predict(image)
     assert len(wanted["scores"]) > 10
     assert len(wanted["labels"].unique()) == 3
-    ending = model.ending(batched=False)
-    gap = ending.apart(*([one[key] for key in ending.outputs] for one in (wanted, found)))
+    head = model.task.use("export_head")(model.network, batched=False)
+    gap = head.apart(*([one[key] for key in head.outputs] for one in (wanted, found)))
     assert gap.within(Gap(0.5 if whole else 0.05, 0.02 if whole else 0.0))
 
 
@@ -103,7 +103,7 @@ def test_scores_that_tie_within_rounding(
     exported = open_exported(out)
     assert max(exporter._picture_gap(prepared, exported, i).share for i in images) > 0.05
     assert exporter.check_outputs(prepared, out, images).within(Gap(1e-3, 0.0))
-    monkeypatch.setattr(prepared.ending, "forward", one_less(prepared.ending.forward))
+    monkeypatch.setattr(prepared.head, "forward", one_less(prepared.head.forward))
     with pytest.raises(ValueError, match="computes something else"):
         exporter.check_outputs(prepared, out, images)
 

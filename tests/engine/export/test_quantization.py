@@ -44,7 +44,9 @@ def test_empty_folder(tmp_path: Path) -> None:
 
 
 def test_data_of_another_task(mini_coco: Path) -> None:
-    with pytest.raises(ValueError, match="is laid out for PicoDet, the config is one of DeepLabV3"):
+    with pytest.raises(
+        ValueError, match="is laid out for 'det' data, the config is of the task 'seg'"
+    ):
         calibration_images(config.load(SEGMENTER), mini_coco)
 
 

@@ -2,20 +2,14 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
+from detection.picodet import PicoDet
 from engine.inference.evaluate import ShowPredictions
 
-
-class Painter(torch.nn.Module):
-    """A model that draws nothing."""
-
-    def draw(self, image: np.ndarray, *_: Any) -> np.ndarray:
-        return image
+NOTHING = {"boxes": torch.empty(0, 4), "scores": torch.empty(0), "labels": torch.empty(0)}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +27,8 @@ def test_pictures_of_images_from_elsewhere(tmp_path: Path, image_id: object, wri
         "images": [torch.zeros(4, 4, 3, dtype=torch.uint8)],
         "targets": [{"image_id": image_id}],
     }
-    runner = SimpleNamespace(model=Painter())
-    ShowPredictions(str(folder)).after_test_iter(runner, 0, batch, [{}])
+    network = torch.nn.Module()
+    network.classes = ("a",)
+    runner = SimpleNamespace(model=network, cfg={"model": {"type": PicoDet}})
+    ShowPredictions(str(folder)).after_test_iter(runner, 0, batch, [NOTHING])
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [folder / written]

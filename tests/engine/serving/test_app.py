@@ -27,8 +27,7 @@ class StandIn:
     """In place of `Served`: answers with an upload's bytes and threshold, once it may."""
 
     name = "m"
-    batched = True
-    model = SimpleNamespace(classes=("a", "b"))
+    model = SimpleNamespace(classes=("a", "b"), batched=True)
 
     def __init__(self) -> None:
         self.go = threading.Event()

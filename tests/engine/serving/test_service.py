@@ -91,7 +91,7 @@ def detector(small_detector: Path) -> Served:
 
 def test_a_batch_of_detections(detector: Served) -> None:
     given = uploads(4)
-    assert detector.batched
+    assert detector.model.batched
     answers = [json.loads(answer) for answer in detector.answer(given) if isinstance(answer, bytes)]
     wanted = [alone(detector.model, upload) for upload in given]
     assert sum(map(len, wanted)) > 4
@@ -124,7 +124,7 @@ def test_threshold_of_each(detector: Served) -> None:
 def test_segmenter_takes_images_one_by_one(small_segmenter: Path) -> None:
     """It pads a batch to its largest, which would change what the small ones get."""
     served = Served("s", load_model(SEGMENTER, small_segmenter))
-    assert not served.batched
+    assert not served.model.batched
     assert served.input_rule() == {"size": None, "resize_shortest": None, "interpolation": "cubic"}
     given = uploads(3)
     for answer, upload in zip(served.answer(given), given, strict=True):
@@ -134,7 +134,7 @@ def test_segmenter_takes_images_one_by_one(small_segmenter: Path) -> None:
 
 def test_exported_for_one_image(onnx_file: Callable[..., Path]) -> None:
     served = Served("o", load_model(OWN, onnx_file()))
-    assert not served.batched
+    assert not served.model.batched
     assert served.input_rule()["size"] == [64, 96]
     given = uploads(2)
     for answer, upload in zip(served.answer(given), given, strict=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,15 +18,15 @@ from engine.serving.viewing import SIDE, Viewer, fitted, open_picture, table
 class StandIn:
     """Finds two things; draws as many white rows as it is to show."""
 
-    data_preprocessor = nn.Identity()
     scores = (0.9, 0.3)
 
     def __init__(self) -> None:
         self.predicted = 0
+        self.network = SimpleNamespace(data_preprocessor=nn.Identity())
 
     def predict(self, image: NDArray[Any]) -> list[dict[str, Any]]:
         self.predicted += 1
-        self.data_preprocessor(image)
+        self.network.data_preprocessor(image)
         return [{"scores": self.scores}]
 
     def describe(self, found: dict[str, Any], threshold: float) -> list[dict[str, Any]]:
