@@ -8,7 +8,6 @@ random, which the time of these networks does not depend on. Needs timm.
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from targets import (

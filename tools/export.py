@@ -8,7 +8,8 @@ from pathlib import Path
 
 from engine import cli, config
 from engine.checkpoint import zoo
-from engine.export.exporter import SUFFIXES, Report, export
+from engine.export.exporter import Report, export
+from engine.export.formats import FORMATS
 from engine.export.layer_profile import Speed
 from engine.export.plan import OPSETS, Plan
 from engine.export.quantization import EightBit, Outcome
@@ -101,7 +102,7 @@ def show_speed(speed: Speed, outcome: Outcome) -> None:
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
     cli.add_config(options, checkpoint=True)
-    options.add_argument("--format", choices=tuple(SUFFIXES), required=True)
+    options.add_argument("--format", choices=tuple(FORMATS), required=True)
     options.add_argument("--out", type=Path, required=True, help="file: .onnx, .xml, .pt or .ts")
     options.add_argument(
         "--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the network input"

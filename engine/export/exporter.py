@@ -22,23 +22,16 @@ from torch import Tensor
 from engine.data.image_files import IMAGE_SUFFIXES
 from engine.data.images import read_image
 from engine.demo_data.scenes import draw_scene
-from engine.export import formats
+from engine.export.formats import FORMATS, Format
 from engine.export.head import ExportHead
 from engine.export.layer_profile import Speed, compare
 from engine.export.metric_loss import ALLOWED_POINTS, Drop, Scorer, ScorerOf
 from engine.export.parity import Gap, largest, values_apart
-from engine.export.plan import Plan, Prepared, Source, example, load, prepare
+from engine.export.plan import Plan, Prepared, Source, load, prepare
 from engine.export.quantization import EightBit, Outcome, calibration_images, quantised
 from engine.runtime.exported import Exported, contiguous, open_exported, require
 from engine.types import Picture
 
-SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml",), "torchscript": (".pt", ".ts")}
-PACKAGES = {
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("onnx", "onnxscript", "openvino"),
-    "torchscript": (),
-}
-QUANTISERS: dict[str, tuple[str, ...]] = {"onnx": (), "openvino": ("nncf",)}
 MAX_CHECKED = 8  # pictures that outputs are compared on
 DRAWN_SIZES = ((240, 320), (320, 256), (128, 128))  # of the pictures drawn where none are given
 
@@ -103,12 +96,13 @@ def export(
             missing.
     """
     check_name(out, plan)
-    if eight_bit is not None and plan.format == "torchscript":
-        raise ValueError("--int8: TorchScript has no 8-bit form here; use onnx or openvino")
+    format_ = FORMATS[plan.format]
+    if eight_bit is not None and format_.quantisers is None:
+        raise ValueError(f"--int8: {format_.name} has no 8-bit form here; use onnx or openvino")
     images = pictures(verify)
     source = load(cfg, path, plan, options)
     given = None if eight_bit is None else calibration_images(cfg, eight_bit.calib)
-    check_engines(plan.format, given is not None)
+    check_engines(format_, given is not None)
     prepared = prepare(source, plan)
     outcome, speed = None, None
     with written_together(out) as aside, tempfile.TemporaryDirectory() as folder:
@@ -142,9 +136,9 @@ def check_metric(
     return drop
 
 
-def check_engines(format_: str, eight_bit: bool) -> None:
+def check_engines(format_: Format, eight_bit: bool) -> None:
     """Raise ValueError, with the command that installs it, where a package is missing."""
-    for name in (*PACKAGES[format_], *(QUANTISERS[format_] if eight_bit else ())):
+    for name in (*format_.packages, *((format_.quantisers or ()) if eight_bit else ())):
         require(name)
 
 
@@ -164,10 +158,10 @@ def written_together(out: Path) -> Iterator[Path]:
 
 def check_name(out: Path, plan: Plan) -> None:
     """ValueError where the file's name does not say its format."""
-    if out.suffix not in SUFFIXES[plan.format]:
+    suffixes = FORMATS[plan.format].suffixes
+    if out.suffix not in suffixes:
         raise ValueError(
-            f"--out {out}: a file of --format {plan.format} ends in "
-            f"{' or '.join(SUFFIXES[plan.format])}"
+            f"--out {out}: a file of --format {plan.format} ends in {' or '.join(suffixes)}"
         )
 
 
@@ -179,41 +173,7 @@ def write(prepared: Prepared, path: Path) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations and tracing hints, checked by outputs
-        WRITERS[prepared.plan.format](prepared, path)
-
-
-def _write_onnx(prepared: Prepared, path: Path) -> None:
-    plan, source = prepared.plan, prepared.source
-    formats.write_onnx(
-        prepared.graph,
-        example(source, plan),
-        path,
-        content=prepared.content,
-        dynamic=formats.dynamic_sides(
-            plan.dynamic, plan.with_preprocess, source.model.size_divisor
-        ),
-        operators={} if prepared.head is None else prepared.head.onnx_operators(),
-        opset=plan.opset,
-    )
-
-
-def _write_openvino(prepared: Prepared, path: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        through = Path(folder) / "graph.onnx"
-        _write_onnx(prepared, through)
-        formats.write_openvino(formats.convert(through), path, prepared.content)
-
-
-def _write_torchscript(prepared: Prepared, path: Path) -> None:
-    inputs = example(prepared.source, prepared.plan)
-    formats.write_torchscript(prepared.graph, inputs, path, prepared.content)
-
-
-WRITERS = {
-    "onnx": _write_onnx,
-    "openvino": _write_openvino,
-    "torchscript": _write_torchscript,
-}
+        FORMATS[prepared.plan.format].write(prepared, path)
 
 
 def pictures(sources: Path | None) -> list[Picture]:

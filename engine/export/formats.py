@@ -1,158 +1,131 @@
-"""Graphs as files: ONNX, OpenVINO, TorchScript. Each carries its description."""
+"""The formats that a graph is exported in, one class each."""
 
 import json
-import logging
-from collections.abc import Mapping
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
-from engine.runtime.exported import KEY, SCRIPT_ENTRY, as_texts, core, digest, require
+from engine.export import onnx_graph, openvino_graph
+from engine.export.plan import Prepared, example
+from engine.export.sensitivity import DEPTHWISE, FIRST, LAST, POOLED
+from engine.runtime.exported import SCRIPT_ENTRY, require
 
-LARGEST_SIDE = 1 << 14
-Dynamic = dict[int, Any]  # of the input's axes: torch.export's dimensions
-
-
-def dynamic_sides(dynamic: str | None, with_preprocess: bool, divisor: int) -> Dynamic:
-    """The axes of the input that may have any length."""
-    height, width = (torch.export.Dim(name, min=2, max=LARGEST_SIDE) for name in ("h", "w"))
-    if with_preprocess:
-        return {0: height, 1: width}
-    if dynamic == "batch":
-        return {0: torch.export.Dim("batch", min=1, max=LARGEST_SIDE)}
-    return {2: divisor * height, 3: divisor * width} if dynamic == "size" else {}
+Samples = Sequence[NDArray[Any]]  # inputs of a graph
+Content = Mapping[str, Any]  # what a file says of itself
 
 
-def write_onnx(
-    graph: nn.Module,
-    example: Tensor,
-    path: Path,
-    *,
-    content: Mapping[str, Any],
-    dynamic: Dynamic,
-    operators: Mapping[Any, Any],
-    opset: int,
-) -> None:
-    """Write a graph as ONNX and let ONNX's checker look at it.
+class Format(ABC):
+    """How graphs become files that an engine runs.
 
-    Raises:
-        ValueError: the exporter or the checker refuses it.
+    Attributes:
+        name: What --format takes.
+        suffixes: Of the files' names.
+        packages: That write and run such files.
+        quantisers: Packages that write 8-bit files; None where the format has none.
+        float_reasons: Why layers of an 8-bit file stay in float, the cheapest reasons first.
     """
-    onnx = require("onnx")
-    require("onnxscript")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            input_names=["image" if example.dtype == torch.uint8 else "images"],
-            output_names=list(content["outputs"]),
-            opset_version=opset,
-            dynamo=True,
-            dynamic_shapes={"images": dynamic},
-            custom_translation_table=dict(operators),
-            verbose=False,
+
+    name: str
+    suffixes: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    quantisers: tuple[str, ...] | None = None
+    float_reasons: tuple[tuple[str, ...], ...] = ()
+
+    @abstractmethod
+    def write(self, prepared: Prepared, path: Path) -> None:
+        """Write the graph with its description.
+
+        Raises:
+            ValueError: the exporter or its checker refuses it.
+        """
+
+    def quantise(
+        self, source: Path, target: Path, samples: Samples, kept: Sequence[str], content: Content
+    ) -> None:
+        """Write a float32 file `source` in 8 bits as `target`, but for the layers `kept`.
+
+        Args:
+            source: Written by `write`.
+            target: Where to.
+            samples: Inputs to calibrate with.
+            kept: Names of layers that stay in float.
+            content: Description of the 8-bit file.
+        """
+        raise ValueError(f"--int8: {self.name} has no 8-bit form here; use onnx or openvino")
+
+
+class Onnx(Format):
+    """One .onnx file, for ONNX Runtime and others."""
+
+    name = "onnx"
+    suffixes = (".onnx",)
+    packages = ("onnx", "onnxscript", "onnxruntime")
+    quantisers = ()
+    # ONNX Runtime gives a tensor one scale, too few for what stands in front of depthwise layers.
+    float_reasons = ((POOLED, DEPTHWISE), (FIRST,), (LAST,))
+
+    def write(self, prepared: Prepared, path: Path) -> None:
+        plan, source = prepared.plan, prepared.source
+        onnx_graph.write_onnx(
+            prepared.graph,
+            example(source, plan),
+            path,
+            content=prepared.content,
+            dynamic=onnx_graph.dynamic_sides(
+                plan.dynamic, plan.with_preprocess, source.model.size_divisor
+            ),
+            operators={} if prepared.head is None else prepared.head.onnx_operators(),
+            opset=plan.opset,
         )
-    except torch.onnx.OnnxExporterError as error:
-        cause = error.__cause__ or error
-        why = " ".join(str(cause).split())[:200]
-        raise ValueError(
-            f"this model does not export to ONNX with --opset {opset}: {why}"
-        ) from error
-    assert program is not None
-    model = program.model_proto
-    _forget_sources(model)
-    _name_layers(model)
-    describe_onnx(model, content)
-    onnx.save(model, path)
-    try:
-        onnx.checker.check_model(path, full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise ValueError(f"ONNX's checker refuses the export: {error}") from error
+
+    def quantise(
+        self, source: Path, target: Path, samples: Samples, kept: Sequence[str], content: Content
+    ) -> None:
+        onnx_graph.quantise_onnx(source, target, samples, kept)
+        onnx = require("onnx")
+        written = onnx.load(target)
+        onnx_graph.describe_onnx(written, content)
+        onnx.save(written, target)
 
 
-def describe_onnx(model: Any, content: Mapping[str, Any]) -> None:
-    """Put a description in place of what metadata an ONNX model has."""
-    del model.metadata_props[:]
-    for key, text in as_texts(content).items():
-        model.metadata_props.add(key=key, value=text)
+class OpenVino(Format):
+    """An .xml file with its weights in the .bin beside it."""
+
+    name = "openvino"
+    suffixes = (".xml",)
+    packages = ("onnx", "onnxscript", "openvino")
+    quantisers = ("nncf",)
+    float_reasons = ((POOLED,), (FIRST,), (LAST,))
+
+    def write(self, prepared: Prepared, path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            through = Path(folder) / "graph.onnx"
+            FORMATS["onnx"].write(prepared, through)
+            openvino_graph.write_openvino(openvino_graph.convert(through), path, prepared.content)
+
+    def quantise(
+        self, source: Path, target: Path, samples: Samples, kept: Sequence[str], content: Content
+    ) -> None:
+        model = openvino_graph.quantise_openvino(openvino_graph.convert(source), samples, kept)
+        openvino_graph.write_openvino(model, target, content)
 
 
-def _forget_sources(model: Any) -> None:
-    """Take out where in whose Python code each node comes from: a tenth of the file."""
-    for graph in (model.graph, *model.functions):
-        for node in (*graph.node, *graph.value_info):
-            del node.metadata_props[:]
-            node.doc_string = ""
-    del model.graph.metadata_props[:]
+class TorchScript(Format):
+    """A traced archive, for PyTorch without this project."""
+
+    name = "torchscript"
+    suffixes = (".pt", ".ts")
+
+    @torch.inference_mode()
+    def write(self, prepared: Prepared, path: Path) -> None:
+        inputs = example(prepared.source, prepared.plan)
+        script = torch.jit.trace(prepared.graph, (inputs,), check_trace=False)
+        script.save(str(path), _extra_files={SCRIPT_ENTRY: json.dumps(prepared.content)})
 
 
-def _name_layers(model: Any) -> None:
-    """Call each node with weights what its layer is called in the model.
-
-    Weights that are equal are stored once; of their layers only the first gets its name.
-    """
-    taken = set()
-    for node in model.graph.node:
-        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1].endswith(".weight"):
-            name = node.input[1].removeprefix("model.").removesuffix(".weight")
-            node.name = node.name if name in taken else name
-            taken.add(name)
-
-
-def convert(path: Path) -> Any:
-    """An ONNX file as an OpenVINO model.
-
-    Raises:
-        ValueError: it does not convert, or openvino is not installed.
-    """
-    try:
-        model = core().read_model(path)  # convert_model would report to its makers
-    except RuntimeError as error:
-        raise ValueError(f"OpenVINO does not take this graph: {error}") from error
-    _fold_constants(model)
-    for node in [node for node in model.get_ops() if node.get_type_name() == "TopK"]:
-        _keep_order(node)
-    return model
-
-
-def _fold_constants(model: Any) -> None:
-    """Compute what does not depend on the input, so that NNCF sees the biases it corrects."""
-    passes = require("openvino.passes")
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())
-    manager.run_passes(model)
-
-
-def _keep_order(node: Any) -> None:
-    """Let the first of equal values come first, as ONNX has it and OpenVINO's reader forgets."""
-    given = node.get_attributes()
-    values, count = node.input_value(0), node.input_value(1)
-    stable = require("openvino.opset11").topk(
-        values, count, given["axis"], given["mode"], given["sort"],
-        given["index_element_type"], stable=True,
-    )  # fmt: skip
-    for old, new in zip(node.outputs(), stable.outputs(), strict=True):
-        new.get_tensor().set_names(old.get_tensor().get_names())
-        old.replace(new)
-
-
-def write_openvino(model: Any, path: Path, content: Mapping[str, Any]) -> None:
-    """Write an OpenVINO model, its weights as they are, in a .bin beside it."""
-    openvino = require("openvino")
-    openvino.save_model(model, path, compress_to_fp16=False)
-    described = {**content, "weights_sha256": digest(path.with_suffix(".bin"))}
-    for key, text in as_texts(described).items():
-        model.set_rt_info(text, [KEY, key])
-    openvino.save_model(model, path, compress_to_fp16=False)
-
-
-@torch.inference_mode()
-def write_torchscript(
-    graph: nn.Module, example: Tensor, path: Path, content: Mapping[str, Any]
-) -> None:
-    """Write a graph as a traced TorchScript archive."""
-    script = torch.jit.trace(graph, (example,), check_trace=False)
-    script.save(str(path), _extra_files={SCRIPT_ENTRY: json.dumps(content)})
+FORMATS: dict[str, Format] = {one.name: one for one in (Onnx(), OpenVino(), TorchScript())}

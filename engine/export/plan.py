@@ -35,7 +35,7 @@ class Plan:
     """What to export.
 
     Args:
-        format: A key of SUFFIXES.
+        format: Name of a format of `engine.export.formats`.
         shape: (height, width) of the network input; None is the preprocessing's size.
         dynamic: "batch" or "size" for any number of images or any size, None for one of a shape.
         end2end: Put what comes after the network into the graph.

@@ -3,12 +3,8 @@
 NNCF writes OpenVINO's, ONNX Runtime's static quantiser writes ONNX's.
 """
 
-import logging
-import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,30 +15,23 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
-from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.data.image_files import find_images
 from engine.data.images import read_image
 from engine.data.layout import data_of
-from engine.export import formats
+from engine.export.formats import FORMATS
 from engine.export.graph import folded
 from engine.export.metric_loss import Scorer
 from engine.export.plan import Prepared
-from engine.export.sensitivity import DEPTHWISE, FIRST, LAST, POOLED, Layer, layers
-from engine.runtime.exported import contiguous, core, require
+from engine.export.sensitivity import DEPTHWISE, Layer, layers
+from engine.runtime.exported import contiguous
 from engine.task import task_of_config, tasks_of_layout
 from engine.types import Picture
 
 NUM_CALIBRATION = 64
 NUM_RANKED = 4  # of these, on which layers are ranked
 Reasons = tuple[str, ...]
-# Why layers stay in float, the cheapest reasons first. Depthwise ones need not where each channel
-# in front of them has a scale of its own, which NNCF gives and ONNX Runtime does not.
-ORDER: dict[str, tuple[Reasons, ...]] = {
-    "openvino": ((POOLED,), (FIRST,), (LAST,)),
-    "onnx": ((POOLED, DEPTHWISE), (FIRST,), (LAST,)),
-}
 
 
 @dataclass(frozen=True)
@@ -124,81 +113,6 @@ def attempts(ranked: Sequence[Layer], order: Sequence[Reasons]) -> Iterator[tupl
         count *= 2
 
 
-def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequence[str]) -> Any:
-    """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours.
-
-    Biases are corrected by how far the mean of each channel moved.
-    """
-    os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
-    nncf = require("nncf")
-    nncf.set_log_level(logging.ERROR)
-    with _one_core():
-        return nncf.quantize(
-            model,
-            nncf.Dataset(list(samples)),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(samples),
-            ignored_scope=nncf.IgnoredScope(
-                patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
-                validate=False,
-            ),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                # Half the range of weights, without which processors lacking VNNI overflow.
-                overflow_fix=nncf.OverflowFix.ENABLE,
-            ),
-        )
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    """NNCF's calls of `openvino.Core()` give ours, see `core`."""
-    openvino, ours = require("openvino"), core()
-    made = openvino.Core
-    openvino.Core = lambda: ours
-    try:
-        yield
-    finally:
-        openvino.Core = made
-
-
-def quantise_onnx(
-    source: Path, target: Path, samples: Sequence[NDArray[Any]], kept: Sequence[str]
-) -> None:
-    """Write an ONNX file in 8 bits but for the layers kept, and what is not a layer of ours."""
-    onnx, quantization = require("onnx"), require("onnxruntime.quantization")
-    model = onnx.load(source)
-    name = model.graph.input[0].name
-    foreign = [node.name for node in model.graph.node if "bmm" in node.name]
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
-        """Hands out the samples, one a call."""
-
-        def __init__(self) -> None:
-            self.left = iter(samples)
-
-        def get_next(self) -> dict[str, NDArray[Any]] | None:
-            """The next one, None at the end."""
-            sample = next(self.left, None)
-            return None if sample is None else {name: sample}
-
-    prepared = target.with_suffix(".prepared.onnx")  # with the shapes of all tensors
-    shape_inference = require("onnxruntime.quantization.shape_inference")
-    shape_inference.quant_pre_process(source, prepared, skip_optimization=True)
-    quantization.quantize_static(
-        prepared,
-        target,
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=["Conv", "Gemm", "MatMul"],
-        per_channel=True,
-        reduce_range=True,  # 7 bits of weights: processors lacking VNNI overflow with 8
-        weight_type=quantization.QuantType.QInt8,
-        activation_type=quantization.QuantType.QUInt8,
-        nodes_to_exclude=[*kept, *foreign],
-    )
-    prepared.unlink()
-
-
 def quantised(
     prepared: Prepared,
     files: tuple[Path, Path],
@@ -224,12 +138,14 @@ def quantised(
     whole = prepared.plan.with_preprocess
     samples = images if whole else [contiguous(x) for x in inputs]
     step = max(1, len(inputs) // NUM_RANKED)
-    format_ = prepared.plan.format
+    format_ = FORMATS[prepared.plan.format]
     few = inputs[::step][:NUM_RANKED]
-    ranked = layers(folded(model), few, model.last_layers, outputs=format_ == "onnx")
+    ranked = layers(
+        folded(model), few, model.last_layers, outputs=DEPTHWISE in chain(*format_.float_reasons)
+    )
     before = None if scorer is None else scorer.score(prepared.source.path)
     outcome = Outcome(ranked, before, [])
-    order = ORDER[format_]
+    order = format_.float_reasons
     reasoned = {layer.name for layer in ranked if layer.reason in chain(*order)}
     for number, kept in enumerate(attempts(ranked, order)):
         if scorer is None and not reasoned <= set(kept):
@@ -237,7 +153,8 @@ def quantised(
         # Each in a place of its own: an engine may still have the one before mapped to memory.
         aside = source.parent / str(number) / target.name
         aside.parent.mkdir()
-        _write(prepared, source, aside, samples, kept)
+        content = {**prepared.content, "precision": "int8", "float_layers": list(kept)}
+        format_.quantise(source, aside, samples, kept, content)
         after = None if scorer is None else scorer.score(aside)
         outcome.attempts.append(Attempt(kept, after))
         lost = 0.0
@@ -259,23 +176,3 @@ def quantised(
 def _network_input(model: Any, image: Picture) -> Tensor:
     inputs: Tensor = model.data_preprocessor({"images": [torch.from_numpy(image)]})["images"]
     return inputs
-
-
-def _write(
-    prepared: Prepared,
-    source: Path,
-    target: Path,
-    samples: Sequence[NDArray[Any]],
-    kept: Sequence[str],
-) -> None:
-    """Write `target` in 8 bits, with its description."""
-    content = {**prepared.content, "precision": "int8", "float_layers": list(kept)}
-    if prepared.plan.format == "openvino":
-        model = quantise_openvino(formats.convert(source), samples, kept)
-        formats.write_openvino(model, target, content)
-        return
-    quantise_onnx(source, target, samples, kept)
-    onnx = require("onnx")
-    written = onnx.load(target)
-    formats.describe_onnx(written, content)
-    onnx.save(written, target)

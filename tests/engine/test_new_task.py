@@ -114,7 +114,9 @@ def test_it_exports_and_the_file_predicts_the_same(
     path = folder / f"meter{suffix}"
     ran("export", trained, "--format", format_, "--out", path, "--end2end")
     images = sorted((folder / "data/images").glob("val*.png"))
-    one, other = (load_model(folder / "brightness_own.py", p).predict(images) for p in (trained, path))
+    one, other = (
+        load_model(folder / "brightness_own.py", p).predict(images) for p in (trained, path)
+    )
     wanted = [min(max(result["value"], 0), 1) for result in one]
     assert [result["value"] for result in other] == pytest.approx(wanted, abs=1e-4)
 
@@ -142,9 +144,7 @@ def test_what_the_task_lacks_is_said_in_a_line(
     folder: Path, trained: Path, run_tool: Callable[..., SimpleNamespace]
 ) -> None:
     image = folder / "data/images/val0.png"
-    done = run_tool(
-        "cam", folder / "brightness_own.py", trained, image, "--out", folder / "cam"
-    )
+    done = run_tool("cam", folder / "brightness_own.py", trained, image, "--out", folder / "cam")
     assert (done.code, done.err) == (1, "error: the task 'bright' has no cam target\n")
     done = run_tool("check_dataset", folder / "data", "--task", "brightness")
     assert (done.code, done.err) == (1, "error: the task 'bright' has no check\n")
@@ -158,7 +158,9 @@ def test_a_hostile_checkpoint_of_it_is_refused(
     del content["format"]
     content["model"] = {"type": name, "command": "true"}
     checkpoint.save(folder / "evil.pth", content)
-    done = run_tool("test", folder / "brightness_own.py", folder / "evil.pth", "--data", folder / "data")
+    done = run_tool(
+        "test", folder / "brightness_own.py", folder / "evil.pth", "--data", folder / "data"
+    )
     assert done.code == 1
     assert "which no imported task has" in done.err
     assert done.err.count("\n") == 1

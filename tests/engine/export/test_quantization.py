@@ -51,7 +51,7 @@ def test_data_of_another_task(mini_coco: Path) -> None:
 
 
 def test_torchscript_has_no_eight_bits(small_detector: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--int8: TorchScript has no 8-bit form here"):
+    with pytest.raises(ValueError, match="--int8: torchscript has no 8-bit form here"):
         export(
             config.load(OWN), small_detector, tmp_path / "a.pt", Plan(format="torchscript"),
             eight_bit=EightBit(tmp_path),

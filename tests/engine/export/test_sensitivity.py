@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.export.quantization import ORDER, attempts
+from engine.export.formats import FORMATS
+from engine.export.quantization import attempts
 from engine.export.sensitivity import (
     DEPTHWISE,
     FIRST,
@@ -88,12 +89,16 @@ def test_a_channel_that_eats_the_levels_of_the_others() -> None:
 def test_what_is_kept_doubles() -> None:
     reasons = {"b": LAST, "c": FIRST, "e": DEPTHWISE, "f": POOLED}
     ranked = [Layer(name, 0.1, reasons.get(name, "")) for name in "abcdefghij"]
-    kept = ["".join(names) for names in attempts(ranked, ORDER["onnx"])]
+    kept = ["".join(names) for names in attempts(ranked, FORMATS["onnx"].float_reasons)]
     assert kept == ["ef", "efc", "efcb", "efcba", "efcbad", "efcbadgh"]
-    kept = ["".join(names) for names in attempts(ranked, ORDER["openvino"])]
+    kept = ["".join(names) for names in attempts(ranked, FORMATS["openvino"].float_reasons)]
     assert kept == ["f", "fc", "fcb", "fcba", "fcbad", "fcbadgh"]
 
 
 def test_nothing_has_a_reason() -> None:
     ranked = [Layer(name, 0.1, "") for name in "abc"]
-    assert ["".join(names) for names in attempts(ranked, ORDER["onnx"])] == ["", "a", "ab"]
+    assert ["".join(names) for names in attempts(ranked, FORMATS["onnx"].float_reasons)] == [
+        "",
+        "a",
+        "ab",
+    ]

@@ -1,0 +1,97 @@
+"""Graphs as OpenVINO files, in float32 and in 8 bits by NNCF."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from engine.runtime.exported import KEY, as_texts, core, digest, require
+
+
+def convert(path: Path) -> Any:
+    """An ONNX file as an OpenVINO model.
+
+    Raises:
+        ValueError: it does not convert, or openvino is not installed.
+    """
+    try:
+        model = core().read_model(path)  # convert_model would report to its makers
+    except RuntimeError as error:
+        raise ValueError(f"OpenVINO does not take this graph: {error}") from error
+    _fold_constants(model)
+    for node in [node for node in model.get_ops() if node.get_type_name() == "TopK"]:
+        _keep_order(node)
+    return model
+
+
+def _fold_constants(model: Any) -> None:
+    """Compute what does not depend on the input, so that NNCF sees the biases it corrects."""
+    passes = require("openvino.passes")
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+
+
+def _keep_order(node: Any) -> None:
+    """Let the first of equal values come first, as ONNX has it and OpenVINO's reader forgets."""
+    given = node.get_attributes()
+    values, count = node.input_value(0), node.input_value(1)
+    stable = require("openvino.opset11").topk(
+        values, count, given["axis"], given["mode"], given["sort"],
+        given["index_element_type"], stable=True,
+    )  # fmt: skip
+    for old, new in zip(node.outputs(), stable.outputs(), strict=True):
+        new.get_tensor().set_names(old.get_tensor().get_names())
+        old.replace(new)
+
+
+def write_openvino(model: Any, path: Path, content: Mapping[str, Any]) -> None:
+    """Write an OpenVINO model, its weights as they are, in a .bin beside it."""
+    openvino = require("openvino")
+    openvino.save_model(model, path, compress_to_fp16=False)
+    described = {**content, "weights_sha256": digest(path.with_suffix(".bin"))}
+    for key, text in as_texts(described).items():
+        model.set_rt_info(text, [KEY, key])
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequence[str]) -> Any:
+    """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours.
+
+    Biases are corrected by how far the mean of each channel moved.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
+    nncf = require("nncf")
+    nncf.set_log_level(logging.ERROR)
+    with _one_core():
+        return nncf.quantize(
+            model,
+            nncf.Dataset(list(samples)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(samples),
+            ignored_scope=nncf.IgnoredScope(
+                patterns=[rf"^{re.escape(name)}(/.*)?$" for name in kept] + [".*bmm.*"],
+                validate=False,
+            ),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                # Half the range of weights, without which processors lacking VNNI overflow.
+                overflow_fix=nncf.OverflowFix.ENABLE,
+            ),
+        )
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """NNCF's calls of `openvino.Core()` give ours, see `core`."""
+    openvino, ours = require("openvino"), core()
+    made = openvino.Core
+    openvino.Core = lambda: ours
+    try:
+        yield
+    finally:
+        openvino.Core = made
