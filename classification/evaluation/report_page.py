@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from classification.evaluation.confusion import Confusion, Pair
 from classification.evaluation.metric import BINS, Bins, Summary
 from engine.reports import html
-from engine.reports.figures import (
+from engine.reports.charts import (
     BLUE,
     GREY,
     ORANGE,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detection.evaluation.tide import MISTAKES, Kind, Truth, judge
 from detection.evaluation.visualize import draw_text
-from engine.reports.figures import BLUE, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+from engine.reports.charts import BLUE, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 from engine.reports.html import Shown
 from engine.reports.report import encode
 from engine.types import Picture

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.reports import html
-from engine.reports.figures import VERMILION, confusion_map, heat_map
+from engine.reports.charts import VERMILION, confusion_map, heat_map
 from engine.reports.html import Section, Shown
 from engine.reports.report import encode
 from engine.types import IGNORE, Mask, Picture

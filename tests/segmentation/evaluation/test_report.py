@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.data.images import pixels_of
-from engine.reports.figures import VERMILION
+from engine.reports.charts import VERMILION
 from engine.reports.report import Evaluated
 from segmentation.evaluation.metric import MeanIoU
 from segmentation.evaluation.report import SegmentationReport

@@ -1,4 +1,4 @@
-"""engine/reports/planned.py: what is drawn before a training is what the training then has."""
+"""engine/reports/lr_plot.py: what is drawn before a training is what the training then has."""
 
 import json
 from collections.abc import Callable
@@ -13,8 +13,7 @@ from mmengine.hooks import Hook
 from engine import config
 from engine.hooks.checkpoint_hook import find_hook
 from engine.hooks.ema import EMA
-from engine.reports.lr_plot import length_of, summary
-from engine.reports.planned import Plan, make_plan
+from engine.reports.lr_plot import Plan, length_of, make_plan, summary
 from engine.training import runner
 
 ROOT = Path(__file__).parents[3]
