@@ -1,7 +1,7 @@
-"""What learning rate, momentum and moving average will be at every iteration of a training.
+"""Learning rate, momentum and moving average of every iteration, before a training, as a picture.
 
-The runner is built as for the training, and its own schedulers and hooks are stepped through, with
-nothing trained in between.
+The runner is built as for the training; its own schedulers and hooks step through all iterations
+while nothing is trained.
 
 Shapes: N iterations.
 """
@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from engine.config import require, resolve
 from engine.hooks.checkpoint_hook import find_hook
 from engine.hooks.ema import EMA, WeightAverage
+from engine.mmengine_internals import set_step_count
 from engine.reports.charts import COLOURS, frame, key, look, new_figure, plain, png
 from engine.training.runner import TRAINING_PARTS, check_batch, prepare_training, start
 
@@ -30,7 +31,7 @@ NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # ticks of a decay, whose distance
 MOST_POINTS = 20_000  # of a curve: more than a picture has pixels
 
 
-class Plan(NamedTuple):
+class SchedulePlan(NamedTuple):
     """What each iteration of a training will have; N of them."""
 
     rates: dict[float, Values]  # (N,) by the base rate of a group of parameters
@@ -42,7 +43,7 @@ class Plan(NamedTuple):
 
 @DATASETS.register_module()
 class Placeholder(Dataset[None]):
-    """So many images of so many classes that nobody looks at."""
+    """`images` images of `classes` classes, none of which can be read."""
 
     def __init__(self, images: int, classes: int) -> None:
         self.images = images
@@ -57,7 +58,7 @@ class Placeholder(Dataset[None]):
 
 def make_plan(
     cfg: Config, work_dir: Path, *, data: Path | None, epoch_length: int | None, scale_lr: bool
-) -> Plan:
+) -> SchedulePlan:
     """The plan of a training that tools/train.py would start with these arguments.
 
     Args:
@@ -88,10 +89,9 @@ def _counts_iterations(cfg: Config) -> bool:
     return kind is not None and issubclass(kind, IterBasedTrainLoop)
 
 
-def _step_through(runner: Any) -> Plan:
+def _step_through(runner: Any) -> SchedulePlan:
     """Call what changes rates, momentum and average as a training does, for all its iterations."""
     check_batch(runner)
-    runner._train_loop = runner.build_train_loop(runner._train_loop)
     optimiser = runner.optim_wrapper
     runner.scale_lr(optimiser, runner.auto_scale_lr)
     _thin_out(optimiser.optimizer)
@@ -107,7 +107,7 @@ def _step_through(runner: Any) -> Plan:
     rows, decays = [], []
     for step in range(runner.max_iters):
         rows.append([*optimiser.get_lr()["lr"], optimiser.get_momentum()["momentum"][0]])
-        optimiser._inner_count = step + 1  # as its update_params does, in a tenth of the time
+        set_step_count(optimiser, step + 1)  # as its update_params does, in a tenth of the time
         schedule.after_train_iter(runner, step)
         if average is not None:
             average.after_train_iter(runner)
@@ -115,7 +115,7 @@ def _step_through(runner: Any) -> Plan:
         if in_epochs and (step + 1) % length == 0:
             schedule.after_train_epoch(runner)
     table = np.array(rows, np.float64)  # (N, groups + 1)
-    return Plan(
+    return SchedulePlan(
         rates=dict(zip(bases, table.T[:-1], strict=True)),
         momentum=table[:, -1],
         decay=np.array(decays) if average is not None else None,
@@ -132,7 +132,7 @@ def _thin_out(optimizer: torch.optim.Optimizer) -> None:
     optimizer.param_groups[:] = groups.values()
 
 
-def draw(plan: Plan, title: str) -> bytes:
+def draw(plan: SchedulePlan, title: str) -> bytes:
     """PNG with learning rate, momentum and, where an average is kept, its decay, one below another.
 
     Args:
@@ -150,7 +150,7 @@ def draw(plan: Plan, title: str) -> bytes:
     return png(figure)
 
 
-def length_of(plan: Plan) -> str:
+def length_of(plan: SchedulePlan) -> str:
     """How long the training is, in words."""
     steps, length = len(plan.momentum), plan.epoch_length
     if length is None:
@@ -158,7 +158,7 @@ def length_of(plan: Plan) -> str:
     return f"{steps // length:,} epochs of {length:,} iterations of {plan.images} images"
 
 
-def summary(plan: Plan) -> list[str]:
+def summary(plan: SchedulePlan) -> list[str]:
     """The plan's ends and highest rate, a line each."""
     lines = [_extent("learning rate", rate) for rate in plan.rates.values()]
     lines.append(_extent("momentum", plan.momentum))
@@ -174,13 +174,13 @@ def _extent(name: str, values: Values) -> str:
     return f"{name}: {values[0]:.4g} at first, {between}{values[-1]:.4g} at last"
 
 
-def _curve(axes: Any, plan: Plan, values: Values, **style: Any) -> None:
+def _curve(axes: Any, plan: SchedulePlan, values: Values, **style: Any) -> None:
     every = -(-len(values) // MOST_POINTS)
     places = np.arange(len(values))[::every] / (plan.epoch_length or 1)
     axes.plot(places, values[::every], linewidth=1.8, **style)
 
 
-def _rates(axes: Any, plan: Plan) -> None:
+def _rates(axes: Any, plan: SchedulePlan) -> None:
     for number, (first, values) in enumerate(plan.rates.items()):
         _curve(axes, plan, values, label=f"parameters of base rate {first:g}", **look(number))
     frame(axes, title=_extent("learning rate", next(iter(plan.rates.values()))))
@@ -189,13 +189,13 @@ def _rates(axes: Any, plan: Plan) -> None:
         key(axes)
 
 
-def _momentum(axes: Any, plan: Plan) -> None:
+def _momentum(axes: Any, plan: SchedulePlan) -> None:
     _curve(axes, plan, plan.momentum, color=COLOURS[1])
     frame(axes, title=_extent("momentum", plan.momentum))
     axes.set_ylim(0, 1)
 
 
-def _decay(axes: Any, plan: Plan) -> None:
+def _decay(axes: Any, plan: SchedulePlan) -> None:
     """On a scale where each further nine takes the same room."""
     assert plan.decay is not None
     _curve(axes, plan, -np.log10(1 - plan.decay), color=COLOURS[2])

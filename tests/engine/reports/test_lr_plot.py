@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from engine import config
 from engine.hooks.checkpoint_hook import find_hook
 from engine.hooks.ema import EMA
-from engine.reports.lr_plot import Plan, length_of, make_plan, summary
+from engine.reports.lr_plot import SchedulePlan, length_of, make_plan, summary
 from engine.training import runner
 
 ROOT = Path(__file__).parents[3]
@@ -61,7 +61,7 @@ def test_groups_of_other_rates_are_followed_apart(tmp_path: Path) -> None:
 
 def test_summary_names_first_highest_and_last() -> None:
     rate = np.array([0.1, 0.5, 0.2])
-    plan = Plan({0.1: rate}, np.full(3, 0.9), None, None, 8)
+    plan = SchedulePlan({0.1: rate}, np.full(3, 0.9), None, None, 8)
     assert summary(plan) == [
         "learning rate: 0.1 at first, 0.5 at iteration 1, 0.2 at last",
         "momentum: 0.9",
