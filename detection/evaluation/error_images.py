@@ -40,7 +40,7 @@ DASH = 6  # pixels
 LEGIBLE = 4  # pixels of width for each letter that a missed box needs to be named
 
 
-class Exhibit(NamedTuple):
+class BoxExhibit(NamedTuple):
     """An image with everything that its drawing needs."""
 
     name: str
@@ -51,7 +51,7 @@ class Exhibit(NamedTuple):
     truth: Truth
 
 
-def draw_mistakes(exhibit: Exhibit, classes: Sequence[str], threshold: float) -> Shown:
+def draw_mistakes(exhibit: BoxExhibit, classes: Sequence[str], threshold: float) -> Shown:
     """The image with its mistakes of at least the threshold, and how many there are of each kind.
 
     Wrong detections are boxes in the colour of their kind, with class and score; boxes that no

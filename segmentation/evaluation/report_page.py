@@ -23,7 +23,7 @@ TILES = {"mean IoU": "mIoU", "pixels right": "aAcc", "mean accuracy of classes":
 PALE = (235, 235, 235)  # pixels that do not count
 
 
-class Exhibit(NamedTuple):
+class MaskExhibit(NamedTuple):
     """An image with truth and prediction, small."""
 
     name: str
@@ -123,7 +123,7 @@ def by_size(objects: Objects, classes: Sequence[str]) -> Section:
     )
 
 
-def worst(exhibits: Sequence[Exhibit], classes: Sequence[str]) -> Section:
+def worst(exhibits: Sequence[MaskExhibit], classes: Sequence[str]) -> Section:
     """The worst images, each as four pictures, and the colours of the classes in them."""
     colours = np.concatenate([colours_of(classes), np.zeros((256 - len(classes), 3), np.uint8)])
     colours[IGNORE] = PALE
@@ -136,7 +136,7 @@ def worst(exhibits: Sequence[Exhibit], classes: Sequence[str]) -> Section:
     return Section(title, [html.Paragraph(note), html.Key(legend), html.Gallery(shown, "wide")])
 
 
-def four_panels(exhibit: Exhibit, colours: Picture) -> Shown:
+def four_panels(exhibit: MaskExhibit, colours: Picture) -> Shown:
     """Image, truth, prediction and errors in one picture."""
     grey = exhibit.picture.mean(axis=2, keepdims=True).astype(np.uint8)  # (H, W, 1)
     errors = (grey // 2 + 64).repeat(3, axis=2)
