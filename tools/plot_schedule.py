@@ -9,8 +9,7 @@ from pathlib import Path
 
 from engine import cli, config
 from engine.fileio import write_binary
-from engine.reports.lr_plot import draw, length_of, summary
-from engine.reports.planned import make_plan
+from engine.reports.lr_plot import draw, length_of, make_plan, summary
 
 
 def main(arguments: argparse.Namespace) -> None:

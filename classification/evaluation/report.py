@@ -19,7 +19,7 @@ SIDE = 256  # pixels of a picture in the page
 SHOWN_PAIRS = 15
 
 
-class Record(NamedTuple):
+class LabelRecord(NamedTuple):
     """What is kept of an image."""
 
     label: int
@@ -39,13 +39,13 @@ class ClassificationReport:
         """Take the class names."""
         self.classes = tuple(meta["classes"])
 
-    def record(self, target: Target, found: Mapping[str, Any]) -> Record:
+    def record(self, target: Target, found: Mapping[str, Any]) -> LabelRecord:
         """The prediction of one image."""
         scores = found["scores"].float().cpu().numpy()  # (K,)
         predicted = int(scores.argmax())
-        return Record(int(target["label"]), predicted, float(scores[predicted]))
+        return LabelRecord(int(target["label"]), predicted, float(scores[predicted]))
 
-    def badness(self, record: Record) -> float:
+    def badness(self, record: LabelRecord) -> float:
         """Confidence of a wrong prediction."""
         return 0.0 if record.label == record.predicted else record.confidence
 
@@ -62,7 +62,7 @@ class ClassificationReport:
         return Shown([encode(fitted(image, SIDE))], f"{truth} taken for {predicted}", lines)
 
     def content(
-        self, records: Sequence[Record], worst: Sequence[Shown], evaluated: Evaluated
+        self, records: Sequence[LabelRecord], worst: Sequence[Shown], evaluated: Evaluated
     ) -> Content:
         """The page; accuracies and calibration error come from the metric."""
         found: Summary = evaluated.outcome

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from classification.evaluation.confusion import Confusion, Pair
 from classification.evaluation.metric import BINS, Bins, Summary
 from engine.reports import html
-from engine.reports.figures import (
+from engine.reports.charts import (
     BLUE,
     GREY,
     ORANGE,
@@ -53,7 +53,7 @@ def summary(found: Summary, bins: Bins, pairs: Sequence[Pair], classes: Sequence
     surplus = -100 * bins.gap.sum() / max(bins.images.sum(), 1)
     word = "surer" if surplus > 0 else "less sure"
     lines.append(f"On average the model is {abs(surplus):.1f} points {word} than it is right.")
-    return Section("", [html.tiles(tiles), *map(html.paragraph, lines)])
+    return Section("", [html.Tiles(tiles), *map(html.Paragraph, lines)])
 
 
 def by_class(found: Summary, classes: Sequence[str]) -> Section:
@@ -69,12 +69,10 @@ def by_class(found: Summary, classes: Sequence[str]) -> Section:
         )
         for label in known[-SHOWN_CLASSES:]
     ]
-    parts = [
-        html.paragraph("Share of the images of each class that are recognised."),
-        html.bars(rows),
-    ]
+    note = "Share of the images of each class that are recognised."
+    parts: list[html.Block] = [html.Paragraph(note), html.Bars(rows)]
     if len(known) > len(rows):
-        parts.append(html.paragraph(f"The {len(known) - len(rows)} best classes are left out."))
+        parts.append(html.Paragraph(f"The {len(known) - len(rows)} best classes are left out."))
     return Section("Classes", parts)
 
 
@@ -86,8 +84,9 @@ def taken_for(matrix: Confusion, pairs: Sequence[Pair], classes: Sequence[str]) 
         [classes[a], classes[b], str(count), f"{100 * count / matrix[a].sum():.1f}"]
         for a, b, count in pairs
     ]
-    parts = [html.figures({caption: drawn}), html.table(table, 2)]
-    return Section("What is taken for what", parts)
+    return Section(
+        "What is taken for what", [html.Drawings({caption: drawn}), html.Table(table, 2)]
+    )
 
 
 def calibration(
@@ -104,7 +103,7 @@ def calibration(
         "Images by confidence of the prediction, counts on a logarithmic axis: right ones filled, "
         "wrong ones as a line.": _confidence(confidence, right),
     }
-    return Section("Confidence", [html.figures(drawn)])
+    return Section("Confidence", [html.Drawings(drawn)])
 
 
 def _reliability(bins: Bins) -> Html:
@@ -151,4 +150,4 @@ def mistakes(shown: Sequence[Shown]) -> Section:
     """The most confident mistakes."""
     note = "Wrong predictions the model was surest of: some may be wrong labels."
     title = f"The {len(shown)} most confident mistakes" if shown else "No mistake"
-    return Section(title, [html.paragraph(note), html.gallery(shown, "small")])
+    return Section(title, [html.Paragraph(note), html.Gallery(shown, "small")])

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from classification.results import Classification, describe
-from engine.reports.lettering import shortened, text_size, write_text
+from engine.reports.lettering import MARGIN, shortened, text_size, write_label
+from engine.types import Picture
 
-Picture = NDArray[np.uint8]  # RGB (H, W, 3)
 LEAST_SHARE = 0.005  # of a class in a mixed image that is named
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -41,11 +39,8 @@ def draw_truth(image: Picture, shares: Mapping[int, float], classes: Sequence[st
     shown = {label: share for label, share in shares.items() if share >= LEAST_SHARE}
     for label, share in sorted(shown.items(), key=lambda pair: -pair[1]):
         text = classes[label] if len(shown) == 1 else f"{share:.0%} {classes[label]}"
-        text = shortened(text, image.shape[1] - 6)
-        height, width = text_size(text)
-        canvas[top : top + height, : width + 6] = 0
-        write_text(canvas, text, (top, 3), ink=(255, 255, 255))
-        top += height
+        write_label(canvas, shortened(text, image.shape[1] - 2 * MARGIN), (top, 0), (0, 0, 0))
+        top += text_size(text)[0]
     return canvas
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.evaluation.tide import MISTAKES, Kind, Truth, judge
-from detection.evaluation.visualize import draw_text
-from engine.reports.figures import BLUE, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+from detection.evaluation.visualize import draw_box, draw_text
+from engine.reports.charts import BLUE, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 from engine.reports.html import Shown
 from engine.reports.report import encode
 from engine.types import Picture
@@ -40,7 +40,7 @@ DASH = 6  # pixels
 LEGIBLE = 4  # pixels of width for each letter that a missed box needs to be named
 
 
-class Exhibit(NamedTuple):
+class BoxExhibit(NamedTuple):
     """An image with everything that its drawing needs."""
 
     name: str
@@ -51,7 +51,7 @@ class Exhibit(NamedTuple):
     truth: Truth
 
 
-def draw_mistakes(exhibit: Exhibit, classes: Sequence[str], threshold: float) -> Shown:
+def draw_mistakes(exhibit: BoxExhibit, classes: Sequence[str], threshold: float) -> Shown:
     """The image with its mistakes of at least the threshold, and how many there are of each kind.
 
     Wrong detections are boxes in the colour of their kind, with class and score; boxes that no
@@ -63,7 +63,7 @@ def draw_mistakes(exhibit: Exhibit, classes: Sequence[str], threshold: float) ->
     boxes, canvas = boxes[judged.order], exhibit.picture.copy()
     right = judged.kinds == Kind.RIGHT
     for box in boxes[right]:
-        _rectangle(canvas, box, COLOURS[Kind.RIGHT], 1, rim=0)
+        draw_box(canvas, box, COLOURS[Kind.RIGHT], 1)
     texts = []
     real = exhibit.truth.boxes[~exhibit.truth.crowd]
     for box, label in zip(real[~judged.taken], judged.truth[~judged.taken], strict=True):
@@ -73,7 +73,8 @@ def draw_mistakes(exhibit: Exhibit, classes: Sequence[str], threshold: float) ->
     wrong = np.flatnonzero(~right & (judged.kinds != Kind.IGNORED))[::-1]  # the surest on top
     for place in wrong:
         kind = Kind(judged.kinds[place])
-        _rectangle(canvas, boxes[place], COLOURS[kind], 2)
+        draw_box(canvas, boxes[place], (0, 0, 0), 4)  # a dark rim shows on any ground
+        draw_box(canvas, boxes[place], COLOURS[kind], 2)
         text = f"{classes[judged.labels[place]]} {judged.scores[place]:.2f}"
         texts.append((boxes[place], text, COLOURS[kind]))
     for box, text, colour in texts:
@@ -87,15 +88,6 @@ def _told(counts: Counter[Kind]) -> str:
     """The counts in words, mistakes first."""
     order = (*MISTAKES, Kind.RIGHT)
     return ", ".join(f"{counts[kind]} {NAMES[kind]}" for kind in order if counts[kind])
-
-
-def _rectangle(
-    canvas: Picture, box: NDArray[np.floating], colour: Sequence[int], thickness: int, rim: int = 2
-) -> None:
-    """A rectangle, with a dark rim to show on any ground."""
-    left, top, right, bottom = box.round().astype(int).tolist()
-    for ink, width in (((0, 0, 0), thickness + rim), (colour, thickness)):
-        cv2.rectangle(canvas, (left, top), (right, bottom), ink, width, cv2.LINE_AA)
 
 
 def _dashed(canvas: Picture, box: NDArray[np.floating]) -> None:

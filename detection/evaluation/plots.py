@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detection.evaluation.thresholds import Curve
 from detection.evaluation.tide import Judged, Kind
-from engine.reports.figures import (
+from engine.reports.charts import (
     BLUE,
     GREEN,
     GREY,

@@ -11,7 +11,7 @@ import numpy as np
 
 from detection.data.coco_json import load_records
 from detection.evaluation import report_page
-from detection.evaluation.error_images import NAMES, Exhibit, draw_mistakes
+from detection.evaluation.error_images import NAMES, BoxExhibit, draw_mistakes
 from detection.evaluation.metric import BoxScores
 from detection.evaluation.thresholds import Curve, curve
 from detection.evaluation.tide import MISTAKES, Floats, Judged, Kind, Labels, Truth, judge, split
@@ -52,7 +52,7 @@ class DetectionReport:
         lacking = len(judged.truth) - judged.scores[right].sum()
         return float(judged.scores[wrong].sum() + lacking)
 
-    def exhibit(self, image: Picture, target: Target, found: Mapping[str, Any]) -> Exhibit:
+    def exhibit(self, image: Picture, target: Target, found: Mapping[str, Any]) -> BoxExhibit:
         """The image, small, with its detections and boxes."""
         image_id = int(target["image_id"])
         small = fitted(image, SIDE)
@@ -60,12 +60,12 @@ class DetectionReport:
         boxes, scores, labels = _arrays(found)
         truth = self.truths[image_id]
         truth = truth._replace(boxes=truth.boxes * scale)
-        return Exhibit(self.names[image_id], small, boxes * scale, scores, labels, truth)
+        return BoxExhibit(self.names[image_id], small, boxes * scale, scores, labels, truth)
 
     def content(
         self,
         records: Sequence[tuple[int, Judged]],
-        worst: Sequence[Exhibit],
+        worst: Sequence[BoxExhibit],
         evaluated: Evaluated,
     ) -> Content:
         """The page; AP comes from the metric."""

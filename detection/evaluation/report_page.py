@@ -60,7 +60,7 @@ def summary(
             f"({found.f1[best]:.3f}): {100 * found.precision[best]:.0f} % of them are right, and "
             f"{100 * found.recall[best]:.0f} % of the objects are found."
         )
-    return Section("", [html.tiles(tiles), *map(html.paragraph, lines)])
+    return Section("", [html.Tiles(tiles), *map(html.Paragraph, lines)])
 
 
 def _lost(mistakes: Split) -> list[str]:
@@ -85,7 +85,7 @@ def twelve(scores: BoxScores) -> Section:
         for name, keys in ROWS.items()
     ]
     note = "COCO's twelve numbers, 0 to 1; - where the data have no such object."
-    return Section("Average precision", [html.table([head, *rows]), html.paragraph(note)])
+    return Section("Average precision", [html.Table([head, *rows]), html.Paragraph(note)])
 
 
 def by_class(class_ap: Mapping[str, float], boxes: Mapping[str, int]) -> Section:
@@ -93,11 +93,12 @@ def by_class(class_ap: Mapping[str, float], boxes: Mapping[str, int]) -> Section
     known = sorted((name for name in class_ap if class_ap[name] >= 0), key=lambda n: -class_ap[n])
     shown = known[-SHOWN_CLASSES:]
     rows = [(name, class_ap[name], f"{class_ap[name]:.3f} · {boxes[name]}") for name in shown]
-    parts = [html.paragraph("AP at IoU 0.50:0.95 · number of objects."), html.bars(rows)]
+    note = "AP at IoU 0.50:0.95 · number of objects."
+    parts: list[html.Block] = [html.Paragraph(note), html.Bars(rows)]
     if len(known) > len(shown):
-        parts.append(html.paragraph(f"The {len(known) - len(shown)} best classes are left out."))
+        parts.append(html.Paragraph(f"The {len(known) - len(shown)} best classes are left out."))
     if absent := [name for name in class_ap if class_ap[name] < 0]:
-        parts.append(html.paragraph(f"Without any object in these data: {', '.join(absent)}."))
+        parts.append(html.Paragraph(f"Without any object in these data: {', '.join(absent)}."))
     return Section("Classes", parts)
 
 
@@ -111,7 +112,7 @@ def curves(
     """Precision over recall, scores, and the threshold."""
     title = "Precision, recall and scores"
     if not sum(boxes):
-        return Section(title, [html.paragraph(NO_OBJECT)])
+        return Section(title, [html.Paragraph(NO_OBJECT)])
     drawn = {
         "Mean over classes: how precise the detections are while more and more of the objects are "
         "found. AP is the area below the line.": plots.precision_recall(scores.precision),
@@ -126,7 +127,7 @@ def curves(
             "What a threshold on the score gives, all classes together, at IoU 0.50.":
                 plots.threshold_curve(found),
         }  # fmt: skip
-    return Section(title, [html.figures(drawn)])
+    return Section(title, [html.Drawings(drawn)])
 
 
 def kinds(mistakes: Split, at_threshold: Mapping[Kind, int], threshold: float) -> Section:
@@ -149,7 +150,7 @@ def kinds(mistakes: Split, at_threshold: Mapping[Kind, int], threshold: float) -
         "right (TIDE, Bolya et al. 2020). Gains of several kinds do not add up."
     )
     return Section(
-        "Kinds of mistakes", [html.paragraph(note), html.bars(rows), html.table([head, *table], 2)]
+        "Kinds of mistakes", [html.Paragraph(note), html.Bars(rows), html.Table([head, *table], 2)]
     )
 
 
@@ -161,9 +162,8 @@ def worst(shown: Sequence[Shown], threshold: float) -> Section:
         "An image is the worse, the higher its wrong detections score and the lower its objects do."
     )
     colours = {NAMES[kind]: COLOURS[kind] for kind in (*MISTAKES, Kind.RIGHT)}
-    parts = [html.paragraph(note), html.key(colours), html.gallery(shown, "half")]
     title = f"The {len(shown)} worst images" if shown else "No image with a mistake"
-    return Section(title, parts)
+    return Section(title, [html.Paragraph(note), html.Key(colours), html.Gallery(shown, "half")])
 
 
 def counts_at(images: Sequence[Judged], threshold: float) -> dict[Kind, int]:

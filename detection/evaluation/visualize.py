@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.reports.lettering import ink_on, text_size, write_text
+from engine.reports.lettering import MARGIN, text_size, write_label
+from engine.types import Picture
 
 NAME = 12  # pixels of the letters of a name
-LINES = 57  # so many such sizes are the longer side of a large picture
+LINES = 57  # the longer side of a large picture has room for so many letters on end
 
 
 def palette(count: int) -> NDArray[np.uint8]:
@@ -23,8 +24,8 @@ def palette(count: int) -> NDArray[np.uint8]:
 
 
 def draw_detections(
-    image: NDArray[np.uint8], found: dict[str, Any], classes: Sequence[str], threshold: float
-) -> NDArray[np.uint8]:
+    image: Picture, found: dict[str, Any], classes: Sequence[str], threshold: float
+) -> Picture:
     """Copy of the RGB `image` (H, W, 3) with every box of at least `threshold`, weakest first.
 
     Args:
@@ -37,41 +38,42 @@ def draw_detections(
     colours = palette(len(classes))
     scores = found["scores"].cpu().numpy()
     boxes, labels = found["boxes"].cpu().numpy(), found["labels"].cpu().numpy()
-    thickness = max(1, round(max(image.shape[:2]) / 400))
     for index in np.argsort(scores, kind="stable"):
         if scores[index] >= threshold:
             colour = colours[labels[index]].tolist()
-            _draw_box(canvas, boxes[index], colour, thickness)
+            draw_box(canvas, boxes[index], colour, _thickness(canvas))
             text = f"{classes[labels[index]]} {scores[index]:.2f}"
             draw_text(canvas, boxes[index], text, colour)
     return canvas
 
 
-def _draw_box(
-    canvas: NDArray[np.uint8], box: NDArray[np.float32], colour: Sequence[int], thickness: int
+def _thickness(picture: Picture) -> int:
+    return max(1, round(max(picture.shape[:2]) / 400))
+
+
+def draw_box(
+    canvas: Picture, box: NDArray[np.floating], colour: Sequence[int], thickness: int
 ) -> None:
+    """A rectangle with lines of so many pixels."""
     left, top, right, bottom = box.round().astype(int).tolist()
     cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
 
 
-def draw_text(
-    canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str, colour: Sequence[int]
-) -> None:
+def draw_text(canvas: Picture, box: NDArray[np.floating], text: str, colour: Sequence[int]) -> None:
     """A filled label above the box, or inside where there is no room above."""
     size = max(NAME, max(canvas.shape[:2]) // LINES)
     height, width = text_size(text, size)
-    left = int(np.clip(box[0], 0, max(canvas.shape[1] - width, 0)))
+    left = int(np.clip(box[0], 0, max(canvas.shape[1] - width - 2 * MARGIN, 0)))
     top = int(box[1]) - height if box[1] >= height else int(max(box[1], 0))
-    canvas[top : top + height, left : left + width + 1] = colour
-    write_text(canvas, text, (top, left), size=size, ink=ink_on(colour))
+    write_label(canvas, text, (top, left), colour, size)
 
 
 def draw_truth(
-    image: NDArray[np.uint8],
+    image: Picture,
     boxes: NDArray[np.float32],
     labels: NDArray[np.int64],
     classes: Sequence[str],
-) -> NDArray[np.uint8]:
+) -> Picture:
     """Copy of the RGB `image` (H, W, 3) with boxes (G, 4) xyxy pixels of labels (G,).
 
     A class's name stands at its box where it covers no other name; the colour tells the rest.
@@ -79,9 +81,9 @@ def draw_truth(
     canvas = image.copy()
     colours = palette(len(classes))
     order = np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(1), kind="stable")
-    thickness = max(1, round(max(image.shape[:2]) / 400))
     for index in order:
-        _draw_box(canvas, boxes[index], colours[labels[index]].tolist(), thickness)
+        colour = colours[labels[index]].tolist()
+        draw_box(canvas, boxes[index], colour, _thickness(canvas))
     taken = np.zeros(image.shape[:2], bool)
     for index in order:
         _name(canvas, taken, boxes[index], classes[labels[index]], colours[labels[index]])
@@ -89,7 +91,7 @@ def draw_truth(
 
 
 def _name(
-    canvas: NDArray[np.uint8],
+    canvas: Picture,
     taken: NDArray[np.bool_],
     box: NDArray[np.float32],
     text: str,
@@ -97,11 +99,11 @@ def _name(
 ) -> None:
     """A filled label above the box, in it or below, the first that is free; takes its place."""
     height, width = text_size(text, NAME)
-    left = int(np.clip(box[0], 0, max(canvas.shape[1] - width - 4, 0)))
+    width += 2 * MARGIN
+    left = int(np.clip(box[0], 0, max(canvas.shape[1] - width, 0)))
     for top in (int(box[1]) - height, int(box[1]) + 1, int(box[3])):
-        spot = (slice(max(top, 0), top + height), slice(left, left + width + 4))
+        spot = (slice(max(top, 0), top + height), slice(left, left + width))
         if 0 <= top <= len(canvas) - height and not taken[spot].any():
             taken[spot] = True
-            canvas[spot] = colour
-            write_text(canvas, text, (top, left + 2), size=NAME, ink=ink_on(colour.tolist()))
+            write_label(canvas, text, (top, left), colour.tolist(), NAME)
             return

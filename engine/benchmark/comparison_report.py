@@ -1,6 +1,5 @@
 """The report of a comparison: tables, a picture, and words, as Markdown and as one HTML file."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -12,6 +11,7 @@ from engine.benchmark import statistics
 from engine.benchmark.paper import PAPERS_MACHINE
 from engine.fileio import write_binary
 from engine.reports import html
+from engine.reports.charts import new_figure, plain, png
 
 FAVOURITES = ("openvino", "onnxruntime", "torch-compile", "torch")  # for the picture's axis
 PALE = "#b8b8b8"
@@ -162,9 +162,7 @@ def _training(state: Mapping[str, Any]) -> list[str]:
 
 def pareto(rows: Rows, state: Mapping[str, Any]) -> bytes:
     """PNG of accuracy over latency: rows, their front and, pale on axes of its own, the paper."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5.5), layout="constrained", dpi=120)
+    figure = new_figure(8, 5.5)
     axes = figure.subplots()
     engine = favourite(rows)
     trained = any(statistics.accuracy(row) for row in rows.values())
@@ -174,9 +172,7 @@ def pareto(rows: Rows, state: Mapping[str, Any]) -> bytes:
     axes.set_ylabel("accuracy here, %" if trained else "published accuracy, %")
     if trained and any(row["published"] and row["published"]["ms"] for row in rows.values()):
         _draw_published(axes, rows)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    return png(figure)
 
 
 def _draw_rows(axes: Any, rows: Rows, engine: str) -> None:
@@ -220,7 +216,7 @@ def _name(
     for label, point in points.items():
         side, offset = ("right", -6) if point[0] > middle else ("left", 6)
         axes.annotate(
-            label.replace("$", r"\$"),  # which begins a formula
+            plain(label),
             point,
             (offset, rise),
             textcoords="offset points",
@@ -251,8 +247,8 @@ def _markdown_text(text: str) -> str:
 
 def as_html(tables: Sequence[Table], words: Sequence[Sequence[str]], picture: bytes) -> bytes:
     """The report as one file that needs no other."""
-    parts = [html.table(cells) for cells in tables]
-    parts.append(html.picture(picture, "Accuracy over latency"))
+    parts: list[html.Block] = [html.Table(cells) for cells in tables]
+    parts.append(html.Raster(picture, "Accuracy over latency"))
     for first, *rest in words:
-        parts += [html.paragraph(first), html.points(rest)]
+        parts += [html.Paragraph(first), html.Points(rest)]
     return html.document("Comparison", [html.Section("", parts)])

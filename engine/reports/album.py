@@ -17,12 +17,12 @@ from engine.checks.fix import fresh_folder
 from engine.inference.files import save_picture
 from engine.reports.browse import Browser, Pair, Truth, View
 from engine.reports.contact_sheet import arrange, as_png
-from engine.reports.lettering import PAPER, ROW, Entry, legend, shortened, write_text
+from engine.reports.lettering import PAPER, ROW, LegendEntry, legend, shortened, write_text
 from engine.reports.object_counts import Tally, classes_chart, sizes_chart
 from engine.types import IGNORE, Picture, Target
 
 Mode = Literal["original", "pipeline", "pairs"]
-Entries = dict[int, Entry]
+Entries = dict[int, LegendEntry]
 STORED, SEEN = "as stored", "as the model gets them"
 LONG_SIDE = (640, 1280)  # least and greatest of a picture written, in pixels
 SHEET_WIDTH = 1680
@@ -167,9 +167,9 @@ def entries_of(truth: Truth, pair: Pair) -> Entries:
         return {}
     views = (pair.original, pair.pipeline)
     seen = {int(label) for view in views for label in truth.objects(*view).labels}
-    entries = {label: Entry(colours[label].tolist(), classes[label]) for label in seen}
+    entries = {label: LegendEntry(colours[label].tolist(), classes[label]) for label in seen}
     if any((view.target["mask"] == IGNORE).any() for view in views if "mask" in view.target):
-        entries[IGNORE] = Entry((0, 0, 0), "not labelled")
+        entries[IGNORE] = LegendEntry((0, 0, 0), "not labelled")
     return entries
 
 

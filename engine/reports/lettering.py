@@ -5,6 +5,7 @@ Shapes: (H, W) the size of a picture.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +14,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from engine.types import Picture
 
+FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"  # in matplotlib's folder
 Colour = tuple[int, int, int]  # RGB
 INK: Colour = (30, 30, 30)
 PAPER = 255
 TEXT = 13  # pixels of a line's letters
+MARGIN = 2  # pixels of a label before and after its text
 ROW = 20  # pixels from line to line
 
 
-class Entry(NamedTuple):
+class LegendEntry(NamedTuple):
     """A line of a legend."""
 
     colour: Colour
@@ -30,12 +33,13 @@ class Entry(NamedTuple):
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     """The font that matplotlib brings along; most alphabets, no emoji."""
-    import matplotlib  # takes a tenth of a second
+    found = find_spec("matplotlib")  # its import takes a tenth of a second
+    assert found is not None
+    assert found.origin is not None
+    return ImageFont.truetype(str(Path(found.origin).parent / FONT), size)
 
-    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
 
-
+@lru_cache(1024)
 def text_size(text: str, size: int = TEXT) -> tuple[int, int]:
     """(height, width) in pixels of a line; the height is the same for all texts."""
     font = _font(size)
@@ -49,12 +53,24 @@ def write_text(
     at the bottom or right is cut off.
     """
     height, width = text_size(text, size)
-    grey = Image.new("L", (width + 1, height))
-    ImageDraw.Draw(grey).text((0, 0), text, fill=255, font=_font(size))
     top, left = corner
     spot = picture[top : top + height, left : left + width + 1]
-    share = np.asarray(grey)[: spot.shape[0], : spot.shape[1], None] / 255
-    spot[:] = np.round(share * ink + (1 - share) * spot)
+    if spot.size:
+        drawn = Image.fromarray(spot)
+        ImageDraw.Draw(drawn).text((0, 0), text, fill=ink, font=_font(size))
+        spot[:] = np.asarray(drawn)
+
+
+def write_label(
+    picture: Picture, text: str, corner: tuple[int, int], ground: Sequence[int], size: int = TEXT
+) -> None:
+    """Write a line, black or white, on a strip in the colour `ground` with `corner` (y, x) at its
+    top left; the strip is as high as the text and 2 MARGIN wider.
+    """
+    height, width = text_size(text, size)
+    top, left = corner
+    picture[top : top + height, left : left + width + 2 * MARGIN] = ground
+    write_text(picture, text, (top, left + MARGIN), size=size, ink=ink_on(ground))
 
 
 def shortened(text: str, width: int, size: int = TEXT) -> str:
@@ -72,7 +88,7 @@ def ink_on(colour: Sequence[int]) -> Colour:
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
 
 
-def legend(entries: Sequence[Entry], width: int) -> Picture:
+def legend(entries: Sequence[LegendEntry], width: int) -> Picture:
     """White strip (?, width, 3) with a square of each colour and its text, in as many rows as it
     takes; no row where there is no entry.
     """

@@ -1,17 +1,138 @@
-"""The plan of a training as a picture."""
+"""Learning rate, momentum and moving average of every iteration, before a training, as a picture.
 
-from typing import Any
+The runner is built as for the training; its own schedulers and hooks step through all iterations
+while nothing is trained.
+
+Shapes: N iterations.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.hooks import ParamSchedulerHook
+from mmengine.registry import DATASETS
+from mmengine.runner import IterBasedTrainLoop
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import Dataset
 
+from engine.config import require, resolve
+from engine.hooks.checkpoint_hook import find_hook
+from engine.hooks.ema import EMA, WeightAverage
+from engine.mmengine_internals import set_step_count
 from engine.reports.charts import COLOURS, frame, key, look, new_figure, plain, png
-from engine.reports.planned import Plan, Values
+from engine.training.runner import TRAINING_PARTS, check_batch, prepare_training, start
 
+Values = NDArray[np.float64]
 NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # ticks of a decay, whose distance to 1 counts
 MOST_POINTS = 20_000  # of a curve: more than a picture has pixels
 
 
-def draw(plan: Plan, title: str) -> bytes:
+class SchedulePlan(NamedTuple):
+    """What each iteration of a training will have; N of them."""
+
+    rates: dict[float, Values]  # (N,) by the base rate of a group of parameters
+    momentum: Values  # (N,) of SGD, or the first beta of Adam
+    decay: Values | None  # (N,) of the moving average after the iteration, where one is kept
+    epoch_length: int | None  # iterations; None where the training counts no epochs
+    images: int  # of a step
+
+
+@DATASETS.register_module()
+class Placeholder(Dataset[None]):
+    """`images` images of `classes` classes, none of which can be read."""
+
+    def __init__(self, images: int, classes: int) -> None:
+        self.images = images
+        self.metainfo = {"classes": tuple(map(str, range(classes)))}
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __getitem__(self, index: int) -> None:
+        raise IndexError(f"image {index} is a placeholder; nothing can be trained on it")
+
+
+def make_plan(
+    cfg: Config, work_dir: Path, *, data: Path | None, epoch_length: int | None, scale_lr: bool
+) -> SchedulePlan:
+    """The plan of a training that tools/train.py would start with these arguments.
+
+    Args:
+        cfg: Loaded config; is changed.
+        work_dir: Where the runner may write its log.
+        data: Data set that tells how long an epoch is; None is the config's.
+        epoch_length: Iterations of an epoch, instead of any data.
+        scale_lr: As --auto-scale-lr.
+
+    Raises:
+        ValueError: config and data do not fit together.
+        FileNotFoundError: the data is not there.
+    """
+    require(cfg, TRAINING_PARTS, "a schedule")
+    if epoch_length is None and data is None and _counts_iterations(cfg):
+        epoch_length = 1
+    if epoch_length is not None:
+        images = epoch_length * cfg.train_dataloader.batch_size
+        fake = {"type": Placeholder.__name__, "images": images, "classes": cfg.model.num_classes}
+        cfg.train_dataloader.dataset, cfg.val_dataloader.dataset = fake, dict(fake)
+    prepare_training(cfg, data=data, work_dir=work_dir, seed=None, amp=False, scale_lr=scale_lr)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    return _step_through(start(cfg, "none"))
+
+
+def _counts_iterations(cfg: Config) -> bool:
+    kind = resolve(cfg.train_cfg.type)
+    return kind is not None and issubclass(kind, IterBasedTrainLoop)
+
+
+def _step_through(runner: Any) -> SchedulePlan:
+    """Call what changes rates, momentum and average as a training does, for all its iterations."""
+    check_batch(runner)
+    optimiser = runner.optim_wrapper
+    runner.scale_lr(optimiser, runner.auto_scale_lr)
+    _thin_out(optimiser.optimizer)
+    bases = optimiser.get_lr()["lr"]  # before a scheduler touches them
+    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    optimiser.initialize_count_status(nn.Identity(), 0, runner.max_iters)
+    schedule, average = find_hook(runner, ParamSchedulerHook), find_hook(runner, EMA)
+    if average is not None:
+        average.average = WeightAverage(nn.PReLU(), average.decay)
+    in_epochs = not isinstance(runner.train_loop, IterBasedTrainLoop)
+    length = len(runner.train_dataloader)
+    optimiser.step()  # schedulers insist on one; no parameter has a gradient
+    rows, decays = [], []
+    for step in range(runner.max_iters):
+        rows.append([*optimiser.get_lr()["lr"], optimiser.get_momentum()["momentum"][0]])
+        set_step_count(optimiser, step + 1)  # as its update_params does, in a tenth of the time
+        schedule.after_train_iter(runner, step)
+        if average is not None:
+            average.after_train_iter(runner)
+            decays.append(average.state.rate())
+        if in_epochs and (step + 1) % length == 0:
+            schedule.after_train_epoch(runner)
+    table = np.array(rows, np.float64)  # (N, groups + 1)
+    return SchedulePlan(
+        rates=dict(zip(bases, table.T[:-1], strict=True)),
+        momentum=table[:, -1],
+        decay=np.array(decays) if average is not None else None,
+        epoch_length=length if in_epochs else None,
+        images=runner.train_dataloader.batch_size,
+    )
+
+
+def _thin_out(optimizer: torch.optim.Optimizer) -> None:
+    """Leave one group of parameters of each learning rate: the others would do as it does."""
+    groups: dict[float, Any] = {}
+    for group in optimizer.param_groups:
+        groups.setdefault(group["lr"], group)
+    optimizer.param_groups[:] = groups.values()
+
+
+def draw(plan: SchedulePlan, title: str) -> bytes:
     """PNG with learning rate, momentum and, where an average is kept, its decay, one below another.
 
     Args:
@@ -29,7 +150,7 @@ def draw(plan: Plan, title: str) -> bytes:
     return png(figure)
 
 
-def length_of(plan: Plan) -> str:
+def length_of(plan: SchedulePlan) -> str:
     """How long the training is, in words."""
     steps, length = len(plan.momentum), plan.epoch_length
     if length is None:
@@ -37,7 +158,7 @@ def length_of(plan: Plan) -> str:
     return f"{steps // length:,} epochs of {length:,} iterations of {plan.images} images"
 
 
-def summary(plan: Plan) -> list[str]:
+def summary(plan: SchedulePlan) -> list[str]:
     """The plan's ends and highest rate, a line each."""
     lines = [_extent("learning rate", rate) for rate in plan.rates.values()]
     lines.append(_extent("momentum", plan.momentum))
@@ -53,13 +174,13 @@ def _extent(name: str, values: Values) -> str:
     return f"{name}: {values[0]:.4g} at first, {between}{values[-1]:.4g} at last"
 
 
-def _curve(axes: Any, plan: Plan, values: Values, **style: Any) -> None:
+def _curve(axes: Any, plan: SchedulePlan, values: Values, **style: Any) -> None:
     every = -(-len(values) // MOST_POINTS)
     places = np.arange(len(values))[::every] / (plan.epoch_length or 1)
     axes.plot(places, values[::every], linewidth=1.8, **style)
 
 
-def _rates(axes: Any, plan: Plan) -> None:
+def _rates(axes: Any, plan: SchedulePlan) -> None:
     for number, (first, values) in enumerate(plan.rates.items()):
         _curve(axes, plan, values, label=f"parameters of base rate {first:g}", **look(number))
     frame(axes, title=_extent("learning rate", next(iter(plan.rates.values()))))
@@ -68,13 +189,13 @@ def _rates(axes: Any, plan: Plan) -> None:
         key(axes)
 
 
-def _momentum(axes: Any, plan: Plan) -> None:
+def _momentum(axes: Any, plan: SchedulePlan) -> None:
     _curve(axes, plan, plan.momentum, color=COLOURS[1])
     frame(axes, title=_extent("momentum", plan.momentum))
     axes.set_ylim(0, 1)
 
 
-def _decay(axes: Any, plan: Plan) -> None:
+def _decay(axes: Any, plan: SchedulePlan) -> None:
     """On a scale where each further nine takes the same room."""
     assert plan.decay is not None
     _curve(axes, plan, -np.log10(1 - plan.decay), color=COLOURS[2])

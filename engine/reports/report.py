@@ -41,7 +41,7 @@ class Content(NamedTuple):
     numbers: Mapping[str, Any]  # plain data without NaN
 
 
-class Report(Protocol[Record, Exhibit]):
+class TaskReport(Protocol[Record, Exhibit]):
     """What a task tells of an evaluation."""
 
     exhibits: int  # how many of the worst images it shows
@@ -83,7 +83,9 @@ class WriteReport(Hook):
         OSError: nothing can be written there.
     """
 
-    def __init__(self, folder: Path, report: Report[Any, Any], facts: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, report: TaskReport[Any, Any], facts: Mapping[str, str]
+    ) -> None:
         found = [_hindrance(folder) if is_main_process() else None]
         broadcast_object_list(found)  # so that all processes stop
         if found[0] is not None:

@@ -14,12 +14,12 @@ from engine.types import Mask, Picture, Target
 from segmentation.evaluation import report_page
 from segmentation.evaluation.metric import Confusion, by_class, confusion, score
 from segmentation.evaluation.objects import Objects, measure, size_names, total
-from segmentation.evaluation.report_page import Exhibit
+from segmentation.evaluation.report_page import MaskExhibit
 
 SIDE = 420  # pixels of each of the four pictures of an image
 
 
-class Record(NamedTuple):
+class MaskRecord(NamedTuple):
     """What is kept of an image."""
 
     miou: float  # percent, over the classes in its truth or prediction; NaN without counted pixels
@@ -38,22 +38,22 @@ class SegmentationReport:
         """Take the class names."""
         self.classes = tuple(meta["classes"])
 
-    def record(self, target: Target, found: Mapping[str, Any]) -> Record:
+    def record(self, target: Target, found: Mapping[str, Any]) -> MaskRecord:
         """Mean IoU and objects of one image."""
         truth, predicted = target["mask"].numpy(), found["mask"].cpu().numpy()
         scores = score(confusion(truth, predicted, len(self.classes)))
-        return Record(scores.numbers["mIoU"], measure(truth, predicted, len(self.classes)))
+        return MaskRecord(scores.numbers["mIoU"], measure(truth, predicted, len(self.classes)))
 
-    def badness(self, record: Record) -> float:
+    def badness(self, record: MaskRecord) -> float:
         """What its mean IoU lacks to 100 %."""
         return float(np.nan_to_num(100 - record.miou))
 
-    def exhibit(self, image: Picture, target: Target, found: Mapping[str, Any]) -> Exhibit:
+    def exhibit(self, image: Picture, target: Target, found: Mapping[str, Any]) -> MaskExhibit:
         """The image with both masks, small."""
         truth, predicted = target["mask"].numpy(), found["mask"].cpu().numpy()
         numbers = score(confusion(truth, predicted, len(self.classes))).numbers
         small = fitted(image, SIDE)
-        return Exhibit(
+        return MaskExhibit(
             name=str(target["image_id"]),
             picture=small,
             truth=_fitted_mask(truth, small),
@@ -63,7 +63,7 @@ class SegmentationReport:
         )
 
     def content(
-        self, records: Sequence[Record], worst: Sequence[Exhibit], evaluated: Evaluated
+        self, records: Sequence[MaskRecord], worst: Sequence[MaskExhibit], evaluated: Evaluated
     ) -> Content:
         """The page; IoU comes from the metric."""
         matrix: Confusion = evaluated.outcome

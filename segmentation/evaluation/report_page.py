@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.reports import html
-from engine.reports.figures import VERMILION, confusion_map, heat_map
+from engine.reports.charts import VERMILION, confusion_map, heat_map
 from engine.reports.html import Section, Shown
 from engine.reports.report import encode
 from engine.types import IGNORE, Mask, Picture
@@ -23,7 +23,7 @@ TILES = {"mean IoU": "mIoU", "pixels right": "aAcc", "mean accuracy of classes":
 PALE = (235, 235, 235)  # pixels that do not count
 
 
-class Exhibit(NamedTuple):
+class MaskExhibit(NamedTuple):
     """An image with truth and prediction, small."""
 
     name: str
@@ -50,7 +50,7 @@ def summary(scores: Scores, objects: Objects, classes: Sequence[str]) -> Section
             for size in occurring[[0, -1]]
         ]
         lines.append(f"The mean recall by size: {', '.join(parts)}.")
-    return Section("", [html.tiles(numbers), *map(html.paragraph, lines)])
+    return Section("", [html.Tiles(numbers), *map(html.Paragraph, lines)])
 
 
 def by_class(scores: Scores, matrix: Confusion, classes: Sequence[str]) -> Section:
@@ -66,9 +66,9 @@ def by_class(scores: Scores, matrix: Confusion, classes: Sequence[str]) -> Secti
         for label in order
     ]
     note = "IoU · accuracy · share of all pixels, each in percent."
-    parts = [html.paragraph(note), html.bars(rows)]
+    parts: list[html.Block] = [html.Paragraph(note), html.Bars(rows)]
     if absent := [classes[label] for label in np.flatnonzero(np.isnan(scores.iou)).tolist()]:
-        parts.append(html.paragraph(f"In neither truth nor prediction: {', '.join(absent)}."))
+        parts.append(html.Paragraph(f"In neither truth nor prediction: {', '.join(absent)}."))
     return Section("Classes", parts)
 
 
@@ -87,8 +87,9 @@ def taken_for(matrix: Confusion, classes: Sequence[str]) -> Section:
         for a, b in places
         if wrong[a, b]
     ]
-    parts = [html.figures({caption: drawn}), html.table(table, 2)]
-    return Section("What is taken for what", parts)
+    return Section(
+        "What is taken for what", [html.Drawings({caption: drawn}), html.Table(table, 2)]
+    )
 
 
 def by_size(objects: Objects, classes: Sequence[str]) -> Section:
@@ -116,11 +117,13 @@ def by_size(objects: Objects, classes: Sequence[str]) -> Section:
         smallest=0,
     )
     caption = "Mean recall by class and size in percent; empty where there is no such object."
-    parts = [html.paragraph(note), html.table([head, *rows]), html.figures({caption: drawn})]
-    return Section("Objects by size", parts)
+    return Section(
+        "Objects by size",
+        [html.Paragraph(note), html.Table([head, *rows]), html.Drawings({caption: drawn})],
+    )
 
 
-def worst(exhibits: Sequence[Exhibit], classes: Sequence[str]) -> Section:
+def worst(exhibits: Sequence[MaskExhibit], classes: Sequence[str]) -> Section:
     """The worst images, each as four pictures, and the colours of the classes in them."""
     colours = np.concatenate([colours_of(classes), np.zeros((256 - len(classes), 3), np.uint8)])
     colours[IGNORE] = PALE
@@ -130,10 +133,10 @@ def worst(exhibits: Sequence[Exhibit], classes: Sequence[str]) -> Section:
     legend |= {classes[label]: colours[label].tolist() for label in present if label < len(classes)}
     note = "Each picture: image, truth, prediction, errors. The lowest mean IoU comes first."
     title = f"The {len(shown)} worst images" if shown else "No image with a mistake"
-    return Section(title, [html.paragraph(note), html.key(legend), html.gallery(shown, "wide")])
+    return Section(title, [html.Paragraph(note), html.Key(legend), html.Gallery(shown, "wide")])
 
 
-def four_panels(exhibit: Exhibit, colours: Picture) -> Shown:
+def four_panels(exhibit: MaskExhibit, colours: Picture) -> Shown:
     """Image, truth, prediction and errors in one picture."""
     grey = exhibit.picture.mean(axis=2, keepdims=True).astype(np.uint8)  # (H, W, 1)
     errors = (grey // 2 + 64).repeat(3, axis=2)

@@ -13,6 +13,7 @@ from classification.evaluation.metric import (
     calibration_error,
 )
 from classification.evaluation.report import ClassificationReport
+from engine.reports.html import document
 from engine.reports.report import Evaluated
 
 CLASSES = ("cat", "<script>alert(1)</script>", "$x$")
@@ -79,7 +80,7 @@ def test_the_page(report: ClassificationReport) -> None:
     gaps = np.abs(content.numbers["calibration"]["gap"]).sum()
     assert 100 * gaps / 5 == numbers["ece"]
     json.dumps(content.numbers, allow_nan=False)
-    text = "".join(str(part) for section in content.sections for part in section.parts)
+    text = document(content.title, content.sections).decode()
     assert "<script" not in text
     assert f"<b>{numbers['ece']:.2f} %</b>" in text
     assert f"{numbers['ece']:.2f} % (15 bins)" in text

@@ -15,6 +15,7 @@ from detection.evaluation.report import DetectionReport, truths
 from detection.evaluation.report_page import _lost, counts_at
 from detection.evaluation.tide import MISTAKES, Kind, Split
 from engine.data.images import pixels_of
+from engine.reports.html import document
 from engine.reports.report import Evaluated
 
 HOSTILE = "<script>alert(1)</script>"
@@ -133,7 +134,7 @@ def test_the_page(report: DetectionReport, meta: dict[str, Any]) -> None:
     assert content.numbers["best_f1"]["recall"] == 1
     assert content.numbers["mistakes"]["background"]["count"] == 1
     json.dumps(content.numbers, allow_nan=False)
-    text = "".join(str(part) for section in content.sections for part in section.parts)
+    text = document(content.title, content.sections).decode()
     assert "<script" not in text
     assert f"<b>{numbers['coco/bbox_mAP']:.3f}</b>" in text
     assert text.count("<svg") == 4
@@ -158,7 +159,7 @@ def test_data_without_any_object(meta: dict[str, Any]) -> None:
     content = report.content(records, [], Evaluated(meta, numbers, metric.outcome))
     assert content.numbers["boxes"] == {"cat": 0, HOSTILE: 0}
     assert content.numbers["mistakes"]["background"]["count"] == 1
-    text = "".join(str(part) for section in content.sections for part in section.parts)
+    text = document(content.title, content.sections).decode()
     assert text.count("No object in these data: AP says nothing.") == 2
     assert "Most AP is lost" not in text
     assert "<svg" not in text

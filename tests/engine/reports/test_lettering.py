@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from engine.reports.lettering import Entry, ink_on, legend, shortened, text_size, write_text
+from engine.reports.lettering import (
+    MARGIN,
+    LegendEntry,
+    ink_on,
+    legend,
+    shortened,
+    text_size,
+    write_label,
+    write_text,
+)
 
 
 def test_text_is_written_from_its_corner_on_and_cut_off_at_the_edge() -> None:
@@ -30,6 +39,23 @@ def test_letters_beyond_ascii_are_not_one_and_the_same_box() -> None:
     assert (pictures[1] != pictures[2]).any()
 
 
+def test_a_label_is_text_on_a_strip_of_its_colour_and_nothing_else() -> None:
+    picture = np.full((40, 80, 3), 90, np.uint8)
+    write_label(picture, "cat", (5, 10), (255, 255, 0))
+    height, width = text_size("cat")
+    strip = picture[5 : 5 + height, 10 : 10 + width + 2 * MARGIN]
+    assert (strip == (255, 255, 0)).all(axis=-1).mean() > 0.5
+    assert strip.max(axis=-1).min() < 60  # black on yellow
+    strip[:] = 90
+    assert (picture == 90).all()
+
+
+def test_nothing_is_written_beyond_the_picture() -> None:
+    picture = np.full((20, 20, 3), 9, np.uint8)
+    write_label(picture, "cat", (20, 0), (255, 0, 0))
+    assert (picture == 9).all()
+
+
 def test_shortened_fits_and_short_text_stays() -> None:
     assert shortened("cat", 100) == "cat"
     cut = shortened("a very long name of a class", 80)
@@ -39,7 +65,11 @@ def test_shortened_fits_and_short_text_stays() -> None:
 
 @pytest.mark.parametrize(("width", "rows"), [(400, 1), (90, 3)])
 def test_legend_wraps_at_its_width(width: int, rows: int) -> None:
-    entries = [Entry((255, 0, 0), "first"), Entry((0, 255, 0), "second"), Entry((0, 0, 255), "3rd")]
+    entries = [
+        LegendEntry((255, 0, 0), "first"),
+        LegendEntry((0, 255, 0), "second"),
+        LegendEntry((0, 0, 255), "3rd"),
+    ]
     strip = legend(entries, width)
     assert strip.shape == (20 * rows + 6, width, 3)
     for entry in entries:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from engine.reports import report
-from engine.reports.html import Section, paragraph
+from engine.reports.html import Paragraph, Section
 from engine.reports.report import Content, Evaluated, WriteReport
 
 
@@ -42,7 +42,7 @@ class Counting:
     def content(
         self, records: Sequence[int], worst: Sequence[str], evaluated: Evaluated
     ) -> Content:
-        words = [paragraph(text) for text in (*worst, f"outcome {evaluated.outcome}")]
+        words = [Paragraph(text) for text in (*worst, f"outcome {evaluated.outcome}")]
         return Content("<b>", [Section("s", words)], {"records": list(records)})
 
 

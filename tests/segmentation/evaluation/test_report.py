@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from engine.data.images import pixels_of
-from engine.reports.figures import VERMILION
+from engine.reports.charts import VERMILION
+from engine.reports.html import document
 from engine.reports.report import Evaluated
 from segmentation.evaluation.metric import MeanIoU
 from segmentation.evaluation.report import SegmentationReport
@@ -76,7 +77,7 @@ def test_the_page(report: SegmentationReport) -> None:
     assert content.numbers["objects"]["number"][1] == [0, 3, 0, 0, 0, 0]  # 800 pixels: side 28
     assert content.numbers["objects"]["recall"][1][1] == pytest.approx(0.5 + 0.9 + 1)
     json.dumps(content.numbers, allow_nan=False)
-    text = "".join(str(part) for section in content.sections for part in section.parts)
+    text = document(content.title, content.sections).decode()
     assert "<script" not in text
     assert "<b>10" not in text
     assert f"<b>{numbers['mIoU']:.2f} %</b>" in text

@@ -18,8 +18,10 @@ def test_areas_are_counted_largest_first_without_what_is_absent() -> None:
 def test_pixels_are_half_the_class_colour_and_the_picture_is_untouched() -> None:
     image = np.full((40, 30, 3), 100, np.uint8)
     mask = np.zeros((40, 30), np.uint8)
+    mask[20] = 255
     drawn = draw_mask(image, mask, CLASSES)
     assert drawn[5, 5].tolist() == [114, 82, 114]  # (100 + 128) / 2, (100 + 64) / 2, ...
+    assert drawn[20, 5].tolist() == [50, 50, 50]  # not a class: half black
     assert (image == 100).all()
 
 

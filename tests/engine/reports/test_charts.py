@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from engine.reports import figures
-from engine.reports.figures import count_axis, drawing, heat_map
+from engine.reports import charts
+from engine.reports.charts import count_axis, drawing, heat_map
 
 NAMES = ["<script>alert(1)</script>", "$x^2$", "a&b"]
 
@@ -71,10 +71,10 @@ def test_confusion_of_many_classes_shows_the_worst(monkeypatch: pytest.MonkeyPat
     """Class 0 does not occur; of the others 2 and 3 have most mistakes; rows are shares."""
     matrix = np.array([[0, 0, 0, 0], [0, 8, 0, 0], [0, 1, 3, 4], [0, 0, 1, 9]])
     drawn: list[tuple[object, object]] = []
-    monkeypatch.setattr(figures, "heat_map", lambda _, shares, names: drawn.append((shares, names)))
-    _, note = figures.confusion_map(matrix, "abcd", 2)
+    monkeypatch.setattr(charts, "heat_map", lambda _, shares, names: drawn.append((shares, names)))
+    _, note = charts.confusion_map(matrix, "abcd", 2)
     shares, names = drawn[0]
     assert np.array_equal(shares, [[3 / 8, 4 / 8], [1 / 10, 9 / 10]])
     assert names == (["c", "d"], ["c", "d"])
     assert note == " The 2 classes with most mistakes of 3."
-    assert figures.confusion_map(matrix, "abcd", 3)[1] == ""
+    assert charts.confusion_map(matrix, "abcd", 3)[1] == ""

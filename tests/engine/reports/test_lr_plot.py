@@ -1,4 +1,4 @@
-"""engine/reports/planned.py: what is drawn before a training is what the training then has."""
+"""engine/reports/lr_plot.py: what is drawn before a training is what the training then has."""
 
 import json
 from collections.abc import Callable
@@ -13,8 +13,7 @@ from mmengine.hooks import Hook
 from engine import config
 from engine.hooks.checkpoint_hook import find_hook
 from engine.hooks.ema import EMA
-from engine.reports.lr_plot import length_of, summary
-from engine.reports.planned import Plan, make_plan
+from engine.reports.lr_plot import SchedulePlan, length_of, make_plan, summary
 from engine.training import runner
 
 ROOT = Path(__file__).parents[3]
@@ -62,7 +61,7 @@ def test_groups_of_other_rates_are_followed_apart(tmp_path: Path) -> None:
 
 def test_summary_names_first_highest_and_last() -> None:
     rate = np.array([0.1, 0.5, 0.2])
-    plan = Plan({0.1: rate}, np.full(3, 0.9), None, None, 8)
+    plan = SchedulePlan({0.1: rate}, np.full(3, 0.9), None, None, 8)
     assert summary(plan) == [
         "learning rate: 0.1 at first, 0.5 at iteration 1, 0.2 at last",
         "momentum: 0.9",
