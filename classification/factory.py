@@ -1,13 +1,13 @@
 """Every published scale of both backbones by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import nn
 
 from backbone.mobilenetv3 import MobileNetV3
 from backbone.pplcnet import PPLCNet
@@ -16,6 +16,7 @@ from engine.checkpoint import checkpoint as files
 from engine.checkpoint.zoo import Zoo
 from engine.data.preprocess import Preprocess
 from engine.fileio import near
+from engine.hardware import Cost, cost
 
 IMAGENET_CLASSES = 1000
 
@@ -39,13 +40,6 @@ class Entry(NamedTuple):
         if self.arch == "pplcnet":
             return PPLCNet(self.scale)
         return MobileNetV3(self.arch.removeprefix("mobilenetv3_"), self.scale)
-
-
-class Cost(NamedTuple):
-    """What a model takes."""
-
-    parameters: int  # trainable ones
-    macs: int  # multiply-adds of convolutions and linear layers for one image
 
 
 def entry_name(arch: str, scale: float) -> str:
@@ -168,32 +162,8 @@ def _check_report(report: files.LoadReport, source: str) -> None:
         raise ValueError(f"{source}: does not fit the model it describes; {report}")
 
 
-def cost(model: nn.Module, size: Sequence[int] = (224, 224)) -> Cost:
-    """Parameters, and multiply-adds of one image, of a model; on the meta device without computing.
-
-    PaddleClas' own counts are a few percent higher: batch-norms and pooling are in them.
-    """
-    total = 0
-
-    def add(part: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        assert isinstance(part.weight, Tensor)
-        total += output.numel() * part.weight[0].numel()
-
-    handles = [
-        part.register_forward_hook(add)
-        for part in model.modules()
-        if isinstance(part, nn.Conv2d | nn.Linear)
-    ]
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        model(torch.empty(1, 3, *size, device=device))
-    for handle in handles:
-        handle.remove()
-    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), total)
-
-
 def published_cost(name: str) -> Cost:
-    """Cost of a model by name with 1000 classes at 224 pixels."""
+    """Size of a model by name with 1000 classes at 224 pixels, counted without computing."""
     with torch.device("meta"):
-        return cost(_classifier(ENTRIES[name].trunk(), IMAGENET_CLASSES).eval())
+        model = _classifier(ENTRIES[name].trunk(), IMAGENET_CLASSES).eval()
+        return cost(model, torch.empty(1, 3, 224, 224))

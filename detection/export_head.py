@@ -8,9 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
-from detection.postprocess import IOU_THRESHOLD, MAX_PER_IMAGE, SCORE_THRESHOLD
+from detection.postprocess import (
+    IOU_THRESHOLD,
+    MAX_PER_IMAGE,
+    SCORE_THRESHOLD,
+    suppress,
+    to_image_size,
+)
 from detection.results import Detections, in_image
 from engine.export.head import ExportHead
 from engine.export.parity import Gap, rows_apart
@@ -42,7 +47,7 @@ class SuppressionHead(ExportHead):
         image, labels, points = suppress(boxes, by_class).unbind(1)  # (N,) each
         order, scores = _best(image, by_class[image, labels, points], len(boxes))
         image, labels, points = image[order], labels[order], points[order]
-        found = _to_size(boxes[image, points], network, given)
+        found = to_image_size(boxes[image, points], network, given)
         return (found, scores, labels, *((image,) if self.batched else ()))
 
     def onnx_operators(self) -> dict[Any, Any]:
@@ -78,11 +83,10 @@ def suppressed(boxes: Tensor, scores: Tensor) -> Tensor:
     """
     rows = (scores > SCORE_THRESHOLD).nonzero()  # (N', 3)
     image, labels, points = rows.unbind(1)
-    candidates, lowest = boxes.double()[image, points], boxes.double().min()
-    extent = boxes.double().max() - lowest + 1
-    group = (image * scores.shape[1] + labels).double()[:, None]
-    apart = candidates - lowest + group * extent  # classes and images do not overlap
-    return rows[nms(apart, scores[image, labels, points].double(), IOU_THRESHOLD)]
+    corners = boxes.double() - boxes.double().min()
+    groups = image * scores.shape[1] + labels
+    confidence = scores[image, labels, points]
+    return rows[suppress(corners[image, points], confidence, groups, IOU_THRESHOLD)]
 
 
 @torch.library.custom_op("lcnet_vision::suppressed_in_graph", mutates_args=())
@@ -120,13 +124,6 @@ def _best(image: Tensor, scores: Tensor, num_images: int) -> tuple[Tensor, Tenso
     rank = (own.long().cumsum(0) * own).sum(1)  # (N,) from 1 inside an image
     kept = (rank <= MAX_PER_IMAGE).nonzero()[:, 0]
     return order[kept], scores[kept]
-
-
-def _to_size(boxes: Tensor, network: Size, given: Size) -> Tensor:
-    """Boxes (N, 4) in pixels of an image of the size `given` instead of `network`."""
-    x = boxes[:, 0::2] * (given[1] / network[1])
-    y = boxes[:, 1::2] * (given[0] / network[0])
-    return torch.stack([x, y], dim=2).flatten(1)  # x, y, x, y
 
 
 def _rows(outputs: Sequence[Tensor]) -> Tensor:

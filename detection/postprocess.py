@@ -2,7 +2,9 @@
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou, nms
+from torchvision.ops import batched_nms
+
+from engine.types import Size
 
 # Shapes: P points over all levels, K classes, N boxes.
 
@@ -35,62 +37,32 @@ def detect(
         best = _best(confidence, wanted)  # those seen before, then the next
         many = len(best) > MOST  # which a few can be where many scores are one number
         if many:
-            best = _best(confidence, len(rows))
+            best, kept, seen = _best(confidence, len(rows)), rows[:0], 0
         entering = _rank_in_class(labels[best]) < max_per_class
-        if many:
-            every = best[entering]
-            alive = _suppress_all(
-                boxes[rows[every]], confidence[every], labels[every], iou_threshold
-            )
-            kept = every[alive]
-            break
-        fresh = best[seen:][entering[seen:]]
-        both = torch.cat([kept, fresh])
-        alive = _suppress(
-            _class_by_class(boxes, rows[both], labels[both]), len(kept), iou_threshold
-        )
-        kept, seen = torch.cat([kept, fresh[alive]]), len(best)
-        wanted = 2 * seen
+        both = torch.cat([kept, best[seen:][entering[seen:]]])
+        candidates = boxes[rows[both]] if many else boxes[rows[both]].double()
+        candidates = candidates - candidates.min()
+        kept = both[suppress(candidates, confidence[both], labels[both], iou_threshold)]
+        seen, wanted = len(best), 2 * len(best)
     keep = kept[:max_per_image]
     return {"boxes": boxes[rows[keep]], "scores": confidence[keep], "labels": labels[keep]}
 
 
-def to_image_size(boxes: Tensor, network_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Boxes (N, 4) of an input of `network_size`, in pixels of the image of `size` before it.
+def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    """Non-maximum suppression: indices of the boxes (N, 4) that are left, in ascending order.
 
-    Both sizes are (height, width).
+    A box is removed where one of its group (N,) with a higher score (N,) overlaps it by an IoU
+    above the threshold; of equal scores the first counts as higher. Coordinates must not be
+    negative: torchvision may keep groups apart by shifts. In float64 these round nothing.
     """
-    scale_y, scale_x = (after / before for before, after in zip(network_size, size, strict=True))
-    return boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+    return batched_nms(boxes, scores.to(boxes), groups, iou_threshold).sort().values
 
 
-def _suppress(boxes: Tensor, num_kept: int, iou_threshold: float) -> Tensor:
-    """Which of the boxes after the first `num_kept`, which survive, survive too: indices, in order.
-
-    Boxes come best first, classes apart from each other.
-    """
-    kept, fresh = boxes[:num_kept], boxes[num_kept:]
-    free = (box_iou(kept, fresh) <= iou_threshold).all(dim=0).nonzero()[:, 0]
-    falling = torch.arange(len(free), 0, -1, dtype=boxes.dtype, device=boxes.device)
-    return free[nms(fresh[free], falling, iou_threshold)]
-
-
-def _suppress_all(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """Which of many boxes, best first, survive: indices, in order.
-
-    Moved to start at zero, because batched_nms shifts classes by the largest coordinate.
-    """
-    return batched_nms(boxes - boxes.min(), scores, labels, iou_threshold).sort().values
-
-
-def _class_by_class(boxes: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
-    """The boxes of these rows (N,) with every class in a place of its own.
-
-    They are shifted by more than the whole extent, in float64, where that rounds nothing.
-    """
-    start = boxes.min()
-    extent = (boxes.max() - start).double() + 1
-    return boxes[rows].double() - start + (labels * extent)[:, None]
+def to_image_size(boxes: Tensor, network_size: Size, size: Size) -> Tensor:
+    """Boxes (N, 4) of an input of `network_size`, in pixels of the image of `size` before it."""
+    x = boxes[:, 0::2] * (size[1] / network_size[1])
+    y = boxes[:, 1::2] * (size[0] / network_size[0])
+    return torch.stack([x, y], dim=2).flatten(1)  # x, y, x, y
 
 
 def _best(scores: Tensor, count: int) -> Tensor:

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.images import encode_image
+
 Confusion = NDArray[np.int64]  # (K, K): images of class row predicted as class column
 Pair = tuple[int, int, int]  # true class, predicted class, images
 FONT, SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
@@ -43,11 +45,11 @@ def draw_confusion(matrix: Confusion, classes: Sequence[str]) -> bytes:
     named = len(classes) <= NAMED_CLASSES
     cell = 44 if named else max(1, LARGEST // len(classes))
     greys = (255 * (1 - shares)).astype(np.uint8)  # (K, K)
-    shades = np.asarray(cv2.applyColorMap(greys, cv2.COLORMAP_BONE), np.uint8)  # (K, K, 3)
-    picture = shades.repeat(cell, axis=0).repeat(cell, axis=1)
+    shades = np.asarray(cv2.applyColorMap(greys, cv2.COLORMAP_BONE), np.uint8)  # (K, K, 3) BGR
+    picture = shades[..., ::-1].repeat(cell, axis=0).repeat(cell, axis=1)
     if named:
         picture = _with_names(_with_counts(picture, matrix, shares, cell), classes, cell)
-    return cv2.imencode(".png", picture)[1].tobytes()
+    return encode_image(picture, ".png")
 
 
 def _with_counts(

@@ -176,9 +176,10 @@ def _costs(cfg: Config, plain: dict[str, Any], shape: Size | None) -> dict[str, 
         path = Path(folder) / "weights.pth"
         checkpoint.save(path, checkpoint.describe(model, plain, names, {}))
         size_on_disk = path.stat().st_size
+    network = cost(model, torch.zeros(1, 3, *size))
     return {
-        "parameters": sum(value.numel() for value in model.parameters() if value.requires_grad),
-        "macs": cost(model, torch.zeros(1, 3, *size)).macs,
+        "parameters": network.parameters,
+        "macs": network.macs,
         "bytes": size_on_disk,
     }
 

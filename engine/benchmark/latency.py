@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -28,6 +27,7 @@ from engine.benchmark.worker import (
 )
 from engine.checkpoint import checkpoint
 from engine.checkpoint.restore import describe
+from engine.data.images import encode_image
 from engine.export.exporter import picture, write
 from engine.export.plan import Plan, load, prepare
 from engine.hardware import Cost, Peak, cost, fingerprint, peak, pinned
@@ -259,8 +259,7 @@ def photo(path: Path | None, folder: Path) -> Path:
     if path is not None:
         return path
     drawn = folder / "photo.jpg"
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture(*PHOTO), cv2.COLOR_RGB2BGR))[1]
-    drawn.write_bytes(encoded.tobytes())
+    drawn.write_bytes(encode_image(picture(*PHOTO), ".jpg"))
     return drawn
 
 

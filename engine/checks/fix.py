@@ -6,14 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from engine.checks.image_checks import DECODED, LEFT_OUT, ImageFacts, image_findings
-from engine.data.images import read_image
+from engine.data.images import encode_image, read_image
 from engine.types import Picture
-
-LOSSLESS = {".png", ".bmp", ".tif", ".tiff"}
 
 
 @contextmanager
@@ -58,9 +53,10 @@ def copy_image(facts: ImageFacts, target: Path, *, turn: bool = True) -> None:
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Save an RGB picture (H, W, 3) in the format of the name, JPEGs at quality 95."""
-    options = [] if path.suffix.lower() in LOSSLESS else [cv2.IMWRITE_JPEG_QUALITY, 95]
-    suffix = ".jpg" if path.suffix.lower() in {".jpe", ".jfif"} else path.suffix
-    done, data = cv2.imencode(suffix, np.ascontiguousarray(picture[..., ::-1]), options)
-    if not done:
-        raise ValueError(f"{path}: cannot be written in the format of its name; rename it .png")
-    path.write_bytes(data.tobytes())
+    try:
+        content = encode_image(picture, path.suffix)
+    except ValueError:
+        raise ValueError(
+            f"{path}: cannot be written in the format of its name; rename it .png"
+        ) from None
+    path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Reading image files: PNG, JPEG, BMP, GIF, TIFF and WebP in, 8-bit RGB out."""
+"""Reading image files (PNG, JPEG, BMP, GIF, TIFF and WebP) as 8-bit RGB, and writing them."""
 
 import errno
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from engine.data.image_size import NO_SIZE, header_size
 
 MAX_PIXELS = 2**28  # 0.8 GB once decoded; a file of a few kB can claim far more
+JPEG_QUALITY = 95
+JPEG_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
 _DISK_GONE = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
 
 
@@ -83,3 +85,21 @@ def check_pixels(path: str | Path, size: Sequence[int]) -> None:
             f"{path}: {width} x {height} pixels are more than the limit of {MAX_PIXELS}; "
             "scale the image down or cut it into tiles"
         )
+
+
+def encode_image(picture: NDArray[np.uint8], suffix: str, quality: int = JPEG_QUALITY) -> bytes:
+    """The file of an RGB picture (H, W, 3) or a grey one (H, W), in the format of the suffix.
+
+    `quality` is that of JPEG files, 0 to 100; other formats lose nothing.
+
+    Raises:
+        ValueError: the suffix is not that of a format that can be written.
+    """
+    kind = suffix.lower()
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind in JPEG_SUFFIXES else []
+    pixels = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    try:
+        data = cv2.imencode(".jpg" if options else kind, pixels, options)[1]
+    except cv2.error:
+        raise ValueError(f"{suffix!r}: images cannot be written in this format; use .png") from None
+    return data.tobytes()

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.images import encode_image
 from engine.demo_data.scenes import CLASSES, Scene, draw_scene
 from engine.types import IGNORE
 
@@ -197,7 +198,7 @@ def _write_picture(root: Path, drawn: Drawn) -> Path:
     split, place = drawn.split, f"{drawn.scene.ground}-{drawn.split}"
     stem = f"{place}_000000_{drawn.image_id:06d}"
     picture = root / "detection" / split / f"{drawn.image_id:06d}.jpg"
-    picture.write_bytes(jpeg(drawn.scene.image))
+    picture.write_bytes(encode_image(drawn.scene.image, ".jpg", JPEG_QUALITY))
     twin = root / "segmentation/leftImg8bit" / split / place / f"{stem}_leftImg8bit.jpg"
     mask = root / "segmentation/gtFine" / split / place / f"{stem}_gtFine_labelTrainIds.png"
     for folder in (twin.parent, mask.parent):
@@ -206,7 +207,7 @@ def _write_picture(root: Path, drawn: Drawn) -> Path:
         os.link(picture, twin)
     except OSError:  # a file system without hard links
         shutil.copyfile(picture, twin)
-    mask.write_bytes(cv2.imencode(".png", train_ids(drawn.scene))[1].tobytes())
+    mask.write_bytes(encode_image(train_ids(drawn.scene), ".png"))
     return picture
 
 
@@ -217,7 +218,8 @@ def _write_crops(root: Path, drawn: Drawn) -> None:
         if visible >= 0.8:
             folder = root / "classification" / drawn.split / CLASSES[label]
             path = folder / f"{drawn.image_id:06d}_{i}.jpg"
-            path.write_bytes(jpeg(scene.image[around(scene.owners == i + 1)]))
+            crop = scene.image[around(scene.owners == i + 1)]
+            path.write_bytes(encode_image(crop, ".jpg", JPEG_QUALITY))
 
 
 def _write_lines(path: Path, lines: tuple[str, ...]) -> None:
@@ -270,9 +272,3 @@ def around(mask: Mask) -> tuple[slice, slice]:
     y = int(np.clip(top + height // 2 - side // 2, 0, mask.shape[0] - side))
     x = int(np.clip(left + width // 2 - side // 2, 0, mask.shape[1] - side))
     return slice(y, y + side), slice(x, x + side)
-
-
-def jpeg(image: NDArray[np.uint8]) -> bytes:
-    """JPEG file of an RGB picture (H, W, 3)."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    return cv2.imencode(".jpg", image[..., ::-1], quality)[1].tobytes()

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from engine.data.image_files import VIDEO_SUFFIXES
-from engine.data.images import check_pixels, read_image
+from engine.data.images import check_pixels, encode_image, read_image
 from engine.fileio import write_binary, write_json, written_whole
 from engine.inference.predictor import Predictor
 from engine.progress import live_line
@@ -185,13 +185,12 @@ def _predict_image(
 
 def save_mask(path: Path, mask: Mask) -> None:
     """Write the class of each pixel (H, W) as a grey PNG."""
-    write_binary(path, cv2.imencode(".png", mask)[1].tobytes())
+    write_binary(path, encode_image(mask, ".png"))
 
 
 def save_picture(path: Path, picture: Picture) -> None:
     """Write an RGB picture whole, as the JPEG or PNG its name says."""
-    encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-    write_binary(path, encoded)
+    write_binary(path, encode_image(picture, path.suffix))
 
 
 def _predict_video(

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.checks.fix import fresh_folder
+from engine.data.images import encode_image
 from engine.inference.files import save_picture
 from engine.reports.browse import Browser, Pair, Truth, View
-from engine.reports.contact_sheet import arrange, as_png
+from engine.reports.contact_sheet import arrange
 from engine.reports.lettering import PAPER, ROW, LegendEntry, legend, shortened, write_text
 from engine.reports.object_counts import Tally, classes_chart, sizes_chart
 from engine.types import IGNORE, Picture, Target
@@ -99,7 +100,7 @@ def write_sheet(path: Path, given: Sequence[Picture], entries: Entries) -> None:
     tiles += [tiles[0][:0]] * (-len(tiles) % columns)  # nothing, on white
     sheet = arrange([_padded(tile, (height + GAP, width + GAP)) for tile in tiles], columns)
     above = legend_of(entries, sheet.shape[1])
-    path.write_bytes(as_png(np.vstack([above, sheet])))
+    path.write_bytes(encode_image(np.vstack([above, sheet]), ".png"))
 
 
 def _tile(truth: Truth, pair: Pair, mode: Mode) -> Picture:

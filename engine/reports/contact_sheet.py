@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.data.images import read_image
+from engine.data.images import encode_image, read_image
 from engine.fileio import write_binary
 from engine.findings import Finding, by_rule
 from engine.types import Picture
@@ -33,7 +33,7 @@ def write_sheet(path: Path, findings: Sequence[Finding], each: int = 4, columns:
     if not chosen:
         return 0
     sheet = arrange([_tile(finding) for finding in chosen], columns)
-    write_binary(path, as_png(sheet))
+    write_binary(path, encode_image(sheet, ".png"))
     return len(chosen)
 
 
@@ -42,11 +42,6 @@ def arrange(tiles: Sequence[Picture], columns: int) -> Picture:
     tiles = [*tiles, *[np.full_like(tiles[0], PAPER)] * (-len(tiles) % columns)]
     rows = [np.hstack(tiles[at : at + columns]) for at in range(0, len(tiles), columns)]
     return np.vstack(rows)
-
-
-def as_png(picture: Picture) -> bytes:
-    """An RGB picture as the content of a PNG file."""
-    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _tile(finding: Finding) -> Picture:

@@ -12,6 +12,7 @@ import cv2
 from mmengine.dist import all_gather_object, broadcast_object_list, collect_results, is_main_process
 from mmengine.hooks import Hook
 
+from engine.data.images import encode_image
 from engine.fileio import write_binary, write_json
 from engine.reports.html import Section, document
 from engine.reports.worst import Worst
@@ -169,9 +170,7 @@ def _merged(parts: Sequence[Sequence[tuple[float, Named]]], count: int) -> list[
 
 def encode(picture: Picture, suffix: str = ".jpg") -> bytes:
     """The file of an RGB picture (H, W, 3): JPEG of a photo, ".png" of flat colours."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == ".jpg" else []
-    encoded = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
-    return encoded.tobytes()
+    return encode_image(picture, suffix, QUALITY)
 
 
 def fitted(picture: Picture, side: int) -> Picture:

@@ -16,10 +16,11 @@ from PIL import Image
 from engine.checks.duplicates import ACROSS
 from engine.checks.fix import copy_image, fresh_folder, is_usable
 from engine.checks.image_checks import LEFT_OUT
+from engine.data.images import encode_image
 from engine.types import IGNORE, Mask
 from segmentation.classes import CLASSES, LABELS, train_id_table
 from segmentation.data.checks import Checked
-from segmentation.data.masks import CLASSES_FILE, Pair, encode_mask
+from segmentation.data.masks import CLASSES_FILE, Pair
 
 
 def repair(data_root: Path, out: Path, checked: Checked) -> None:
@@ -90,7 +91,7 @@ def _encoded(values: NDArray[np.integer] | None, classes: Sequence[str]) -> byte
     """PNG file of train ids; what is no class becomes IGNORE."""
     if values is None:
         return None
-    return encode_mask(np.where(values < len(classes), values, IGNORE).astype(np.uint8))
+    return encode_image(np.where(values < len(classes), values, IGNORE).astype(np.uint8), ".png")
 
 
 def values_of(path: Path) -> NDArray[np.integer]:

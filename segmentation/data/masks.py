@@ -234,13 +234,6 @@ def _why_values(counts: NDArray[np.intp], num_classes: int) -> tuple[str, str]:
     return "mask-values", words
 
 
-def encode_mask(mask: Mask) -> bytes:
-    """PNG file of a mask."""
-    done, data = cv2.imencode(".png", mask)
-    assert done
-    return data.tobytes()
-
-
 def to_label_ids(mask: Mask) -> Mask:
     """Label ids (H, W) of train ids, as the Cityscapes server and its scripts want predictions."""
     return np.asarray(cv2.LUT(mask, label_id_table()), np.uint8)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from engine.data.images import encode_image
 from engine.fileio import write_binary
 from engine.types import Mask
-from segmentation.data.masks import encode_mask, read_grey, read_mask, to_label_ids
+from segmentation.data.masks import read_grey, read_mask, to_label_ids
 
 Confusion = NDArray[np.int64]  # (K, K): pixels of class row predicted as class column
 
@@ -170,7 +171,7 @@ class MeanIoU(BaseMetric):
 
     def _write(self, path: Path, mask: Mask) -> None:
         values = mask if self.results_as == "train_ids" else to_label_ids(mask)
-        write_binary(path, encode_mask(values))
+        write_binary(path, encode_image(values, ".png"))
 
 
 def evaluate_files(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor, nn
 
 from backbone.weights import trunk_state
@@ -56,23 +55,3 @@ def stored(golden_dir: Path) -> Callable[[str], dict[str, np.ndarray]]:
             return dict(archive)
 
     return load
-
-
-@pytest.fixture
-def multiply_adds() -> Callable[[nn.Module, int], int]:
-    """Multiply-adds of a trunk's convolutions for one square image, counted without computing."""
-
-    def count(model: nn.Module, side: int) -> int:
-        total = 0
-
-        def add(conv: nn.Conv2d, _: tuple[Tensor, ...], output: Tensor) -> None:
-            nonlocal total
-            total += output.numel() * conv.weight[0].numel()
-
-        for part in model.modules():
-            if isinstance(part, nn.Conv2d):
-                part.register_forward_hook(add)
-        model(torch.empty(1, 3, side, side, device="meta"))
-        return total
-
-    return count

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from backbone import PPLCNet
 from backbone.weights import read_arrays
+from engine.hardware import cost
 
 ALL_STRIDES = (2, 4, 8, 16, 32)
 
@@ -28,16 +29,14 @@ COSTS = [
 
 
 @pytest.mark.parametrize(("scale", "params", "mmacs"), COSTS)
-def test_costs_are_those_of_the_paper(
-    scale: float, params: int, mmacs: float, multiply_adds: Callable[[nn.Module, int], int]
-) -> None:
+def test_costs_are_those_of_the_paper(scale: float, params: int, mmacs: float) -> None:
     """The trunk, a 1x1 convolution to 1280 without bias, and 1280 x 1000 + 1000 of the fc."""
     with torch.device("meta"):
         model = PPLCNet(scale).eval()
     width = model.channels[-1]
-    trunk = sum(parameter.numel() for parameter in model.parameters())
-    assert trunk + width * 1280 + 1280 * 1000 + 1000 == params
-    macs = multiply_adds(model, 224) + width * 1280 + 1280 * 1000
+    trunk = cost(model, torch.empty(1, 3, 224, 224, device="meta"))
+    assert trunk.parameters + width * 1280 + 1280 * 1000 + 1000 == params
+    macs = trunk.macs + width * 1280 + 1280 * 1000
     assert macs / 1e6 == pytest.approx(mmacs, abs=0.0006)
 
 

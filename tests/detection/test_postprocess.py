@@ -4,7 +4,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from detection import postprocess
-from detection.postprocess import detect, to_image_size
+from detection.postprocess import detect, suppress, to_image_size
 
 SQUARE = [0.0, 0.0, 10.0, 10.0]
 
@@ -57,6 +57,23 @@ def test_nothing_above_the_threshold() -> None:
     found = detect(torch.tensor([SQUARE]), torch.tensor([[0.01, 0.02]]))
     assert found["boxes"].shape == (0, 4)
     assert found["scores"].tolist() == found["labels"].tolist() == []
+
+
+def test_suppression_inside_groups_in_the_order_given() -> None:
+    """Box 2 is box 0 moved by 2 of 10 (IoU 0.67) and scores higher; box 3 is of another group."""
+    boxes = torch.tensor([SQUARE, [50.0, 0.0, 60.0, 10.0], [2.0, 0.0, 12.0, 10.0], SQUARE])
+    scores, groups = torch.tensor([0.8, 0.1, 0.9, 0.5]), torch.tensor([7, 7, 7, 3])
+    assert suppress(boxes.double(), scores, groups, 0.6).tolist() == [1, 2, 3]
+    assert suppress(boxes.double(), scores, groups, 0.7).tolist() == [0, 1, 2, 3]
+    assert suppress(boxes[:0], scores[:0], groups[:0], 0.6).tolist() == []
+
+
+def test_the_first_of_equal_scores_stays_in_small_and_large_sets() -> None:
+    """Above 1000 boxes torchvision goes class by class."""
+    for repeats in (3, 1200):
+        boxes = torch.tensor([SQUARE]).double().repeat(repeats, 1)
+        found = suppress(boxes, torch.ones(repeats), torch.zeros(repeats).long(), 0.6)
+        assert found.tolist() == [0]
 
 
 def test_boxes_return_to_the_size_of_their_image() -> None:

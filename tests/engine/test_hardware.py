@@ -18,15 +18,22 @@ class Network(nn.Module):
         self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1, groups=1)
         self.linear = nn.Linear(8, 5)
 
-    def forward(self, images: Tensor, mode: str) -> Tensor:  # noqa: ARG002
+    def forward(self, images: Tensor) -> Tensor:
         return self.linear(self.conv(images).mean((2, 3)))
 
 
 def test_cost_by_hand() -> None:
     """4 x 4 positions of 8 x 27 and 5 x 8 multiply-adds; 216 + 8 + 40 + 5 numbers of 4 bytes."""
     found = cost(Network(), torch.zeros(1, 3, 8, 8))
-    assert found.macs == 16 * 8 * 27 + 40
-    assert found.weight_bytes == 4 * (216 + 8 + 40 + 5)
+    assert found == (216 + 8 + 40 + 5, 16 * 8 * 27 + 40, 4 * (216 + 8 + 40 + 5))
+
+
+def test_cost_without_computing() -> None:
+    """On the meta device; a layer that is not trained has bytes, but no trainable parameters."""
+    network = Network().to("meta")
+    network.linear.requires_grad_(False)
+    found = cost(network, torch.empty(2, 3, 8, 8, device="meta"))
+    assert found == (216 + 8, 2 * (16 * 8 * 27 + 40), 4 * (216 + 8 + 40 + 5))
 
 
 def test_fingerprint_is_plain_and_stays() -> None:

@@ -88,7 +88,9 @@ def test_halves_that_differ_by_more_than_a_tenth(second: float, same: bool) -> N
 
 def test_floor_by_hand() -> None:
     """5 GMAC at 100 GFLOP/s take 100 ms an image, 10 MB at 10 GB/s take 1 ms."""
-    found = floor(record([300.0, 250.0, 400.0]), 2, Cost(5 * 10**9, 10**7), Peak(100.0, 10.0))
+    found = floor(
+        record([300.0, 250.0, 400.0]), 2, Cost(2 * 10**6, 5 * 10**9, 10**7), Peak(100.0, 10.0)
+    )
     assert found["floor_arithmetic"] == pytest.approx(200.0)
     assert found["floor_weights"] == pytest.approx(1.0)
     assert found["over_floor"] == pytest.approx(1.25)  # of the fastest

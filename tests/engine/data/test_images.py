@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.data.images import MAX_PIXELS, read_image
+from engine.data.images import MAX_PIXELS, decode, encode_image, pixels_of, read_image
 
 
 def numbered(height: int, width: int) -> np.ndarray:
@@ -160,3 +160,25 @@ def test_image_bomb_is_refused_before_decoding(tmp_path: Path, header: object) -
     (tmp_path / "bomb.png").write_bytes(header(16384, 16384))  # at the limit: on to the decoder
     with pytest.raises(ValueError, match="not an image"):
         read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp"])
+def test_written_without_loss(suffix: str) -> None:
+    picture = numbered(5, 7)
+    assert np.array_equal(pixels_of("a", encode_image(picture, suffix)), picture)
+
+
+def test_grey_ones_stay_grey_and_jpegs_have_the_quality() -> None:
+    mask = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    grey = decode("a", encode_image(mask, ".png"), cv2.IMREAD_UNCHANGED)
+    assert grey is not None
+    assert grey.tolist() == mask.tolist()
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    plain = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()  # OpenCV's own quality is 95
+    assert encode_image(picture, ".jpg") == encode_image(picture, ".JFIF") == plain
+    assert len(encode_image(picture, ".jpeg", quality=50)) < len(plain) / 2
+
+
+def test_a_format_that_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match=r"'.xyz': images cannot be written in this format"):
+        encode_image(numbered(2, 2), ".xyz")
