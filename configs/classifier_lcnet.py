@@ -53,4 +53,4 @@ param_scheduler = [
 train_cfg = dict(type=EpochLoop, max_epochs=360, val_interval=1)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
-default_hooks["checkpoint"].update(best="accuracy/top1")
+default_hooks["checkpoint"].update(save_best="accuracy/top1")

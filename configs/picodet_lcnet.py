@@ -58,5 +58,5 @@ param_scheduler = [
 train_cfg = dict(type=EpochLoop, max_epochs=300, val_interval=10)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
-default_hooks["checkpoint"].update(interval=10, best="coco/bbox_mAP")
+default_hooks["checkpoint"].update(interval=10, save_best="coco/bbox_mAP")
 custom_hooks.append(dict(type=EMA, decay=0.9998))

@@ -29,6 +29,7 @@ from mmengine.registry import (
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from engine import renamed
 from engine.fileio import near
 
 REGISTRIES = (
@@ -114,14 +115,19 @@ def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
 
 def _swap_class(node: ConfigDict, name: str) -> None:
     """Clear the options of another class than `name`, but those that both classes take."""
-    old = node.get("type")
-    old_name = old if isinstance(old, str) else getattr(old, "__name__", "")
     new = resolve(name)
-    if new is None or old_name.rsplit(".", 1)[-1] == new.__name__:
+    if new is None or _class_name(node) == new.__name__:
         return
     accepted = parameters(new)
     for key in [key for key in node if key != "type" and accepted and key not in accepted]:
         node.pop(key)
+
+
+def _class_name(node: Any) -> str:
+    """Name of the class that a config part is for, without its module; "" where there is none."""
+    kind = node.get("type", "") if isinstance(node, dict) else ""
+    name: str = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    return name.rsplit(".", 1)[-1]
 
 
 def _get(config: Config, parts: Sequence[str]) -> Any:
@@ -163,8 +169,10 @@ def _check_path(config: Config, parts: Sequence[str], *, may_add: bool) -> None:
         if part not in known:
             if may_add and depth == len(parts) - 1:
                 return
+            line = renamed.key_line(".".join(parts[:depth]), _class_name(node), part)
             raise ValueError(
-                f"--cfg-options {'.'.join(parts)}: no key {part!r} here; {near(part, known)} "
+                line
+                or f"--cfg-options {'.'.join(parts)}: no key {part!r} here; {near(part, known)} "
                 "(a leading + adds a key on purpose)"
             )
         node = _node(node, [part])
@@ -258,7 +266,8 @@ def _check_node(where: str, node: ConfigDict) -> None:
     for key in node:
         if key not in accepted | BUILDER_KEYS:
             raise ValueError(
-                f"config {where}.{key}: {cls.__name__} takes no {key!r}; "
+                renamed.key_line(where, cls.__name__, key)
+                or f"config {where}.{key}: {cls.__name__} takes no {key!r}; "
                 f"{near(key, sorted(accepted))}"
             )
 
@@ -324,7 +333,7 @@ def check_sizes(config: Config) -> None:
 
 
 def _check_best_key(config: Config) -> None:
-    best = config.default_hooks.checkpoint.get("best")
+    best = config.default_hooks.checkpoint.get("save_best")
     evaluators = config.get("val_evaluator")
     if not best or not evaluators:
         return
@@ -335,7 +344,7 @@ def _check_best_key(config: Config) -> None:
     ]
     if known and best not in known:
         raise ValueError(
-            f"default_hooks.checkpoint.best is {best!r}, which no evaluator gives; "
+            f"default_hooks.checkpoint.save_best is {best!r}, which no evaluator gives; "
             f"{near(best, known)}"
         )
 

@@ -67,7 +67,7 @@ def metric(cfg: Config, path: Path, options: Mapping[str, Any] | None = None) ->
 
 def metric_name(cfg: Config) -> str:
     """Name of that metric."""
-    name: str = cfg.default_hooks.checkpoint.best
+    name: str = cfg.default_hooks.checkpoint.save_best
     return name
 
 

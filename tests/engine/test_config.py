@@ -49,6 +49,9 @@ def child(tmp_path: Path) -> Any:
         ({"+train_dataloader.pin_memry": True}, "nearest known: pin_memory"),
         ({"+train_dataloader.dataset.spilt": "x"}, "nearest known: split"),
         ({"+default_hooks.checkpoint.max_keep": 3}, "SaveCheckpoint takes no 'max_keep'"),
+        ({"default_hooks.checkpoint.best": "x"}, "default_hooks.checkpoint.best was renamed: use"),
+        ({"default_hooks.checkpoint.keep": 3}, "keep was renamed: use max_keep_ckpts"),
+        ({"+default_hooks.checkpoint.keep": 3}, "checkpoint.keep was renamed: use max_keep_ckpts"),
         ({"+optim_wrapper.optimizer.nestrov": True}, "nearest known: nesterov"),
         ({"model.backbone.type": "MobileNetV"}, "nearest known: MobileNetV3"),
         ({"model.type": "PicoDett"}, "nearest known: PicoDet"),
@@ -77,14 +80,14 @@ def test_overrides_reach_every_level() -> None:
             "param_scheduler.0.epochs": 7,
             "train_dataloader.dataset.transforms.1.p": 0.25,
             "+model.reg_max": 9,
-            "default_hooks.checkpoint.best": None,
+            "default_hooks.checkpoint.save_best": None,
         },
     )
     assert cfg.model.backbone == {"type": cfg.model.backbone.type, "scale": 1}
     assert cfg.param_scheduler[0].epochs == 7
     assert cfg.train_dataloader.dataset.transforms[1].p == 0.25
     assert cfg.model.reg_max == 9
-    assert cfg.default_hooks.checkpoint.best is None
+    assert cfg.default_hooks.checkpoint.save_best is None
     assert MODELS.build(cfg.model).head.cls[0].out_channels == 80
 
 
@@ -117,6 +120,7 @@ def test_another_optimizer_drops_momentum() -> None:
         ("model['backbone'].update(depth=4)", "", "PPLCNet takes no 'depth'"),
         ("test_dataloader.update(batchsize=4)", "", "nearest known: batch_size"),
         ("train_cfg.update(epochs=4)", "", "nearest known: max_epochs"),
+        ("default_hooks['checkpoint'].update(best=None)", "", "best was renamed: use save_best"),
         (
             "model.update(type=PicoDot)",
             "from detection.picodet import PicoDot",
@@ -186,7 +190,7 @@ def test_class_count() -> None:
 
 
 def test_key_of_the_best_checkpoint() -> None:
-    cfg = load(model__num_classes=1, default_hooks__checkpoint__best="coco/bbox_map")
+    cfg = load(model__num_classes=1, default_hooks__checkpoint__save_best="coco/bbox_map")
     with pytest.raises(ValueError, match=r"'coco/bbox_map', which no evaluator gives; .*bbox_mAP"):
         config.check(cfg, ["thing"])
 

@@ -123,4 +123,4 @@ def test_the_published_recipe() -> None:
     assert tuple(crop["size"]) == (192, 192)
     assert (flip["p"], erase["p"]) == (0.5, 0.1)
     assert tuple(cfg.model.data_preprocessor["size"]) == (224, 224)
-    assert cfg.default_hooks.checkpoint.best == "tpr_at_fpr"
+    assert cfg.default_hooks.checkpoint.save_best == "tpr_at_fpr"
