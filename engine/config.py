@@ -86,6 +86,8 @@ def _explain_import(error: Exception) -> str:
     """The error, with the nearest names where a class was misspelled."""
     message = " ".join(str(error).split())
     wrong = re.match(r"Failed to import (\w+) from ([\w.]+) in ", message)  # mmengine's words
+    if wrong and (new := renamed.new_name(f"{wrong[2]}.{wrong[1]}")):
+        return f"{message}; it is {new} now"
     module = sys.modules.get(wrong[2]) if wrong else None
     if wrong is None or module is None:
         return message
@@ -259,7 +261,11 @@ def _check_node(where: str, node: ConfigDict) -> None:
     cls = resolve(node["type"])
     if cls is None:
         name = str(node["type"])
-        raise ValueError(f"config {where}.type: no class {name!r}; {near(name, known_types())}")
+        new = renamed.new_name(name)
+        raise ValueError(
+            f"config {where}.type: no class {name!r}; "
+            + (f"it is {new} now" if new else near(name, known_types()))
+        )
     accepted = parameters(cls)
     if accepted is None:
         return
