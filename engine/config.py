@@ -70,7 +70,11 @@ def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
         config = _without_imports(config)
         apply_overrides(config, options or {})
         check_keys(config)  # builds the lazy imports, so a misspelled class shows here
-    except LOAD_ERRORS as error:
+    except (ValueError, *LOAD_ERRORS) as error:
+        if old := renamed.old_names(Path(path).read_text(errors="replace")):
+            raise ValueError(f"{path}: has names of version 0.1; {old}") from error
+        if isinstance(error, ValueError):
+            raise
         raise ValueError(f"{path}: not a valid config: {_explain_import(error)}") from error
     return config
 
@@ -85,9 +89,9 @@ def _without_imports(config: Config) -> Config:
 def _explain_import(error: Exception) -> str:
     """The error, with the nearest names where a class was misspelled."""
     message = " ".join(str(error).split())
+    if old := renamed.old_module(message):  # in a file that the config imports
+        return f"{message}; {old}"
     wrong = re.match(r"Failed to import (\w+) from ([\w.]+) in ", message)  # mmengine's words
-    if wrong and (new := renamed.new_name(f"{wrong[2]}.{wrong[1]}")):
-        return f"{message}; it is {new} now"
     module = sys.modules.get(wrong[2]) if wrong else None
     if wrong is None or module is None:
         return message

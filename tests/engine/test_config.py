@@ -130,7 +130,7 @@ def test_another_optimizer_drops_momentum() -> None:
         (
             "train_dataloader['dataset'].update(type=ImageNet)",
             "from classification.data.dataset import ImageNet",
-            "it is classification.data.dataset.ImageFolder now",
+            "ImageNet is classification.data.dataset.ImageFolder now",
         ),
         ("model.update(type=X)", "from detection.picodot import X", "detection.picodot"),
         ("model = dict(", "", "not a valid config"),
