@@ -46,7 +46,7 @@ param_scheduler = [
         type=WarmupCosineLR,
         warmup_epochs=5,
         warmup_factor=0.0,
-        epochs=360,
+        epochs=None,  # as long as the training
         convert_to_iter_based=True,
     )
 ]

@@ -51,7 +51,7 @@ param_scheduler = [
         type=WarmupCosineLR,
         warmup_iters=300,
         warmup_factor=0.1,
-        epochs=300,
+        epochs=None,  # as long as the training
         convert_to_iter_based=True,
     )
 ]

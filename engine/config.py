@@ -311,23 +311,6 @@ def data_classes(config: Config, loader: str) -> dict[str, Any]:
     return dict(dataset.metainfo)
 
 
-def check(config: Config, classes: Sequence[str]) -> None:
-    """Cross-checks that no constructor can make alone.
-
-    Raises:
-        ValueError: the class count of model and data differ, an input size does not fit the
-            model's strides, or the metric that picks the best checkpoint is not evaluated.
-    """
-    if config.model.num_classes != len(classes):
-        raise ValueError(
-            f"model.num_classes is {config.model.num_classes}, but the data has {len(classes)} "
-            f"classes ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}); pass "
-            f"--cfg-options model.num_classes={len(classes)}, or --data DIR to take them from it"
-        )
-    check_sizes(config)
-    _check_best_key(config)
-
-
 def check_sizes(config: Config) -> None:
     """Raise ValueError where an input size is no multiple of the model's coarsest stride."""
     stride = getattr(resolve(config.model.type), "size_divisor", 1)
@@ -340,23 +323,6 @@ def check_sizes(config: Config) -> None:
                 f"model.data_preprocessor: input size {size} is no multiple of {stride}; "
                 f"use {below} or {below + stride}"
             )
-
-
-def _check_best_key(config: Config) -> None:
-    best = config.default_hooks.checkpoint.get("save_best")
-    evaluators = config.get("val_evaluator")
-    if not best or not evaluators:
-        return
-    known = [
-        key
-        for evaluator in (evaluators if isinstance(evaluators, list) else [evaluators])
-        for key in getattr(resolve(evaluator.type), "keys", ())
-    ]
-    if known and best not in known:
-        raise ValueError(
-            f"default_hooks.checkpoint.save_best is {best!r}, which no evaluator gives; "
-            f"{near(best, known)}"
-        )
 
 
 def plain(node: Any) -> Any:

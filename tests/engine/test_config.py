@@ -185,22 +185,6 @@ def test_training_sizes_are_checked_too() -> None:
         config.check_sizes(load(model__data_preprocessor__train_sizes=[256, 300]))
 
 
-def test_class_count() -> None:
-    names = [f"thing {number}" for number in range(7)]
-    with pytest.raises(
-        ValueError, match=r"is 80, but the data has 7 classes \(thing 0, .*, \.\.\."
-    ) as e:
-        config.check(load(), names)
-    assert "model.num_classes=7" in str(e.value)
-    config.check(load(model__num_classes=7), names)
-
-
-def test_key_of_the_best_checkpoint() -> None:
-    cfg = load(model__num_classes=1, default_hooks__checkpoint__save_best="coco/bbox_map")
-    with pytest.raises(ValueError, match=r"'coco/bbox_map', which no evaluator gives; .*bbox_mAP"):
-        config.check(cfg, ["thing"])
-
-
 def test_parts_a_command_needs() -> None:
     cfg = config.load(CONFIGS / "_base/runtime.py")
     with pytest.raises(ValueError, match=r"has no model, train_cfg, which training needs"):

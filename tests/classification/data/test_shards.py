@@ -327,7 +327,6 @@ def test_training_from_shards(
         "default_hooks.checkpoint.interval": 6,
         "param_scheduler.0.end": 2,
         "param_scheduler.1.begin": 2,
-        "param_scheduler.1.end": 6,
     }
     words = [f"{key}={value}" for key, value in options.items()]
     ran = run_tool("train", config, "--work-dir", tmp_path / "run", "--cfg-options", *words)
