@@ -23,7 +23,7 @@ import numpy as np
 from mmengine.logging import MMLogger
 from train_speed import machine
 
-from classification.data.dataset import ImageNet
+from classification.data.dataset import ImageFolder
 from detection.data.dataset import CocoDetection
 from engine import cli
 from engine.fileio import write_json
@@ -173,7 +173,7 @@ def main(arguments: argparse.Namespace) -> None:
         show(costs["coco"])
         path = write_list(Path(folder, "list"), lines, max(2, round(share * FOLDERS)))
         print(f"{lines} lines, {path.stat().st_size / 1e6:.0f} MB of list")
-        costs["list"] = alone(partial(ImageNet, str(path.parent), split="train", training=True))
+        costs["list"] = alone(partial(ImageFolder, str(path.parent), split="train", training=True))
         show(costs["list"])
     if arguments.out is not None:
         write_json(arguments.out, {name: cost._asdict() for name, cost in costs.items()})

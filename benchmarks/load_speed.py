@@ -29,7 +29,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 from train_speed import Spread, machine, spread
 
-from classification.data.dataset import ImageNet
+from classification.data.dataset import ImageFolder
 from classification.data.transforms import (
     AutoAugment,
     ColorJitter,
@@ -76,7 +76,7 @@ class Ours(DataLoader[Any]):
         (root / "images").symlink_to(home.resolve())
         lines = (f"images/{p.relative_to(home)} {n % 2}\n" for n, p in enumerate(files))
         (root / "train_list.txt").write_text("".join(lines))
-        data = ImageNet(root, transforms=transforms, training=True)
+        data = ImageFolder(root, transforms=transforms, training=True)
         super().__init__(data, batch_size=batch, collate_fn=collate)
         self.prepare = Preprocess(size=None)
 

@@ -19,7 +19,7 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from train_speed import machine, spread
 
-from classification.data.dataset import ImageNet
+from classification.data.dataset import ImageFolder
 from classification.data.shard_writer import write_shards
 from classification.data.shards import ImageShards
 from classification.data.transforms import HorizontalFlip, RandomResizedCrop
@@ -74,7 +74,7 @@ def main(arguments: argparse.Namespace) -> None:
         )
         steps, size = transforms(arguments.size), arguments.batch
         streams = {
-            "files": batches(ImageNet(arguments.data, transforms=steps, training=True), size),
+            "files": batches(ImageFolder(arguments.data, transforms=steps, training=True), size),
             "shards": batches(ImageShards(folder, transforms=steps, training=True), size),
         }
         walls, cores = measure(streams, size, arguments.rounds)

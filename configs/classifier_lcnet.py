@@ -46,11 +46,11 @@ param_scheduler = [
         type=WarmupCosineLR,
         warmup_epochs=5,
         warmup_factor=0.0,
-        epochs=360,
+        epochs=None,  # as long as the training
         convert_to_iter_based=True,
     )
 ]
 train_cfg = dict(type=EpochLoop, max_epochs=360, val_interval=1)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
-default_hooks["checkpoint"].update(best="accuracy/top1")
+default_hooks["checkpoint"].update(save_best="accuracy/top1")

@@ -25,6 +25,5 @@ val_dataloader["dataset"].update(data_root="data/person_exists")
 test_dataloader["dataset"].update(data_root="data/person_exists")
 optim_wrapper["optimizer"].update(lr=0.01, weight_decay=4e-5)
 auto_scale_lr.update(base_batch_size=256)  # four cards of 64
-param_scheduler[0].update(epochs=20)
 train_cfg.update(max_epochs=20, val_begin=10)
-default_hooks["checkpoint"].update(best="tpr_at_fpr")
+default_hooks["checkpoint"].update(save_best="tpr_at_fpr")

@@ -20,5 +20,4 @@ model["teacher"] = dict(type=Teacher, checkpoint=None, timm_name="resnet50d", pr
 train_dataloader.update(batch_size=256)
 optim_wrapper["optimizer"].update(lr=0.4, weight_decay=1e-5)
 auto_scale_lr.update(base_batch_size=1024)
-param_scheduler[0].update(epochs=200)
 train_cfg.update(max_epochs=200)

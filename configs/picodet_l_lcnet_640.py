@@ -14,4 +14,4 @@ model["data_preprocessor"].update(size=(640, 640), train_sizes=(576, 608, 640, 6
 optim_wrapper["optimizer"].update(lr=0.06)
 train_dataloader.update(batch_size=12)
 auto_scale_lr.update(base_batch_size=48)
-train_cfg.update(max_epochs=200)  # the cosine still aims at 300
+train_cfg.update(max_epochs=200)

@@ -14,5 +14,4 @@ with read_base():
 model.update(static_epochs=0)
 model["data_preprocessor"].update(size=(416, 416), train_sizes=(320, 352, 384, 416))
 optim_wrapper["optimizer"].update(lr=0.01)
-param_scheduler[0].update(epochs=20)
 train_cfg.update(max_epochs=20, val_interval=4)

@@ -20,5 +20,4 @@ train_dataloader["dataset"].update(
 )
 val_dataloader["dataset"].update(data_root="data/mini/detection")
 test_dataloader["dataset"].update(data_root="data/mini/detection")
-param_scheduler[0].update(epochs=24)
 train_cfg.update(max_epochs=24, val_interval=6)

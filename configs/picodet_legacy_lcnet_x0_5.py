@@ -19,5 +19,4 @@ optim_wrapper["optimizer"].update(lr=0.3, weight_decay=1e-4)
 auto_scale_lr.update(base_batch_size=224)
 # Of the batch-norms, Paddle exempts those of trunk and towers; all of this neck's are decayed.
 optim_wrapper["paramwise_cfg"]["custom_keys"] = {"neck.": dict(decay_mult=1.0)}
-param_scheduler[0].update(epochs=280)
 train_cfg.update(max_epochs=280)

@@ -11,4 +11,5 @@ with read_base():
     from .picodet_m_lcnet import *
 
 model["data_preprocessor"].update(size=(416, 416), train_sizes=(352, 384, 416, 448, 480))
-train_cfg.update(max_epochs=250)  # the cosine still aims at 300
+param_scheduler[0].update(epochs=300)  # longer than the training
+train_cfg.update(max_epochs=250)

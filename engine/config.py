@@ -29,6 +29,7 @@ from mmengine.registry import (
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from engine import renamed
 from engine.fileio import near
 
 REGISTRIES = (
@@ -69,7 +70,11 @@ def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
         config = _without_imports(config)
         apply_overrides(config, options or {})
         check_keys(config)  # builds the lazy imports, so a misspelled class shows here
-    except LOAD_ERRORS as error:
+    except (ValueError, *LOAD_ERRORS) as error:
+        if old := renamed.old_names(Path(path).read_text(errors="replace")):
+            raise ValueError(f"{path}: has names of version 0.1; {old}") from error
+        if isinstance(error, ValueError):
+            raise
         raise ValueError(f"{path}: not a valid config: {_explain_import(error)}") from error
     return config
 
@@ -84,6 +89,8 @@ def _without_imports(config: Config) -> Config:
 def _explain_import(error: Exception) -> str:
     """The error, with the nearest names where a class was misspelled."""
     message = " ".join(str(error).split())
+    if old := renamed.old_module(message):  # in a file that the config imports
+        return f"{message}; {old}"
     wrong = re.match(r"Failed to import (\w+) from ([\w.]+) in ", message)  # mmengine's words
     module = sys.modules.get(wrong[2]) if wrong else None
     if wrong is None or module is None:
@@ -114,14 +121,19 @@ def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
 
 def _swap_class(node: ConfigDict, name: str) -> None:
     """Clear the options of another class than `name`, but those that both classes take."""
-    old = node.get("type")
-    old_name = old if isinstance(old, str) else getattr(old, "__name__", "")
     new = resolve(name)
-    if new is None or old_name.rsplit(".", 1)[-1] == new.__name__:
+    if new is None or _class_name(node) == new.__name__:
         return
     accepted = parameters(new)
     for key in [key for key in node if key != "type" and accepted and key not in accepted]:
         node.pop(key)
+
+
+def _class_name(node: Any) -> str:
+    """Name of the class that a config part is for, without its module; "" where there is none."""
+    kind = node.get("type", "") if isinstance(node, dict) else ""
+    name: str = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    return name.rsplit(".", 1)[-1]
 
 
 def _get(config: Config, parts: Sequence[str]) -> Any:
@@ -163,8 +175,10 @@ def _check_path(config: Config, parts: Sequence[str], *, may_add: bool) -> None:
         if part not in known:
             if may_add and depth == len(parts) - 1:
                 return
+            line = renamed.key_line(".".join(parts[:depth]), _class_name(node), part)
             raise ValueError(
-                f"--cfg-options {'.'.join(parts)}: no key {part!r} here; {near(part, known)} "
+                line
+                or f"--cfg-options {'.'.join(parts)}: no key {part!r} here; {near(part, known)} "
                 "(a leading + adds a key on purpose)"
             )
         node = _node(node, [part])
@@ -251,14 +265,19 @@ def _check_node(where: str, node: ConfigDict) -> None:
     cls = resolve(node["type"])
     if cls is None:
         name = str(node["type"])
-        raise ValueError(f"config {where}.type: no class {name!r}; {near(name, known_types())}")
+        new = renamed.new_name(name)
+        raise ValueError(
+            f"config {where}.type: no class {name!r}; "
+            + (f"it is {new} now" if new else near(name, known_types()))
+        )
     accepted = parameters(cls)
     if accepted is None:
         return
     for key in node:
         if key not in accepted | BUILDER_KEYS:
             raise ValueError(
-                f"config {where}.{key}: {cls.__name__} takes no {key!r}; "
+                renamed.key_line(where, cls.__name__, key)
+                or f"config {where}.{key}: {cls.__name__} takes no {key!r}; "
                 f"{near(key, sorted(accepted))}"
             )
 
@@ -292,23 +311,6 @@ def data_classes(config: Config, loader: str) -> dict[str, Any]:
     return dict(dataset.metainfo)
 
 
-def check(config: Config, classes: Sequence[str]) -> None:
-    """Cross-checks that no constructor can make alone.
-
-    Raises:
-        ValueError: the class count of model and data differ, an input size does not fit the
-            model's strides, or the metric that picks the best checkpoint is not evaluated.
-    """
-    if config.model.num_classes != len(classes):
-        raise ValueError(
-            f"model.num_classes is {config.model.num_classes}, but the data has {len(classes)} "
-            f"classes ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}); pass "
-            f"--cfg-options model.num_classes={len(classes)}, or --data DIR to take them from it"
-        )
-    check_sizes(config)
-    _check_best_key(config)
-
-
 def check_sizes(config: Config) -> None:
     """Raise ValueError where an input size is no multiple of the model's coarsest stride."""
     stride = getattr(resolve(config.model.type), "size_divisor", 1)
@@ -321,23 +323,6 @@ def check_sizes(config: Config) -> None:
                 f"model.data_preprocessor: input size {size} is no multiple of {stride}; "
                 f"use {below} or {below + stride}"
             )
-
-
-def _check_best_key(config: Config) -> None:
-    best = config.default_hooks.checkpoint.get("best")
-    evaluators = config.get("val_evaluator")
-    if not best or not evaluators:
-        return
-    known = [
-        key
-        for evaluator in (evaluators if isinstance(evaluators, list) else [evaluators])
-        for key in getattr(resolve(evaluator.type), "keys", ())
-    ]
-    if known and best not in known:
-        raise ValueError(
-            f"default_hooks.checkpoint.best is {best!r}, which no evaluator gives; "
-            f"{near(best, known)}"
-        )
 
 
 def plain(node: Any) -> Any:

@@ -22,12 +22,12 @@ from engine.data.images import read_image
 
 
 @DATASETS.register_module()
-class ImageNet(SeededData):
+class ImageFolder(SeededData):
     """Images from `<split>_list.txt` (lines `path index`), else from `<split>/<class>/`.
 
     A sample is `dict(images=(H, W, 3) uint8 RGB, targets=dict(label=int in 0..K-1,
     image_id=str))`; `image_id` is the path relative to `data_root`. How class names are found, and
-    which of two layouts counts, is at `listing.find_images`.
+    which of two layouts counts, is at `image_lists.find_images`.
 
     Args:
         data_root: Folder that holds the split's folder or list.

@@ -2,7 +2,7 @@
 
 from mmengine.dataset import DefaultSampler
 
-from classification.data.dataset import ImageNet
+from classification.data.dataset import ImageFolder
 from classification.data.transforms import HorizontalFlip, RandomResizedCrop
 from classification.evaluation.metric import ClassificationMetric
 from engine.data.preprocess import collate
@@ -16,7 +16,7 @@ train_dataloader = dict(
     collate_fn=dict(type=collate),
     sampler=dict(type=EpochSampler, shuffle=True),
     dataset=dict(
-        type=ImageNet,
+        type=ImageFolder,
         data_root="data/imagenet",
         split="train",
         training=True,
@@ -34,14 +34,14 @@ val_dataloader = dict(
     persistent_workers=True,
     collate_fn=dict(type=collate),
     sampler=dict(type=DefaultSampler, shuffle=False),
-    dataset=dict(type=ImageNet, data_root="data/imagenet", split="val"),
+    dataset=dict(type=ImageFolder, data_root="data/imagenet", split="val"),
 )
 test_dataloader = dict(
     batch_size=64,
     num_workers=1,
     collate_fn=dict(type=collate),
     sampler=dict(type=DefaultSampler, shuffle=False),
-    dataset=dict(type=ImageNet, data_root="data/imagenet", split="val"),
+    dataset=dict(type=ImageFolder, data_root="data/imagenet", split="val"),
 )
 val_evaluator = dict(type=ClassificationMetric)
 test_evaluator = dict(type=ClassificationMetric)

@@ -113,7 +113,7 @@ def shorten(cfg: Config, steps: int) -> int:
 
 def _shorten_schedule(schedule: Any, share: float) -> None:
     for key in ("warmup_iters", "epochs"):
-        if key in schedule:
+        if schedule.get(key):
             schedule[key] = max(1, math.ceil(schedule[key] * share - 1e-9))
     if "warmup_epochs" in schedule:
         schedule.warmup_epochs *= share

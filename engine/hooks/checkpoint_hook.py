@@ -114,8 +114,8 @@ class SaveCheckpoint(Hook):
 
     Args:
         interval: Epochs (iterations) between two state files; the last one always gets one.
-        keep: How many state files stay.
-        best: Metric whose highest value picks the best file, or None.
+        max_keep_ckpts: How many state files stay.
+        save_best: Metric whose highest value picks the best file, or None.
         every_steps: Iterations after which there is a state file too, or None.
     """
 
@@ -125,13 +125,13 @@ class SaveCheckpoint(Hook):
         self,
         *,
         interval: int = 1,
-        keep: int = 2,
-        best: str | None = None,
+        max_keep_ckpts: int = 2,
+        save_best: str | None = None,
         every_steps: int | None = None,
     ) -> None:
         self.interval = interval
-        self.keep = keep
-        self.best = best
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_best = save_best
         self.every_steps = every_steps
         self.best_value = float("-inf")
         self.place = Place(0, 0, 0)
@@ -157,7 +157,7 @@ class SaveCheckpoint(Hook):
         self._saved = place if source.resolve() == self._path(runner).resolve() else None
         for path in self._best_files(runner):
             try:
-                value = checkpoint.read(path)["info"]["metrics"][self.best]
+                value = checkpoint.read(path)["info"]["metrics"][self.save_best]
             except (ValueError, KeyError) as error:
                 print_log(f"{path}: not counted as best ({error})", "current", logging.WARNING)
             else:
@@ -201,7 +201,7 @@ class SaveCheckpoint(Hook):
         numbers = {key: float(number) for key, number in (metrics or {}).items()}
         row = {"epoch": self.place.epoch, "iteration": self.place.iteration, **numbers}
         self.history = [*(old for old in self.history if not _same_place(old, row)), row]
-        value = numbers.get(self.best or "")
+        value = numbers.get(self.save_best or "")
         if value is not None and value > self.best_value:
             self.best_value = value
             if is_main_process():
@@ -227,7 +227,7 @@ class SaveCheckpoint(Hook):
             return
         content = self._content(runner)
         content["training"] = _training_state(runner, self.place)
-        save_state(self._path(runner), content, self.keep)
+        save_state(self._path(runner), content, self.max_keep_ckpts)
 
     def _write_best(self, runner: Any, metrics: dict[str, float]) -> None:
         content = self._content(runner)
@@ -238,10 +238,12 @@ class SaveCheckpoint(Hook):
         for old in self._best_files(runner):
             if old != path:
                 old.unlink()
-        print_log(f"best {self.best} so far: {self.best_value:.4f}, saved as {path}", "current")
+        print_log(
+            f"best {self.save_best} so far: {self.best_value:.4f}, saved as {path}", "current"
+        )
 
     def _best_prefix(self) -> str:
-        return f"best_{(self.best or '').replace('/', '_')}_"
+        return f"best_{(self.save_best or '').replace('/', '_')}_"
 
     def _best_files(self, runner: Any) -> list[Path]:
         return sorted(Path(runner.work_dir).glob(f"{self._best_prefix()}*.pth"))
@@ -264,8 +266,8 @@ class SaveCheckpoint(Hook):
         return unit_of(runner) == "epoch" and not self.place.step
 
 
-def save_state(path: Path, content: dict[str, Any], keep: int) -> None:
-    """Write a state file; when it is on disk, remove all but the last `keep` up to it.
+def save_state(path: Path, content: dict[str, Any], max_keep_ckpts: int) -> None:
+    """Write a state file; when it is on disk, remove all but the last `max_keep_ckpts` up to it.
 
     Raises:
         OSError: it cannot be written; the older ones stay.
@@ -273,7 +275,7 @@ def save_state(path: Path, content: dict[str, Any], keep: int) -> None:
     checkpoint.save(path, content)
     # Later ones are left from before a resume and not ours to count.
     files = [other for other in state_files(path.parent) if _order_of(other) <= _order_of(path)]
-    for old in files[:-keep]:
+    for old in files[:-max_keep_ckpts]:
         old.unlink()
 
 

@@ -154,5 +154,5 @@ def metric(cfg: Config, path: Path, options: Mapping[str, Any] | None = None) ->
 
 def metric_name(cfg: Config) -> str:
     """Key of that metric."""
-    name: str = cfg.default_hooks.checkpoint.best
+    name: str = cfg.default_hooks.checkpoint.save_best
     return name

@@ -1,13 +1,12 @@
 """From a checked config to a run: mmengine's Runner with our defaults filled in."""
 
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.logging import MMLogger, print_log
 from mmengine.registry import DATASETS
@@ -21,6 +20,7 @@ from engine.distributed import ShareLosses, join, wrap_on_cpu
 from engine.hooks.checkpoint_hook import bare, find_hook, newest, state_files
 from engine.hooks.signals import StopOnSignal
 from engine.progress import LiveProgress, hush
+from engine.training import config_checks
 from engine.training.amp import CPUAmpOptimWrapper
 from engine.training.compiled import compile_trunk
 from engine.training.memory import keep_memory
@@ -59,31 +59,13 @@ def prepare_training(
     classes = dataset.metainfo["classes"]
     if data is not None:
         cfg.model.num_classes = len(classes)
-    config.check(cfg, classes)
-    _check_ends(cfg)
+    config_checks.check(cfg, classes)
+    config_checks.check_ends(cfg)
     _fit_to_data(cfg, max(1, len(dataset) // get_world_size()))
 
 
-def _check_ends(cfg: Config) -> None:
-    """Warn where a schedule does not end with the training."""
-    last = cfg.train_cfg.get("max_epochs")
-    for number, schedule in enumerate(cfg.param_scheduler):
-        end = schedule.get("epochs", last)
-        if last is None or end == last:
-            continue
-        share = 50 * (1 + math.cos(math.pi * min(1, last / end)))
-        print_log(
-            f"train_cfg.max_epochs is {last}, param_scheduler.{number}.epochs {end}: the learning "
-            f"rate ends at about {share:.0f} %"
-            + ("" if last < end else f" and is 0 for the last {last - end} epochs")
-            + "; give both one number unless that is meant",
-            "current",
-            logging.WARNING,
-        )
-
-
 def _fit_to_data(cfg: Config, num_images: int) -> None:
-    """Shorten the batch and the warm-up where a process has too few images for them; says so."""
+    """Shorten batch and warm-up where a process has too few images for them; says so."""
     loader = cfg.train_dataloader
     if num_images < loader.batch_size:
         print_log(
@@ -93,33 +75,7 @@ def _fit_to_data(cfg: Config, num_images: int) -> None:
             logging.WARNING,
         )
         loader.batch_size = num_images
-    for number, schedule in enumerate(cfg.param_scheduler):
-        steps = schedule.get("epochs", 0) * (num_images // loader.batch_size)
-        if total := steps or cfg.train_cfg.get("max_iters", 0):
-            _fit_warmup(schedule, f"param_scheduler.{number}", total)
-
-
-def _fit_warmup(schedule: ConfigDict, where: str, total: int) -> None:
-    """Shorten a warm-up that is no shorter than its schedule of `total` iterations; says so."""
-    iterations, epochs = schedule.get("warmup_iters", 0), schedule.get("warmup_epochs", 0)
-    if iterations + (round(epochs * total / schedule.epochs) if epochs else 0) < total:
-        return
-    if epochs:
-        schedule.warmup_epochs = schedule.epochs / 10
-        print_log(
-            f"{where}.warmup_epochs {epochs} is too long for the {schedule.epochs} epochs of the "
-            f"schedule; taking {schedule.warmup_epochs:g}",
-            "current",
-            logging.WARNING,
-        )
-    if iterations and (not epochs or iterations + total // 10 >= total):
-        schedule.warmup_iters = total // 10
-        print_log(
-            f"{where}.warmup_iters {iterations} is not below the {total} iterations of the "
-            f"schedule; taking {schedule.warmup_iters}",
-            "current",
-            logging.WARNING,
-        )
+    config_checks.fit_warmups(cfg, num_images // loader.batch_size)
 
 
 def keep_quiet(cfg: Config) -> None:

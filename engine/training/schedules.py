@@ -19,12 +19,17 @@ class WarmupCosineLR(_ParamScheduler):
         warmup_iters: w, or what is added to it.
         warmup_epochs: Epochs that w also lasts, so that it does not hang on the images a step.
         warmup_factor: f.
-        epochs: Epochs after which the cosine is at zero; a run may stop before.
+        epochs: Epochs after which the cosine is at zero; a run may stop before. None: those of the
+            run.
         epoch_length: Iterations of an epoch, so T = epochs * epoch_length; the runner fills it in
             when the config says `convert_to_iter_based=True`.
+        end: T itself, without epochs; the runner fills in the iterations of the run when the config
+            says `by_epoch=False`.
+        by_epoch: What the config says; the rate changes with every iteration in any case.
 
     Raises:
-        ValueError: the warm-up is not shorter than the whole schedule.
+        ValueError: the warm-up is not shorter than the whole schedule, or the config says neither
+            of the two.
     """
 
     def __init__(
@@ -34,28 +39,37 @@ class WarmupCosineLR(_ParamScheduler):
         warmup_iters: int = 0,
         warmup_epochs: float = 0.0,
         warmup_factor: float,
-        epochs: int,
-        epoch_length: int,
-        by_epoch: bool = False,
-        last_step: int = -1,
+        epochs: int | None = None,
+        epoch_length: int | None = None,
+        end: int | None = None,
+        by_epoch: bool = True,
     ) -> None:
-        self.warmup_iters = warmup_iters + round(warmup_epochs * epoch_length)
+        total, counted = end, ""
+        if epochs is not None and epoch_length is not None:
+            total, counted = epochs * epoch_length, f" ({epochs} epochs of {epoch_length})"
+        elif by_epoch or epochs is not None or warmup_epochs:
+            raise ValueError(
+                "WarmupCosineLR: give convert_to_iter_based=True to count epochs; without, give "
+                "by_epoch=False, warmup_iters, and neither epochs nor warmup_epochs"
+            )
+        assert total is not None
+        self.warmup_iters = warmup_iters + round(warmup_epochs * (epoch_length or 0))
         self.warmup_factor = warmup_factor
-        self.total_iters = epochs * epoch_length
-        if self.warmup_iters >= self.total_iters:
+        self.total_iters = total
+        if self.warmup_iters >= total:
             key = f"warmup_epochs {warmup_epochs:g}" if warmup_epochs else "warmup_iters"
             raise ValueError(
-                f"{key}: a warm-up of {self.warmup_iters} must be below the {self.total_iters} "
-                f"iterations of the schedule ({epochs} epochs of {epoch_length}); shorten it"
+                f"{key}: a warm-up of {self.warmup_iters} must be below the {total} iterations of "
+                f"the schedule{counted}; shorten it"
             )
-        super().__init__(optimizer, "lr", by_epoch=by_epoch, last_step=last_step)
+        super().__init__(optimizer, "lr", by_epoch=False)
 
     @classmethod
-    def build_iter_from_epoch(cls, *args: Any, epoch_length: int, **options: Any) -> Any:
-        """The schedule for epochs of `epoch_length` iterations (called by the runner)."""
-        options.update(by_epoch=False)
-        options.pop("end", None)  # the runner's default end; this schedule ends by itself
-        return cls(*args, epoch_length=epoch_length, **options)
+    def build_iter_from_epoch(
+        cls, *args: Any, end: int, epochs: int | None = None, **options: Any
+    ) -> Any:
+        """The schedule for a run of `end` epochs (called by the runner)."""
+        return cls(*args, epochs=end if epochs is None else epochs, **options)
 
     def factor(self, step: int) -> float:
         """Share of the base rate at iteration `step`."""

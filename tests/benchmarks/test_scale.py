@@ -47,7 +47,7 @@ def test_both_libraries_evaluate_the_same_drawing(
 
 
 def test_drawn_annotations_load(benchmark: Callable[[str], Any], tmp_path: Path) -> None:
-    from classification.data.dataset import ImageNet
+    from classification.data.dataset import ImageFolder
     from detection.data.dataset import CocoDetection
 
     load = benchmark("annotation_load")
@@ -56,7 +56,7 @@ def test_drawn_annotations_load(benchmark: Callable[[str], Any], tmp_path: Path)
     assert len(data._coco.boxes) == 160
     assert len(data) <= 20
     path = load.write_list(tmp_path / "list", lines=25, folders=4)
-    listed = ImageNet(path.parent, training=True)
+    listed = ImageFolder(path.parent, training=True)
     assert (len(listed), len(listed.classes)) == (25, 4)
 
 

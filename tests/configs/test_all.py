@@ -14,6 +14,7 @@ from torch import nn
 
 from engine import config
 from engine.data.preprocess import collate
+from engine.training import config_checks
 
 FOLDER = Path(__file__).parents[2] / "configs"
 ALL = sorted(FOLDER.glob("*.py"))
@@ -80,7 +81,7 @@ def test_dump_reloads(path: Path, tmp_path: Path) -> None:
     assert again.to_dict() == cfg.to_dict()
     assert config.plain(again.model) == config.plain(cfg.model)
     config.check_sizes(again)
-    config.check(again, [str(label) for label in range(again.model.num_classes)])
+    config_checks.check(again, [str(label) for label in range(again.model.num_classes)])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -96,7 +97,7 @@ def test_published_numbers(name: str) -> None:
     assert cfg.optim_wrapper.optimizer.lr == rate
     assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size == batch
     assert cfg.train_cfg.max_epochs == epochs
-    assert cfg.param_scheduler[0].epochs == 300
+    assert (cfg.param_scheduler[0].epochs or epochs) == 300
     assert cfg.optim_wrapper.optimizer.momentum == 0.9
     assert cfg.optim_wrapper.optimizer.weight_decay == 4e-5
 
@@ -109,7 +110,7 @@ def test_the_papers_rows_share_one_recipe(name: str) -> None:
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.3, 0.9, 1e-4)
     assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size == 224
-    assert cfg.param_scheduler[0].epochs == cfg.train_cfg.max_epochs == 280
+    assert (cfg.param_scheduler[0].epochs, cfg.train_cfg.max_epochs) == (None, 280)
 
 
 @pytest.mark.parametrize(

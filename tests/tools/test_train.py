@@ -347,7 +347,7 @@ def test_amp_trains(tiny_train: Train, tmp_path: Path) -> None:
     [
         ({"model__bakbone__scale": 1}, "no key 'bakbone' here; nearest known: backbone"),
         ({"model__data_preprocessor__size": "[321,320]"}, "size 321 is no multiple of 32; use 320"),
-        ({"default_hooks__checkpoint__best": "coco/map"}, "which no evaluator gives"),
+        ({"default_hooks__checkpoint__save_best": "coco/map"}, "which no evaluator gives"),
         ({"model__backbone__type": "PPLCNett"}, "nearest known: PPLCNet"),
         ({"model__backbone__scale": 7}, "7"),
     ],

@@ -116,11 +116,11 @@ def test_the_published_recipe() -> None:
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.01, 0.9, 4e-5)
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_begin) == (20, 10)
-    assert (cfg.param_scheduler[0].epochs, cfg.param_scheduler[0].warmup_epochs) == (20, 5)
+    assert (cfg.param_scheduler[0].epochs, cfg.param_scheduler[0].warmup_epochs) == (None, 5)
     assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size == 256
     assert cfg.model.loss.label_smoothing == 0
     crop, flip, erase = cfg.train_dataloader.dataset.transforms
     assert tuple(crop["size"]) == (192, 192)
     assert (flip["p"], erase["p"]) == (0.5, 0.1)
     assert tuple(cfg.model.data_preprocessor["size"]) == (224, 224)
-    assert cfg.default_hooks.checkpoint.best == "tpr_at_fpr"
+    assert cfg.default_hooks.checkpoint.save_best == "tpr_at_fpr"

@@ -52,7 +52,7 @@ def test_what_resume_means(folder: Path, tmp_path: Path) -> None:
 
 def state(folder: Path, name: str, value: float = 0.0, size: int = 100_000) -> Path:
     content = {"model": {}, "classes": [], "state_dict": {"w": torch.full((size,), value)}}
-    save_state(folder / name, {**content, "info": {}, "training": {}}, keep=2)
+    save_state(folder / name, {**content, "info": {}, "training": {}}, max_keep_ckpts=2)
     return folder / name
 
 

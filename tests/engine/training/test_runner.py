@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
@@ -41,32 +41,3 @@ def test_images_a_step_count_the_gathered_batches(lines: list[str], base: int) -
     engine_runner.check_batch(run)
     Runner.scale_lr(run, OptimWrapper(optimizer, accumulative_counts=2), run.auto_scale_lr)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.02 * 8 / base)
-
-
-@pytest.mark.parametrize(
-    ("last", "said"), [(50, "ends at about 50 %;"), (110, "0 % and is 0 for the last 10 epochs;")]
-)
-def test_a_schedule_that_does_not_end_with_the_training(
-    lines: list[str], last: int, said: str
-) -> None:
-    cfg = Config({"train_cfg": {"max_epochs": last}, "param_scheduler": [{"epochs": 100}]})
-    engine_runner._check_ends(cfg)
-    assert len(lines) == 1
-    assert f"max_epochs is {last}, param_scheduler.0.epochs 100: the learning rate" in lines[0]
-    assert said in lines[0]
-    cfg.param_scheduler[0].epochs = last
-    engine_runner._check_ends(cfg)
-    engine_runner._check_ends(Config({"train_cfg": {"max_iters": 9}, "param_scheduler": [{}]}))
-    assert len(lines) == 1
-
-
-def test_a_warmup_of_too_many_epochs_is_shortened(lines: list[str]) -> None:
-    schedule = {"warmup_epochs": 5, "epochs": 5}
-    cfg = Config({"train_dataloader": {"batch_size": 4}, "param_scheduler": [schedule]})
-    engine_runner._fit_to_data(cfg, 40)
-    assert cfg.param_scheduler[0].warmup_epochs == 0.5
-    assert lines == [
-        "param_scheduler.0.warmup_epochs 5 is too long for the 5 epochs of the schedule; taking 0.5"
-    ]
-    engine_runner._fit_to_data(cfg, 40)
-    assert len(lines) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import PARAM_SCHEDULERS
 from torch.optim import SGD
 
 from engine.training.schedules import PolyDecayLR, WarmupCosineLR
@@ -84,3 +85,32 @@ def test_poly_decay_warms_up_where_wanted() -> None:
     """Power 1 over 8 iterations, 2 of warm-up: 1/2 * 8/8, 2/2 * 7/8, 6/8, ..."""
     ours = rates(4, 1.0, PolyDecayLR, power=1.0, end=8, warmup_iters=2)
     assert ours == pytest.approx([0.5, 0.875, 0.75, 0.625])
+
+
+def test_without_epochs_it_lasts_as_long_as_the_run() -> None:
+    """As the runner builds it: `end` is the run's, epochs if converted, else iterations."""
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    own = {"type": WarmupCosineLR, "optimizer": optimizer, "warmup_iters": 2, "warmup_factor": 0.0}
+    counted = {"convert_to_iter_based": True, "epoch_length": 4, "end": 6}
+    build = PARAM_SCHEDULERS.build
+    assert build({**own, **counted}).total_iters == 24
+    assert build({**own, **counted, "epochs": None}).total_iters == 24
+    assert build({**own, **counted, "epochs": 3}).total_iters == 12
+    assert build({**own, "by_epoch": False, "end": 90, "epoch_length": 4}).total_iters == 90
+
+
+def test_by_iterations() -> None:
+    """w = 4, f = 0.2, T = 12, as above."""
+    options = {"warmup_iters": 4, "warmup_factor": 0.2}
+    ours = rates(14, 1.0, by_epoch=False, end=12, **options)
+    assert ours == rates(14, 1.0, epochs=3, epoch_length=4, **options)
+    with pytest.raises(ValueError, match=r"of 4 must be below the 3 iterations of the schedule; s"):
+        rates(1, 1.0, by_epoch=False, end=3, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"by_epoch": False, "epochs": 3}, {"by_epoch": False, "warmup_epochs": 1}]
+)
+def test_it_must_know_what_it_counts(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"give convert_to_iter_based=True to count epochs"):
+        rates(1, 1.0, warmup_factor=0.0, end=12, **options)

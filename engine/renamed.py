@@ -1,0 +1,127 @@
+"""Names of version 0.1 that a user's config may still have, and what they are called now."""
+
+import ast
+import re
+
+# Package now: modules in it, with the name of before where it was another. All stood directly in
+# the first part of the package.
+_ROOMS = {
+    "engine": "interface=types command_line=cli files=fileio machine=hardware",
+    "engine.checkpoint": "checkpoint bounds foreign=foreign_weights zoo download",
+    "engine.data": """
+        data=dataset bad_images images image_size preprocess seeding=seeds
+        augment=augmentation sampler=samplers listed_files=safe_paths split=splits
+    """,
+    "engine.hooks": "saving=checkpoint_hook ema guard=nan_guard stopping=signals clock=seeds",
+    "engine.checks": """
+        check_images=image_checks duplicates repair=fix class_balance processes=parallel
+        quick_check=preflight
+    """,
+    "engine.training": """
+        runner loop=loops resuming=resume schedule=schedules stage_rates amp compiled
+        recompute memory calibrate=norm_calibration
+    """,
+    "engine.runtime": "exported deployed",
+    "engine.export": """
+        export=exporter prepared=plan graph writers=formats quantise=quantization
+        sensitivity layer_times=layer_profile verify=metric_loss gaps=parity
+    """,
+    "engine.inference": "predict=predictor evaluate sources=files",
+    "engine.reports": """
+        album browse cam cam_sheet charts figures planned plan_chart=lr_plot
+        log_chart=training_curves run_log page=html report worst tally=object_counts
+        lettering contact_sheet
+    """,
+    "engine.benchmark": """
+        benchmark=latency contestant=worker compare trials=runs verdict=statistics
+        comparison=comparison_report presets=paper
+    """,
+    "engine.serving": """
+        serving=server served=service web=app answers=schemas bodies=uploads
+        batcher=batching meters=metrics demo_page=page viewing
+    """,
+    "engine.demo_data": """
+        mini_data=writer mini_scenes=scenes mini_grounds=grounds mini_shapes=shapes
+    """,
+    "backbone": "pickled=pdparams zipped=npz",
+    "detection": "ending=export_head weights=paddle_weights assigner=assigners",
+    "detection.data": """
+        dataset coco_json transforms check=checks check_boxes=box_checks repair=fix split
+        yolo voc labelled
+    """,
+    "detection.evaluation": """
+        metric errors=tide operating=thresholds report report_page charts=plots
+        mistakes=error_images draw=visualize evidence=cam_target
+    """,
+    "segmentation": "ending=export_head weights=paddle_weights inference=sliding_window",
+    "segmentation.data": "dataset masks transforms check=checks repair=fix polygons",
+    "segmentation.evaluation": """
+        metric objects report report_page draw=visualize evidence=cam_target
+    """,
+    "classification": """
+        create=factory batch_mix=mixup teacher=distillation ending=export_head
+        weights=paddle_weights
+    """,
+    "classification.data": """
+        dataset classes listing=image_lists transforms check=checks repair=fix split shards
+        shard_writer person_exists=convert_person_exists
+    """,
+    "classification.evaluation": """
+        metric predictions confusion report report_page draw=visualize evidence=cam_target
+    """,
+}
+_MODULES = {
+    f"{room.partition('.')[0]}.{word.partition('=')[0]}": f"{room}.{word.rpartition('=')[2]}"
+    for room, words in _ROOMS.items()
+    for word in words.split()
+}
+_CLASSES = {
+    "ImageNet": "ImageFolder",
+    "classification.data.dataset.ImageNet": "classification.data.dataset.ImageFolder",
+}
+# By class and the keyword it took.
+_KEYS = {
+    ("SaveCheckpoint", "best"): "save_best",
+    ("SaveCheckpoint", "keep"): "max_keep_ckpts",
+}
+
+
+def key_line(where: str, owner: str, key: str) -> str | None:
+    """The line for a config key that the class `owner` took by another name, or None."""
+    new = _KEYS.get((owner, key))
+    return new and f"{where}.{key} was renamed: use {new}"
+
+
+def new_name(name: str) -> str | None:
+    """What a class, given with or without its module, is called now; None where that is `name`."""
+    module, dot, member = name.rpartition(".")
+    if name in _MODULES.values():
+        return None
+    moved = f"{_MODULES.get(module, module)}{dot}{member}"
+    now = _CLASSES.get(moved, moved)
+    return None if now == name else now
+
+
+def old_names(config: str) -> str:
+    """Half a sentence with all old names in the text of a config file; "" where it has none."""
+    try:
+        nodes = list(ast.walk(ast.parse(config)))
+    except SyntaxError:
+        return ""
+    imported = [
+        f"{node.module}.{alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    dotted = [text for text in texts if isinstance(text, str) and "." in text]  # in a dump
+    renamed = {name: new for name in (*imported, *dotted) if (new := new_name(name))}
+    return ", ".join(f"{name} is {new} now" for name, new in renamed.items())
+
+
+def old_module(message: str) -> str:
+    """Half a sentence about the module that an import error is about; "" where it is not old."""
+    found = re.search(r"No module named '([\w.]+)'|from '?([\w.]+)'? ", message)
+    name = found and (found[1] or found[2])
+    return f"{name} is {_MODULES[name]} now" if name in _MODULES else ""
