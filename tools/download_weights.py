@@ -19,11 +19,11 @@ def main(arguments: argparse.Namespace) -> None:
         Console().print(listing(zoo))
         return
     for entry in [zoo.entry(name) for name in arguments.names]:
-        pinned = zoo.wanted(entry).sha256 is not None
+        pinned = zoo.wanted(entry) is not None
         path = zoo.checkpoint(entry.name, accept_unverified=arguments.accept_unverified)
         print(f"{path}: {describe(entry)}")
         if not pinned:
-            print(f"{zoo.lock_file}: pinned sha256 {zoo.wanted(entry).sha256}")
+            print(f"{zoo.lock_file}: pinned sha256 {zoo.wanted(entry)}")
 
 
 def describe(entry: Entry) -> str:
@@ -41,7 +41,7 @@ def listing(zoo: Zoo) -> Table:
     """All names."""
     table = Table("name", "published, percent", "config", "hash")
     for entry in zoo.table.values():
-        pinned = "pinned" if zoo.wanted(entry).sha256 else "none"
+        pinned = "pinned" if zoo.wanted(entry) else "none"
         known = pinned if entry.sha256 is None else "published"
         table.add_row(entry.name, numbers(entry), entry.config, known)
     return table

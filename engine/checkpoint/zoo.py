@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pooch
 from filelock import FileLock, Timeout
 from mmengine.logging import print_log
 
 from engine import config
 from engine.checkpoint import checkpoint
-from engine.checkpoint.download import Manners, Stamp, download, stamp
+from engine.checkpoint.download import Manners, download
 from engine.checkpoint.foreign_weights import content
 from engine.fileio import near, write_json
 from engine.progress import live_line
@@ -48,7 +49,6 @@ class Entry:
     published: Mapping[str, float] = field(default_factory=dict)  # percent
     classes: tuple[str, ...] = ()  # empty: those of the file, else of COCO, else numbers
     sha256: str | None = None
-    size: int | None = None  # bytes
 
     @property
     def file(self) -> str:
@@ -60,8 +60,8 @@ def read_table(path: Path = TABLE) -> dict[str, Entry]:
     """The published files by name.
 
     Raises:
-        FileNotFoundError: no table; only a checkout of the repository has configs.
-        ValueError: it is no table of this kind.
+        FileNotFoundError: there is no table; only a checkout of the repository has configs.
+        ValueError: it is not a table of this kind.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -138,14 +138,11 @@ class Zoo:
             raise ValueError(f"no published model is called {name!r}; {near(name, [*self.table])}")
         return self.table[name]
 
-    def wanted(self, entry: Entry) -> Stamp:
-        """What the file must be: as published, else as pinned, else unknown."""
-        if entry.sha256 is not None:
-            return Stamp(entry.sha256, entry.size)
+    def wanted(self, entry: Entry) -> str | None:
+        """The sha256 that the file must have: as published, else as pinned, else unknown."""
         pin = self._pins().get(entry.name, {})
-        if pin.get("url") != entry.url:
-            return Stamp(None, entry.size)
-        return Stamp(pin["sha256"], pin["size"])
+        pinned: str | None = pin["sha256"] if pin.get("url") == entry.url else None
+        return entry.sha256 or pinned
 
     @property
     def lock_file(self) -> Path:
@@ -153,12 +150,18 @@ class Zoo:
         return self.folder / "zoo.lock.json"
 
     def _check_may_fetch(self, entry: Entry, accept_unverified: bool) -> None:
-        if self.offline and not (self.folder / entry.file).is_file():
+        wanted, raw = self.wanted(entry), self.folder / entry.file
+        if self.offline and not raw.is_file():
             raise FileNotFoundError(
                 f"{entry.name}: not in {self.folder}, and LCNET_OFFLINE is set; put "
                 f"{entry.file} there, which is {entry.url}, or unset it"
             )
-        if self.wanted(entry).sha256 is None and not accept_unverified:
+        if self.offline and wanted not in (None, pooch.file_hash(raw)):
+            raise ValueError(
+                f"{raw}: refused, its sha256 is not {wanted}; LCNET_OFFLINE forbids to fetch it "
+                "again, unset it"
+            )
+        if wanted is None and not accept_unverified:
             raise ValueError(
                 f"{entry.name}: its publisher gives no hash, so that nothing tells whether the "
                 f"right file arrives; to take it and pin what it is, once: "
@@ -167,7 +170,7 @@ class Zoo:
 
     def _is_current(self, entry: Entry, target: Path) -> bool:
         """Whether there is a checkpoint of the very file that is wanted."""
-        wanted = self.wanted(entry).sha256
+        wanted = self.wanted(entry)
         if wanted is None or not target.is_file():
             return False
         try:
@@ -177,51 +180,40 @@ class Zoo:
 
     def _make(self, entry: Entry, target: Path) -> None:
         """Fetch, convert and pin; of a file that is refused nothing stays."""
-        wanted = self.wanted(entry)
-        raw = self.folder / entry.file
-        found = self._fetch(entry, raw, wanted)
-        try:
-            _convert(entry, raw, target, found)
-        except ValueError:
-            if wanted.sha256 is None:
-                raw.unlink(missing_ok=True)
-            raise
-        if wanted.sha256 is None:
-            self._pin(entry, found)
-
-    def _fetch(self, entry: Entry, raw: Path, wanted: Stamp) -> Stamp:
-        """The published file; one that lies there already is taken where it is the right one."""
-        if raw.is_file():
-            found = stamp(raw)
-            fault = wanted.fault(found)
-            if not fault:
-                return found
-            if self.offline:
-                raise ValueError(f"{raw}: refused, {fault}; LCNET_OFFLINE forbids to fetch it anew")
+        wanted, raw = self.wanted(entry), self.folder / entry.file
         with live_line() as bar:
             task = bar.add_task(entry.name, total=None, note="MB")
-            return download(
+            download(
                 entry.url, raw, wanted, self.manners,
                 lambda done, total: bar.update(
                     task, completed=done / MEGABYTE, total=total and total / MEGABYTE
                 ),
             )  # fmt: skip
+        found = pooch.file_hash(raw)
+        try:
+            _convert(entry, raw, target, found)
+        except ValueError:
+            if wanted is None:
+                raw.unlink(missing_ok=True)
+            raise
+        if wanted is None:
+            self._pin(entry, found)
 
     def _pins(self) -> dict[str, dict[str, Any]]:
         """What was accepted, by name."""
         try:
             pins = json.loads(self.lock_file.read_text(encoding="utf-8"))
-            if all({"url", "sha256", "size"} <= pin.keys() for pin in pins.values()):
+            if all({"url", "sha256"} <= pin.keys() for pin in pins.values()):
                 return dict(pins)
         except FileNotFoundError:
             return {}
         except (ValueError, AttributeError):
             pass
-        raise ValueError(f"{self.lock_file}: damaged; restore it, or remove it and accept anew")
+        raise ValueError(f"{self.lock_file}: damaged; restore it, or remove it and accept again")
 
-    def _pin(self, entry: Entry, found: Stamp) -> None:
+    def _pin(self, entry: Entry, found: str) -> None:
         with _locked(self.folder / ".zoo.lock", "the lock file"):
-            pin = {"url": entry.url, "sha256": found.sha256, "size": found.size}
+            pin = {"url": entry.url, "sha256": found}
             write_json(self.lock_file, {**self._pins(), entry.name: pin})
 
 
@@ -248,11 +240,11 @@ def _locked(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def _convert(entry: Entry, raw: Path, target: Path, found: Stamp) -> None:
+def _convert(entry: Entry, raw: Path, target: Path, found: str) -> None:
     """Write the checkpoint of a published file.
 
     Raises:
-        ValueError: it is no weight file, or not all weights of the model are in it.
+        ValueError: it is not a weight file, or not all weights of the model are in it.
     """
     described = config.plain(config.load(CONFIGS / entry.config, entry.options).model)
     model: Any = checkpoint.build_model(described)
@@ -260,7 +252,7 @@ def _convert(entry: Entry, raw: Path, target: Path, found: Stamp) -> None:
     foreign = fill(model, raw, entry.classes)
     if foreign.report.missing:
         raise ValueError(f"{raw}: refused, not the weights of {entry.name}; {foreign.report}")
-    info = {"source": entry.url, "licence": entry.licence, "sha256": found.sha256}
+    info = {"source": entry.url, "licence": entry.licence, "sha256": found}
     checkpoint.save(target, content(model, described, foreign, info))
 
 
