@@ -48,12 +48,17 @@ LOAD_ERRORS = (ImportError, AttributeError, SyntaxError, NameError, TypeError, O
 UNSAFE_KEYS = {"load_from": "--load-from", "resume": "--resume"}
 
 
-def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
+def load(
+    path: Path | str,
+    options: Mapping[str, Any] | None = None,
+    parts: Sequence[str] | None = None,
+) -> Config:
     """Config file with overrides applied and every key and type name checked.
 
     Args:
         path: A config file of ours or one dumped into a work dir.
         options: Dotted keys and their values; a key the config lacks must start with "+".
+        parts: The entries wanted; None is all. What others name is neither imported nor checked.
 
     Raises:
         FileNotFoundError: no such file.
@@ -69,6 +74,8 @@ def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
         config = Config.fromfile(str(path))
         config = _without_imports(config)
         apply_overrides(config, options or {})
+        if parts is not None:
+            config = Config({key: config[key] for key in parts if key in config}, filename=path)
         check_keys(config)  # builds the lazy imports, so a misspelled class shows here
     except (ValueError, *LOAD_ERRORS) as error:
         if old := renamed.old_names(Path(path).read_text(errors="replace")):

@@ -21,14 +21,14 @@ _ROOMS = {
         runner loop=loops resuming=resume schedule=schedules stage_rates amp compiled
         recompute memory calibrate=norm_calibration
     """,
-    "engine.runtime": "exported deployed",
+    "engine.runtime": "exported deployed=exported_network",
     "engine.export": """
         export=exporter prepared=plan graph writers=formats quantise=quantization
         sensitivity layer_times=layer_profile verify=metric_loss gaps=parity
     """,
     "engine.inference": "predict=predictor evaluate sources=files",
     "engine.reports": """
-        album browse cam cam_sheet charts figures planned plan_chart=lr_plot
+        album browse cam cam_sheet=cam charts figures=charts planned=lr_plot plan_chart=lr_plot
         log_chart=training_curves run_log page=html report worst tally=object_counts
         lettering contact_sheet
     """,
@@ -46,7 +46,7 @@ _ROOMS = {
     "backbone": "pickled=pdparams zipped=npz",
     "detection": "ending=export_head weights=paddle_weights assigner=assigners",
     "detection.data": """
-        dataset coco_json transforms check=checks check_boxes=box_checks repair=fix split
+        coco_classes dataset coco_json transforms check=checks check_boxes=box_checks repair=fix split
         yolo voc labelled
     """,
     "detection.evaluation": """
@@ -63,7 +63,7 @@ _ROOMS = {
         weights=paddle_weights
     """,
     "classification.data": """
-        dataset classes listing=image_lists transforms check=checks repair=fix split shards
+        dataset listing=image_lists transforms check=checks repair=fix split shards
         shard_writer person_exists=convert_person_exists
     """,
     "classification.evaluation": """
@@ -74,7 +74,7 @@ _MODULES = {
     f"{room.partition('.')[0]}.{word.partition('=')[0]}": f"{room}.{word.rpartition('=')[2]}"
     for room, words in _ROOMS.items()
     for word in words.split()
-}
+} | {"classification.classes": "engine.data.class_list"}
 _CLASSES = {
     "ImageNet": "ImageFolder",
     "classification.data.dataset.ImageNet": "classification.data.dataset.ImageFolder",

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from engine.data.images import read_image
 
 pytestmark = pytest.mark.slow
 
-OWN = Path(__file__).parents[2] / "configs/picodet_lcnet_own.py"
+ROOT = Path(__file__).parents[2]
+OWN = ROOT / "configs/picodet_lcnet_own.py"
 Run = Callable[..., Any]
 
 
@@ -27,7 +30,7 @@ def model(trained: Path) -> Any:
 
 
 def test_a_ready_model(model: Any, trained: Path) -> None:
-    assert not model.training
+    assert not model.network.training
     assert model.classes == tuple(checkpoint.read(trained / "epoch_2.pth")["classes"])
 
 
@@ -46,11 +49,11 @@ def test_arrays_paths_and_lists_give_the_same(model: Any, mini_coco: Path) -> No
 
 def test_boxes_are_in_pixels_of_the_image(model: Any, mini_coco: Path) -> None:
     """The same picture twice as wide and three times as high: boxes 2 and 3 times as far."""
-    model.data_preprocessor.interpolation = "nearest"
+    model.preprocess.interpolation = "nearest"
     image = read_image(sorted((mini_coco / "val").iterdir())[0])[:64, :64].copy()
     large = image.repeat(3, axis=0).repeat(2, axis=1)
     small, big = model.predict([image, large])
-    model.data_preprocessor.interpolation = "cubic"
+    model.preprocess.interpolation = "cubic"
     assert len(small["scores"]) == len(big["scores"]) > 0
     scaled = small["boxes"] * torch.tensor([2.0, 3.0, 2.0, 3.0])
     assert torch.allclose(scaled, big["boxes"], atol=1e-2)
@@ -176,3 +179,24 @@ def test_workers_find_what_one_finds(
     one, two = (json.loads((tmp_path / n / "predictions.json").read_text()) for n in ("1", "2"))
     assert one == two
     assert len(one) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", ["detector", "segmenter", "classifier"])
+def test_nothing_that_only_training_needs_is_imported(
+    pair: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    config, checkpoint = request.getfixturevalue(f"small_{pair}_pair")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 96, 3), np.uint8))
+    argv = ["predict", str(config), str(checkpoint), str(tmp_path / "a.png")]
+    argv += ["--out-dir", str(tmp_path / "out")]
+    code = (
+        f"import runpy, sys\nsys.argv = {argv!r}\n"
+        f"try:\n    runpy.run_path({str(ROOT / 'tools/predict.py')!r}, run_name='__main__')\n"
+        "except SystemExit as done:\n    assert not done.code\n"
+        "names = {name.split('.')[0] for name in sys.modules}\n"
+        "print(sorted(names & {'matplotlib', 'albumentations', 'pycocotools'}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+    assert (tmp_path / "out/a.png").is_file()

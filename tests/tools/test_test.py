@@ -221,7 +221,7 @@ def test_another_network_size_reaches_the_model(run_tool: Run, trained: Path) ->
     from engine.inference.predictor import load_model
 
     model = load_model(OWN, trained / "epoch_2.pth", {"model.data_preprocessor.size": [96, 128]})
-    assert model.data_preprocessor.size == (96, 128)
+    assert model.preprocess.size == (96, 128)
     plain = load_model(OWN, trained / "epoch_2.pth")
-    assert plain.data_preprocessor.size == (64, 64)
+    assert plain.preprocess.size == (64, 64)
     assert config.load(OWN).model.data_preprocessor.size == (320, 320)

@@ -77,7 +77,7 @@ def test_a_folder_without_a_metric(
     assert {"backbone.stem.conv", "head.cls.0", "head.reg.3"} <= kept
     assert len(kept) < len(report.eight_bit.ranked) * 2 / 3  # depthwise layers among them
     model = load_model(OWN, out)
-    assert model.exported.content["precision"] == "int8"
+    assert model.network.exported.content["precision"] == "int8"
     picture = cv2.imread(str(photos / "0.png"))
     scores = model.predict(picture)[0]["scores"][:10].numpy()
     wanted = load_model(OWN, small_detector).predict(picture)[0]["scores"][:10].numpy()
