@@ -46,8 +46,8 @@ _ROOMS = {
     "backbone": "pickled=pdparams zipped=npz",
     "detection": "ending=export_head weights=paddle_weights assigner=assigners",
     "detection.data": """
-        coco_classes dataset coco_json transforms check=checks check_boxes=box_checks repair=fix split
-        yolo voc labelled
+        coco_classes dataset coco_json transforms check=checks check_boxes=box_checks repair=fix
+        split yolo voc labelled
     """,
     "detection.evaluation": """
         metric errors=tide operating=thresholds report report_page charts=plots

@@ -109,12 +109,6 @@ def test_scores_that_tie_within_rounding(
         exporter.check_outputs(prepared, out, images)
 
 
-def _tensor(image: np.ndarray) -> Any:
-    import torch
-
-    return torch.from_numpy(image)
-
-
 def test_the_file_says_what_it_is_and_names_no_machine(
     small_segmenter: Path, tmp_path: Path
 ) -> None:
