@@ -14,7 +14,7 @@ from engine.data.images import encode_image
 Confusion = NDArray[np.int64]  # (K, K): images of class row predicted as class column
 Pair = tuple[int, int, int]  # true class, predicted class, images
 FONT, SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
-NAMED_CLASSES = 40  # up to so many have names and counts in the picture
+NAMED_CLASSES = 40  # of more, the picture has neither names nor counts
 LARGEST = 1200  # pixels of the picture of more classes, about
 
 

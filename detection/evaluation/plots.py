@@ -33,7 +33,7 @@ MOST_LINES = 100  # classes with a line of their own: each takes kilobytes
 
 
 def precision_recall(precision: NDArray[np.float64]) -> Html:
-    """Mean over classes of the precision (10, 101, K) at some IoUs; -1 is no box of the class."""
+    """Mean over classes of the precision (10, 101, K) at some IoUs; -1: class without boxes."""
     with drawing("precision over recall by IoU") as (result, axes):
         rows = {"IoU 0.50": precision[0], "IoU 0.75": precision[5], "IoU 0.90": precision[8]}
         lines, names = [], []

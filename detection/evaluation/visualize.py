@@ -11,7 +11,7 @@ from engine.reports.lettering import MARGIN, text_size, write_label
 from engine.types import Picture
 
 NAME = 12  # pixels of the letters of a name
-LINES = 57  # the longer side of a large picture has room for so many letters on end
+LINES = 57  # sizes of letters in the longer side of a large picture
 
 
 def palette(count: int) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ def _thickness(picture: Picture) -> int:
 def draw_box(
     canvas: Picture, box: NDArray[np.floating], colour: Sequence[int], thickness: int
 ) -> None:
-    """A rectangle with lines of so many pixels."""
+    """A rectangle; its lines are `thickness` pixels wide."""
     left, top, right, bottom = box.round().astype(int).tolist()
     cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
 

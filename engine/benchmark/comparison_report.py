@@ -101,7 +101,7 @@ def favourite(rows: Rows) -> str | None:
 
 
 def sentences(state: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """What the numbers support and what not: paragraphs, the first line of each its subject."""
+    """Conclusions and their limits: paragraphs, each with its subject as its first line."""
     rows: Rows = state["rows"]
     found = [statistics.pair_lines((a, rows[a]), (b, rows[b])) for a, b in pairs]
     engine = favourite(rows)
@@ -120,7 +120,7 @@ def sentences(state: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> lis
 
 
 def cautions(state: Mapping[str, Any]) -> list[str]:
-    """What the numbers do not support."""
+    """The limits of the numbers."""
     rows: Rows = state["rows"]
     machine = state["machine"]["processor"]
     lines = []
@@ -142,7 +142,7 @@ def cautions(state: Mapping[str, Any]) -> list[str]:
 
 
 def _training(state: Mapping[str, Any]) -> list[str]:
-    """What the trainings had in common, and what not; nothing where checkpoints were evaluated."""
+    """How far the trainings were alike; nothing where checkpoints were evaluated."""
     if not (steps := state.get("steps")):
         return []
     lines = ["short trainings from nothing: they do not rank the published ones"]
@@ -209,7 +209,7 @@ def _name(
     fontsize: int,
     color: str = "black",
 ) -> None:
-    """Write labels beside points, towards the middle, so many typographic points higher."""
+    """Write labels beside points, towards the middle, `rise` typographic points higher."""
     if not points:
         return
     middle = sum(x for x, _ in points.values()) / len(points)

@@ -22,11 +22,9 @@ from engine.reports.html import Html
 ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
 BLUE, VERMILION, PURPLE, GREY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (128, 128, 128)
 
-# Of any two neighbours the colour-blind can tell apart; no yellow, which white paper swallows.
-COLOURS = tuple(
-    f"#{red:02X}{green:02X}{blue:02X}"
-    for red, green, blue in (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, (0, 0, 0))
-)
+# The colour-blind can tell any two neighbours apart; without yellow, too pale on white paper.
+SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, (0, 0, 0))
+COLOURS = tuple(f"#{bytes(rgb).hex()}" for rgb in SERIES)
 STYLES = ("-", "--", ":", "-.")  # for the series after the last colour
 GRID = "#DDDDDD"
 
@@ -47,7 +45,7 @@ _SETTINGS: dict[Any, Any] = {  # whose keys matplotlib lists one by one
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """An empty figure; width and height in inches."""
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
@@ -75,7 +73,7 @@ def key(axes: Any) -> None:
 
 
 def plain(text: str) -> str:
-    """A text that begins no formula."""
+    """The text with its dollar signs escaped: matplotlib would read a formula."""
     return text.replace("$", r"\$")
 
 
@@ -97,10 +95,10 @@ class Drawing:
 
 @contextmanager
 def drawing(name: str, width: float = 5.0, height: float = 3.2) -> Iterator[tuple[Drawing, Axes]]:
-    """Axes of a figure of so many inches to draw on; afterwards `svg` of the drawing is set.
+    """Axes to draw on, of a figure of that size in inches; at the end the drawing's `svg` is set.
 
     Args:
-        name: What it shows, in words for those who do not see it; one of its own in a page.
+        name: Description for readers who do not see it; unique within a page.
     """
     with rc_context({**_SETTINGS, "svg.hashsalt": name}):
         figure = Figure(figsize=(width, height), layout="constrained")

@@ -1,7 +1,7 @@
 """A web page that is one file: no script, no network, light and dark, phone and paper.
 
-What stands in it is plain data; page.html and page.css beside this file make the page of it, and
-every text is escaped there.
+The content is plain data; the templates page.html and page.css beside this file write all markup
+and escape every text.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-Html = Markup  # is not escaped: drawings of our own alone
+Html = Markup  # not escaped again: only for SVG that charts.py makes
 
 
 class Paragraph(NamedTuple):
@@ -50,32 +50,32 @@ class Raster(NamedTuple):
     """A PNG or JPEG file within the page."""
 
     content: bytes
-    alt: str  # what it shows, for those who do not see it
+    alt: str  # description for readers who do not see it
 
 
 class Shown(NamedTuple):
     """A picture with the lines below it."""
 
-    pictures: Sequence[bytes]  # JPEG or PNG; several stand beside each other
-    alt: str  # what it shows, for those who do not see it
+    pictures: Sequence[bytes]  # JPEG or PNG; several stand side by side
+    alt: str  # description for readers who do not see it
     lines: Sequence[str]
 
 
 class Gallery(NamedTuple):
-    """Pictures beside each other."""
+    """Pictures side by side."""
 
     shown: Sequence[Shown]
     kind: Literal["small", "half", "wide"]  # half and wide: of the page
 
 
 class Drawings(NamedTuple):
-    """Drawings beside each other; a single one is as wide as the page."""
+    """Drawings side by side; a single one is as wide as the page."""
 
     drawn: Mapping[str, Html]  # SVG by caption
 
 
 class Key(NamedTuple):
-    """What colours mean."""
+    """The meaning of colours."""
 
     colours: Mapping[str, Sequence[int]]  # RGB, 0..255
 

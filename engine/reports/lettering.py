@@ -74,7 +74,7 @@ def write_label(
 
 
 def shortened(text: str, width: int, size: int = TEXT) -> str:
-    """The text, or its beginning and three dots where it is wider than so many pixels."""
+    """The text, or its beginning and three dots where it is wider than `width` pixels."""
     if text_size(text, size)[1] <= width:
         return text
     while text and text_size(f"{text}…", size)[1] > width:
@@ -89,8 +89,8 @@ def ink_on(colour: Sequence[int]) -> Colour:
 
 
 def legend(entries: Sequence[LegendEntry], width: int) -> Picture:
-    """White strip (?, width, 3) with a square of each colour and its text, in as many rows as it
-    takes; no row where there is no entry.
+    """White strip (?, width, 3) with a square of each colour and its text, in as many rows as
+    needed; without entries, in none.
     """
     places, row, left = [], 0, 4
     for entry in entries:

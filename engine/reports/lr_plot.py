@@ -32,7 +32,7 @@ MOST_POINTS = 20_000  # of a curve: more than a picture has pixels
 
 
 class SchedulePlan(NamedTuple):
-    """What each iteration of a training will have; N of them."""
+    """The settings of each of the N iterations of a training."""
 
     rates: dict[float, Values]  # (N,) by the base rate of a group of parameters
     momentum: Values  # (N,) of SGD, or the first beta of Adam
@@ -125,7 +125,7 @@ def _step_through(runner: Any) -> SchedulePlan:
 
 
 def _thin_out(optimizer: torch.optim.Optimizer) -> None:
-    """Leave one group of parameters of each learning rate: the others would do as it does."""
+    """Leave one group of parameters of each learning rate: the others change as it does."""
     groups: dict[float, Any] = {}
     for group in optimizer.param_groups:
         groups.setdefault(group["lr"], group)
@@ -133,7 +133,7 @@ def _thin_out(optimizer: torch.optim.Optimizer) -> None:
 
 
 def draw(plan: SchedulePlan, title: str) -> bytes:
-    """PNG with learning rate, momentum and, where an average is kept, its decay, one below another.
+    """PNG with learning rate, momentum and, where an average is kept, its decay.
 
     Args:
         plan: Of at least one iteration.

@@ -1,6 +1,6 @@
 """A report on an evaluation: one page that needs no other file, and its numbers as JSON.
 
-What is kept of an image while the evaluation runs is small; the pictures of the worst alone are.
+While the evaluation runs, only a few numbers of each image are kept, and pictures of the worst.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ Named = tuple[str, Any]  # image id and exhibit
 
 
 class Evaluated(NamedTuple):
-    """What a whole evaluation gave."""
+    """The results of a whole evaluation."""
 
     meta: Mapping[str, Any]  # of the data set
     numbers: Mapping[str, float]  # of the metric, by its keys
@@ -35,7 +35,7 @@ class Evaluated(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a report says."""
+    """The content of a report."""
 
     title: str
     sections: Sequence[Section]
@@ -43,7 +43,7 @@ class Content(NamedTuple):
 
 
 class TaskReport(Protocol[Record, Exhibit]):
-    """What a task tells of an evaluation."""
+    """A task's part of a report on an evaluation."""
 
     exhibits: int  # how many of the worst images it shows
 
@@ -71,13 +71,13 @@ class TaskReport(Protocol[Record, Exhibit]):
 
 
 class WriteReport(Hook):
-    """Watches an evaluation; `write` makes `index.html` and `report.json` of it, later, so that a
-    report that fails takes no numbers along.
+    """Watches an evaluation; later `write` makes `index.html` and `report.json`, so that the
+    numbers are not lost where the report fails.
 
     Args:
         folder: Where to.
-        report: What the task tells.
-        facts: What the page is about, names and values for its head.
+        report: The task's part.
+        facts: Names and values for the page's head: model, data, ...
 
     Raises:
         NotADirectoryError: `folder`, or what it should be in, is a file.
@@ -146,7 +146,7 @@ class WriteReport(Hook):
 
 
 def _hindrance(folder: Path) -> OSError | None:
-    """What is in the way of the folder and a file in it, which goes at once."""
+    """The error that making the folder and a file in it gives, if any; that file is removed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):

@@ -64,8 +64,8 @@ def _keys(logs: Any) -> list[str]:
 def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
     """Moving average (N,) that keeps `weight` of what was at every point, from the first one on.
 
-    Corrected for its start as Adam's moments are (Kingma and Ba 2014, section 3); what is no
-    number is passed over.
+    Corrected for its start as Adam's moments are (Kingma and Ba 2014, section 3); NaN
+    and infinity are left out.
     """
     total = share = 0.0
     result = np.full(len(values), np.nan)

@@ -29,7 +29,7 @@ def draw_mask(image: Picture, mask: Mask, classes: Sequence[str]) -> Picture:
 def cover(image: Picture, mask: Mask, colours: NDArray[np.uint8]) -> Picture:
     """Copy of the RGB `image` (H, W, 3) half covered by the colours (K, 3) of its mask's classes.
 
-    What is no class stays as dark as black makes it.
+    Pixels without a class are half black.
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
