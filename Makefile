@@ -8,11 +8,12 @@ BEST = $$(ls -t $(RUN)/best_*.pth | head -1)
 
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: help demo test test-fast check fmt clean
+.PHONY: help demo test test-fast parity check fmt clean
 
 help:
 	@echo "make demo       environment, drawn data, a trained detector, its AP and pictures"
 	@echo "make test       all tests; make test-fast: those under five seconds"
+	@echo "make parity     table of the comparisons with the official implementations"
 	@echo "make check      lint, types, spelling, fast tests; make fmt: format"
 
 demo: $(VENV)/installed
@@ -30,6 +31,9 @@ test: $(VENV)/installed
 
 test-fast: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -m "not gpu and not slow" -q
+
+parity: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -m golden -q --parity
 
 check: $(VENV)/installed
 	$(VENV)/bin/ruff check .

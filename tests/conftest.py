@@ -11,9 +11,11 @@ import signal
 import socket
 import sys
 import traceback
-import zlib
+from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,9 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from golden_files import Golden, difference, parity_table
 
+TEST_DATA = "LCNET_TEST_DATA"  # in the environment: the folder of the fixture `real_dir`
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny tensors gain nothing from more
 
 
@@ -37,54 +41,82 @@ def autograd_without_threads() -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """Folder of reference material beside the repository; tests that need it skip without it."""
-    folder = Path(__file__).parents[2] / "shared"
-    if not folder.is_dir():
-        pytest.skip(f"no reference material at {folder}")
-    return folder
+def real_dir() -> Path:
+    """Folder with published weights (weights/) and real data sets (data/), else a skip."""
+    folder = os.environ.get(TEST_DATA)
+    if not folder:
+        pytest.skip(f"needs {TEST_DATA}, a folder of published weights and real data sets")
+    for part in ("data", "weights"):
+        if not (Path(folder) / part).is_dir():
+            pytest.fail(f"{TEST_DATA}={folder}: no folder {part}/ there")
+    return Path(folder).resolve()
 
 
 @pytest.fixture(scope="session")
-def golden_dir(shared_dir: Path) -> Path:
-    """Arrays that the official implementations computed."""
-    return shared_dir / "golden"
-
-
-def _drawn(name: str, shape: list[int], seed: int, is_norm: bool) -> np.ndarray:
-    """The array that the README of the golden files prescribes for a weight called `name`."""
-    random = np.random.RandomState(zlib.crc32(f"{seed}:{name}".encode()))
-    if is_norm and name.endswith(".weight"):
-        return 0.5 + random.random_sample(shape)
-    if len(shape) == 4:
-        return random.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
-    if len(shape) == 2:
-        return random.standard_normal(shape) / np.sqrt(shape[0])
-    return 0.3 * random.standard_normal(shape)
+def golden() -> Callable[[str], Golden]:
+    """What an official implementation computed in the case of that name (tests/golden)."""
+    return cache(Golden)
 
 
 @pytest.fixture(scope="session")
-def golden_arrays(golden_dir: Path) -> Callable[[str], dict[str, np.ndarray]]:
-    """Weights of a golden file without .pdparams by Paddle's names: stored, else drawn."""
+def schedules() -> dict[str, Any]:
+    """Sequences of learning rates and averages that the official implementations computed."""
+    return json.loads((Path(__file__).parent / "golden/schedules.json").read_text())
 
-    def load(name: str) -> dict[str, np.ndarray]:
-        info = json.loads((golden_dir / f"{name}.json").read_text())
-        stored = np.load(golden_dir / f"{name}.npz")
-        shapes = info["state_dict"]
-        return {
-            key: stored[f"state/{key}"]
-            if f"state/{key}" in stored
-            else _drawn(
-                key, shape, info["seed"], f"{key.rpartition('.')[0]}._mean" in shapes
-            ).astype(np.float32)
-            for key, shape in shapes.items()
-        }
 
-    return load
+@pytest.fixture
+def pdparams_file(golden: Callable[[str], Golden], tmp_path: Path) -> Callable[[str], Path]:
+    """Writes the weight file of a case as the official implementation did, byte for byte."""
+
+    def write(name: str) -> Path:
+        path = tmp_path / f"{name}.pdparams"
+        path.write_bytes(golden(name).pdparams())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def agrees(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Asserts that a value is the official one, and records the comparison for `make parity`.
+
+    (what, reference, found, wanted, atol=0, rtol=0, of_largest=0): the allowed difference is
+    atol + rtol |wanted| + of_largest times the largest |wanted|.
+    """
+
+    def check(what: str, reference: str, found: Any, wanted: Any, **allowances: float) -> None:
+        if hasattr(found, "detach"):
+            found = found.detach().numpy()
+        found_difference, allowed = difference(found, wanted, **allowances)
+        record_property("parity", (what, reference, found_difference, allowed))
+        assert found_difference <= allowed, f"{what}: {found_difference:.3g}, not <= {allowed:.3g}"
+
+    return check
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the files of ours")
+    parser.addoption("--parity", action="store_true", help="table of the golden comparisons")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Counts what was skipped by reason; with --parity, tells what was compared and how it fits."""
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if skipped:
+        terminalreporter.section(f"{skipped.total()} skipped")
+        for reason, count in skipped.most_common():
+            terminalreporter.line(f"{count:5}  {reason}")
+    if config.getoption("--parity"):
+        reports = chain.from_iterable(terminalreporter.stats.values())
+        ran = (report for report in reports if getattr(report, "when", "") == "call")
+        properties = chain.from_iterable(report.user_properties for report in ran)
+        rows = [row for key, row in properties if key == "parity"]
+        terminalreporter.write("\n" + parity_table(rows))
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
-"""Trunks with golden weights, and the arithmetic by which tests compare them."""
+"""Trunks with golden weights, and their costs."""
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import Tensor, nn
+from torch import nn
 
 from backbone.weights import trunk_state
 
@@ -32,26 +31,3 @@ def golden_trunk() -> Callable[[nn.Module, dict[str, np.ndarray]], nn.Module]:
         return model.eval()
 
     return fill
-
-
-@pytest.fixture
-def assert_golden() -> Callable[[Tensor, np.ndarray], None]:
-    """Checks for an error of at most 1e-4 of the largest value."""
-
-    def check(ours: Tensor, golden: np.ndarray) -> None:
-        assert tuple(ours.shape) == golden.shape
-        error = np.abs(ours.detach().numpy() - golden).max()
-        assert error <= 1e-4 * np.abs(golden).max()
-
-    return check
-
-
-@pytest.fixture
-def stored(golden_dir: Path) -> Callable[[str], dict[str, np.ndarray]]:
-    """All arrays of a golden file."""
-
-    def load(name: str) -> dict[str, np.ndarray]:
-        with np.load(golden_dir / f"{name}.npz") as archive:
-            return dict(archive)
-
-    return load

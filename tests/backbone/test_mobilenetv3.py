@@ -50,25 +50,26 @@ GOLDEN = {
 @pytest.mark.golden
 @pytest.mark.parametrize("name", GOLDEN)
 @torch.no_grad()
-def test_features_are_those_of_the_original(
-    name, golden_arrays, golden_trunk, stored, scale_of, assert_golden
-) -> None:
-    arch = name.split("_")[1]
-    arrays, golden = golden_arrays(name), stored(name)
-    model = golden_trunk(MobileNetV3(arch, scale_of(name), ALL_STRIDES), arrays)
+def test_features_are_those_of_the_original(name, golden, golden_trunk, scale_of, agrees) -> None:
+    arch, scale, case = name.split("_")[1], scale_of(name), golden(name)
+    wanted, weights = case.arrays, case.weights()
+    model = golden_trunk(MobileNetV3(arch, scale, ALL_STRIDES), weights)
     gated: list[Tensor] = []
     block = {"large": 3, "small": 0}[arch]
     model.blocks[block].se.register_forward_hook(lambda *args: gated.append(args[-1]))
-    images = torch.from_numpy(golden["input/x"])
+    images = torch.from_numpy(wanted["input/x"])
     maps = model(images)
-    assert_golden(model.stem(images), golden["feat/conv"])
-    for tap, ours in zip(GOLDEN[name], maps, strict=True):
-        assert_golden(ours, golden[f"feat/blocks.{tap}"])
-    assert_golden(gated[0], golden[f"feat/blocks.{block}.mid_se"])
-    assert_golden(logits(maps[-1], arrays), golden["output/logits"])
-    if "input/x_odd" in golden:
-        last = model(torch.from_numpy(golden["input/x_odd"]))[-1]
-        assert_golden(logits(last, arrays), golden["output/logits_odd"])
+    found = {f"feat/blocks.{tap}": ours for tap, ours in zip(GOLDEN[name], maps, strict=True)}
+    found |= {"feat/conv": model.stem(images), f"feat/blocks.{block}.mid_se": gated[0]}
+    what = f"MobileNetV3 {arch} x{scale}"
+    for key, ours in found.items():
+        agrees(f"{what}: features", "PaddleClas", ours, wanted[key], of_largest=1e-4)
+    found = {"output/logits": maps[-1]}
+    if "input/x_odd" in wanted:
+        found["output/logits_odd"] = model(torch.from_numpy(wanted["input/x_odd"]))[-1]
+    for key, last in found.items():
+        ours = logits(last, weights)
+        agrees(f"{what}: logits", "PaddleClas", ours, wanted[key], of_largest=1e-4)
 
 
 def logits(features: Tensor, arrays: dict) -> Tensor:
@@ -85,20 +86,21 @@ def logits(features: Tensor, arrays: dict) -> Tensor:
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-    ("name", "scale", "strides", "images"),
+    ("name", "scale", "strides", "images", "reference"),
     [
-        ("picodet_legacy_mbv3_large_x0_35", 0.35, (8, 16, 32), "input/image"),
-        ("deeplabv3p_mbv3_large_x0_5", 0.5, (4, 8, 16, 32), "input/x"),
+        ("picodet_legacy_mbv3_large_x0_35", 0.35, (8, 16, 32), "input/image", "PaddleDetection"),
+        ("deeplabv3p_mbv3_large_x0_5", 0.5, (4, 8, 16, 32), "input/x", "PaddleSeg"),
     ],
 )
 def test_trunks_of_the_tasks_are_those_of_the_originals(
-    name, scale, strides, images, golden_arrays, golden_trunk, stored, assert_golden
+    name, scale, strides, images, reference, golden, golden_trunk, agrees
 ) -> None:
     """PaddleDetection's own names (conv1, conv2 ...) and taps (blocks 5, 11, 14), PaddleSeg's."""
-    golden = stored(name)
-    model = golden_trunk(MobileNetV3("large", scale, strides), golden_arrays(name))
-    for level, ours in enumerate(model(torch.from_numpy(golden[images]))):
-        assert_golden(ours, golden[f"backbone/{level}"])
+    case = golden(name)
+    model = golden_trunk(MobileNetV3("large", scale, strides), case.weights())
+    for level, ours in enumerate(model(torch.from_numpy(case.arrays[images]))):
+        wanted = case.arrays[f"backbone/{level}"]
+        agrees(f"MobileNetV3 large x{scale}: features", reference, ours, wanted, of_largest=1e-4)
 
 
 def test_gate_has_slope_one_fifth() -> None:

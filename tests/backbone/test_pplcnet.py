@@ -1,7 +1,7 @@
 """PP-LCNet against its published counts and the arrays of the original implementation."""
 
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,69 +54,73 @@ CLASSIFIERS = ["PPLCNet_x0_25_c1000", "PPLCNet_x0_5_c10", "PPLCNet_x1_0_c10", "P
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_features_are_those_of_the_original(
-    name, golden_arrays, golden_trunk, stored, scale_of, assert_golden
-) -> None:
-    arrays, golden = golden_arrays(name), stored(name)
-    model = golden_trunk(PPLCNet(scale_of(name), ALL_STRIDES), arrays)
-    check_features(model, arrays, golden, assert_golden)
+def test_features_are_those_of_the_original(name, golden, golden_trunk, scale_of, agrees) -> None:
+    case = golden(name)
+    model = golden_trunk(PPLCNet(scale_of(name), ALL_STRIDES), case.weights())
+    check_features(model, case, f"PP-LCNet x{scale_of(name)}", agrees)
 
 
 @pytest.mark.golden
 def test_features_from_pdparams_are_those_of_the_original(
-    golden_dir: Path, golden_trunk, stored, assert_golden
+    golden, golden_trunk, pdparams_file, agrees
 ) -> None:
-    arrays = read_arrays(golden_dir / "PPLCNet_x0_25_c7.pdparams")
-    model = golden_trunk(PPLCNet(0.25, ALL_STRIDES), arrays)
-    check_features(model, arrays, stored("PPLCNet_x0_25_c7"), assert_golden)
+    name = "PPLCNet_x0_25_c7"
+    model = golden_trunk(PPLCNet(0.25, ALL_STRIDES), read_arrays(pdparams_file(name)))
+    check_features(model, golden(name), "PP-LCNet x0.25 from a .pdparams file", agrees)
 
 
 @torch.no_grad()
-def check_features(model: nn.Module, arrays: dict, golden: dict, assert_golden: Callable) -> None:
+def check_features(model: nn.Module, case: Any, what: str, agrees: Callable) -> None:
     gated: list[Tensor] = []
     model.stages[4][0].se.register_forward_hook(lambda *args: gated.append(args[-1]))
-    images = torch.from_numpy(golden["input/x"])
+    wanted, weights = case.arrays, case.weights()
+    images = torch.from_numpy(wanted["input/x"])
     maps = model(images)
-    assert_golden(model.stem(images), golden["feat/conv1"])
-    for number, ours in zip((2, 3, 4, 5, 6), maps, strict=True):
-        assert_golden(ours, golden[f"feat/blocks{number}"])
-    assert_golden(gated[0], golden["feat/blocks6.0.se"])
-    assert_golden(logits(maps[-1], arrays, 0.8), golden["output/logits"])
-    if "input/x_odd" in golden:
-        last = model(torch.from_numpy(golden["input/x_odd"]))[-1]
-        assert_golden(logits(last, arrays, 0.8), golden["output/logits_odd"])
+    found = {f"feat/blocks{stage}": ours for stage, ours in zip((2, 3, 4, 5, 6), maps, strict=True)}
+    found |= {"feat/conv1": model.stem(images), "feat/blocks6.0.se": gated[0]}
+    for key, ours in found.items():
+        agrees(f"{what}: features", "PaddleClas", ours, wanted[key], of_largest=1e-4)
+    found = {"output/logits": maps[-1]}
+    if "input/x_odd" in wanted:
+        found["output/logits_odd"] = model(torch.from_numpy(wanted["input/x_odd"]))[-1]
+    for key, last in found.items():
+        ours = logits(last, weights, 0.8)
+        agrees(f"{what}: logits", "PaddleClas", ours, wanted[key], of_largest=1e-4)
 
 
 @pytest.mark.golden
-def test_training_mode_is_that_of_the_original(
-    golden_dir: Path, golden_trunk, stored, assert_golden
-) -> None:
+def test_training_mode_is_that_of_the_original(golden, golden_trunk, agrees) -> None:
     """First step of the training trajectory: batch statistics, dropout off."""
-    arrays = read_arrays(golden_dir / "PPLCNet_x0_25_train_traj.pdparams")
-    golden = stored("PPLCNet_x0_25_train_traj")
-    model = golden_trunk(PPLCNet(0.25), arrays).train()
-    features = model(torch.from_numpy(golden["input/x"][0]))[-1]
-    assert_golden(logits(features, arrays, 1.0), golden["step0/logits"])
-    assert_golden(model.stem.norm.running_mean, golden["step0/conv1.bn._mean"])
+    case = golden("PPLCNet_x0_25_train_traj")
+    wanted, weights = case.arrays, case.weights()
+    model = golden_trunk(PPLCNet(0.25), weights).train()
+    features = model(torch.from_numpy(wanted["input/x"][0]))[-1]
+    what = "PP-LCNet x0.25 in training mode"
+    for part, ours, key in (
+        ("logits", logits(features, weights, 1.0), "step0/logits"),
+        ("running mean", model.stem.norm.running_mean, "step0/conv1.bn._mean"),
+    ):
+        agrees(f"{what}: {part}", "PaddleClas", ours, wanted[key], of_largest=1e-4)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-    ("name", "scale", "strides", "images"),
+    ("name", "scale", "strides", "images", "reference"),
     [
-        ("picodet_s_320_coco_lcnet", 0.75, (8, 16, 32), "input/image"),
-        ("picodet_xs_320_coco_lcnet", 0.35, (8, 16, 32), "input/image"),
-        ("picodet_legacy_lcnet_x0_5", 0.5, (8, 16, 32), "input/image"),
-        ("deeplabv3p_pplcnet_x0_5", 0.5, (4, 8, 16, 32), "input/x"),
+        ("picodet_s_320_coco_lcnet", 0.75, (8, 16, 32), "input/image", "PaddleDetection"),
+        ("picodet_xs_320_coco_lcnet", 0.35, (8, 16, 32), "input/image", "PaddleDetection"),
+        ("picodet_legacy_lcnet_x0_5", 0.5, (8, 16, 32), "input/image", "PaddleDetection"),
+        ("deeplabv3p_pplcnet_x0_5", 0.5, (4, 8, 16, 32), "input/x", "PaddleSeg"),
     ],
 )
 def test_trunks_of_the_tasks_are_those_of_the_originals(
-    name, scale, strides, images, golden_arrays, golden_trunk, stored, assert_golden
+    name, scale, strides, images, reference, golden, golden_trunk, agrees
 ) -> None:
-    golden = stored(name)
-    model = golden_trunk(PPLCNet(scale, strides), golden_arrays(name))
-    for level, ours in enumerate(model(torch.from_numpy(golden[images]))):
-        assert_golden(ours, golden[f"backbone/{level}"])
+    case = golden(name)
+    model = golden_trunk(PPLCNet(scale, strides), case.weights())
+    for level, ours in enumerate(model(torch.from_numpy(case.arrays[images]))):
+        wanted = case.arrays[f"backbone/{level}"]
+        agrees(f"PP-LCNet x{scale}: features", reference, ours, wanted, of_largest=1e-4)
 
 
 ABLATIONS = [

@@ -1,7 +1,6 @@
 """Readers of foreign files and the names of Paddle's trunks."""
 
 import collections
-import json
 import os
 import pickle
 import sys
@@ -64,10 +63,13 @@ def test_arrays_survive_every_pickle_protocol_and_order(write_pickle, protocol: 
 
 
 @pytest.mark.golden
-def test_file_of_the_original_has_the_listed_names_and_shapes(golden_dir: Path) -> None:
-    arrays = read_arrays(golden_dir / "PPLCNet_x0_25_c7.pdparams")
-    listed = json.loads((golden_dir / "PPLCNet_x0_25_c7.json").read_text())["state_dict"]
-    assert {name: list(array.shape) for name, array in arrays.items()} == listed
+def test_file_of_the_original_gives_the_arrays_that_it_was_made_of(
+    golden, pdparams_file, agrees
+) -> None:
+    arrays, wanted = read_arrays(pdparams_file("PPLCNet_x0_25_c7")), golden("PPLCNet_x0_25_c7")
+    assert {name: list(array.shape) for name, array in arrays.items()} == wanted.info["state_dict"]
+    for name, array in wanted.weights().items():
+        agrees("weights read from a .pdparams file", "PaddleClas", arrays[name], array)
 
 
 @pytest.mark.parametrize("where", ["value", "key", "array", "nested"])
@@ -238,9 +240,9 @@ def test_structured_names(theirs: str, ours: str) -> None:
         ),
     ],
 )
-def test_only_the_classifier_is_left_over(golden_arrays, name, build, head) -> None:
+def test_only_the_classifier_is_left_over(golden, name, build, head) -> None:
     model = build()
-    state = trunk_state(golden_arrays(name), model)
+    state = trunk_state(golden(name).weights(), model)
     ours = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     assert {key: tuple(state[key].shape) for key in ours} == ours
     assert {key.split(".")[0] for key in set(state) - set(ours)} == head
@@ -257,9 +259,9 @@ def test_creation_order_counts_norms_apart_from_convolutions() -> None:
     assert name("conv2d_4.w_0") == "b.conv.weight"
 
 
-def test_real_file_in_creation_order_fits_the_trunk(shared_dir: Path) -> None:
+def test_real_file_in_creation_order_fits_the_trunk(real_dir: Path) -> None:
     """Text-line classifier x0.25; left over: its last convolution and the fc."""
-    arrays = read_arrays(shared_dir / "weights/pplcnet_x0_25_textline_ori/weights.npz")
+    arrays = read_arrays(real_dir / "weights/pplcnet_x0_25_textline_ori/weights.npz")
     assert is_creation_order(arrays)
     assert not is_folded(arrays)
     model = PPLCNet(0.25)

@@ -25,17 +25,6 @@ def trunk_of(name: str) -> torch.nn.Module:
 
 
 @pytest.fixture
-def stored(golden_dir: Path) -> Callable[[str], dict[str, np.ndarray]]:
-    """All arrays of a golden file."""
-
-    def load(name: str) -> dict[str, np.ndarray]:
-        with np.load(golden_dir / f"{name}.npz") as archive:
-            return dict(archive)
-
-    return load
-
-
-@pytest.fixture
 def golden_classifier() -> Callable[..., Classifier]:
     """An unfilled classifier of the shape a golden file's name means."""
 
@@ -52,17 +41,6 @@ def tiny_model() -> Classifier:
     """A model of three classes with random weights, in eval mode."""
     torch.manual_seed(0)
     return Classifier(backbone=PPLCNet(0.25), num_classes=3).eval()
-
-
-@pytest.fixture
-def assert_close() -> Callable[[torch.Tensor, np.ndarray], None]:
-    """Checks for an error of at most 1e-4 of the largest value."""
-
-    def check(ours: torch.Tensor, golden: np.ndarray, tolerance: float = 1e-4) -> None:
-        assert tuple(ours.shape) == golden.shape
-        assert np.abs(ours.detach().numpy() - golden).max() <= tolerance * np.abs(golden).max()
-
-    return check
 
 
 @pytest.fixture

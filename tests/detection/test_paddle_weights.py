@@ -31,9 +31,9 @@ def picodet_xs(num_classes: int = 80) -> PicoDet:
 
 
 @pytest.fixture(scope="module")
-def real(shared_dir: Path) -> dict[str, np.ndarray]:
+def real(real_dir: Path) -> dict[str, np.ndarray]:
     """The published XS file: creation order, batch-norms folded."""
-    return read_arrays(shared_dir / "weights/picodet_xs_320_coco_lcnet/weights.npz")
+    return read_arrays(real_dir / "weights/picodet_xs_320_coco_lcnet/weights.npz")
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ LAYOUT = (
 
 
 @pytest.fixture(scope="module")
-def layout_file(shared_dir: Path) -> Path:
+def layout_file(real_dir: Path) -> Path:
     """The published page-layout model of the first generation: creation order, not folded."""
-    return shared_dir / "weights/picodet_lcnet_x1_0_layout_cdla/layout_cdla.onnx"
+    return real_dir / "weights/picodet_lcnet_x1_0_layout_cdla/layout_cdla.onnx"
 
 
 def layout_model() -> PicoDet:
@@ -67,8 +67,8 @@ def layout_model() -> PicoDet:
     ).eval()
 
 
-def test_class_table_is_that_of_coco(shared_dir: Path) -> None:
-    path = shared_dir / "data/coco_mini/annotations/instances_val2017.json"
+def test_class_table_is_that_of_coco(real_dir: Path) -> None:
+    path = real_dir / "data/coco_mini/annotations/instances_val2017.json"
     listed = {row["id"]: row["name"] for row in json.loads(path.read_text())["categories"]}
     assert dict(zip(CATEGORY_IDS, CLASSES, strict=True)) == listed
     assert list(CATEGORY_IDS) == sorted(listed)
@@ -76,9 +76,9 @@ def test_class_table_is_that_of_coco(shared_dir: Path) -> None:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["picodet_xs_320_coco_lcnet", "picodet_s_320_coco_lcnet"])
-def test_structured_names_fill_the_model_exactly(name, golden_arrays, golden_detector) -> None:
+def test_structured_names_fill_the_model_exactly(name, golden, golden_detector) -> None:
     """Every array by its value, as the golden comparison of the detector has it."""
-    arrays = golden_arrays(name)
+    arrays = golden(name).weights()
     for key in [key for key in arrays if key.startswith("head.head_") and "list" in key]:
         kind, level = key.split(".")[1].split("_")[1], key.split(".")[2]
         arrays[f"head.head_{kind}{level}.{key.split('.')[3]}"] = arrays[key]
@@ -88,8 +88,8 @@ def test_structured_names_fill_the_model_exactly(name, golden_arrays, golden_det
     assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
-def test_two_names_of_one_layer_must_agree(golden_arrays) -> None:
-    arrays = golden_arrays("picodet_xs_320_coco_lcnet")
+def test_two_names_of_one_layer_must_agree(golden) -> None:
+    arrays = golden("picodet_xs_320_coco_lcnet").weights()
     arrays["head.head_cls0.bias"] = arrays["head.head_cls_list.0.bias"] + 1
     with pytest.raises(ValueError, match=r"different array .* head\.cls\.0"):
         picodet_state(arrays, picodet_xs())
@@ -175,9 +175,9 @@ def test_real_file_fills_everything(real: dict[str, np.ndarray]) -> None:
 
 
 @torch.no_grad()
-def test_real_model_equals_the_other_runtime(shared_dir: Path, real_model: PicoDet) -> None:
+def test_real_model_equals_the_other_runtime(real_dir: Path, real_model: PicoDet) -> None:
     """Boxes within 0.03 pixels of 320, scores within 3e-4: found 0.015 and 1.7e-4, both float32."""
-    reference = np.load(shared_dir / "weights/picodet_xs_320_coco_lcnet/reference.npz")
+    reference = np.load(real_dir / "weights/picodet_xs_320_coco_lcnet/reference.npz")
     boxes, scores = real_model(torch.from_numpy(reference["image"]))
     np.testing.assert_allclose(boxes, reference["boxes"], rtol=0, atol=0.03)
     theirs = reference["scores"].transpose(0, 2, 1)  # (1, P, K)
@@ -199,7 +199,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
 )
 @pytest.mark.slow
 def test_calibrated_real_model_keeps_its_function_also_in_training(
-    shared_dir: Path,
+    real_dir: Path,
     real_model: PicoDet,
     real: dict[str, np.ndarray],
     calibrated_on: slice,
@@ -214,7 +214,7 @@ def test_calibrated_real_model_keeps_its_function_also_in_training(
     whose own statistics then differ.
     """
     preprocess = Preprocess(size=(192, 192))
-    files = find_images(shared_dir / "data/coco_mini/val2017")
+    files = find_images(real_dir / "data/coco_mini/val2017")
     (images,) = network_inputs(preprocess, files[:12], 12)
     boxes, scores = real_model(images)
     assert correlation(real_model.train()(images)[1], scores) < 0.3
@@ -232,9 +232,9 @@ def test_calibrated_real_model_keeps_its_function_also_in_training(
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"])
 def test_names_of_the_first_generation_fill_the_model_exactly(
-    name: str, golden_arrays, golden_detector
+    name: str, golden, golden_detector
 ) -> None:
-    arrays, model = golden_arrays(name), golden_detector(name).model
+    arrays, model = golden(name).weights(), golden_detector(name).model
     report = load_foreign(model, arrays, "a.pdparams")
     assert (report.missing, report.extra, report.mismatched) == ([], [], [])
     outputs = arrays["head.head_cls2.weight"]  # (112, 96, 1, 1)
@@ -258,7 +258,7 @@ def test_creation_order_of_the_first_generation_has_the_published_numbers() -> N
 @pytest.mark.slow
 @torch.no_grad()
 def test_real_layout_model_equals_onnx_runtime_and_reads_a_page(
-    layout_file: Path, shared_dir: Path
+    layout_file: Path, real_dir: Path
 ) -> None:
     """Raw outputs within 1e-4 (found: scores 1.6e-6, distances 1.2e-5), and what is on the page."""
     runtime = pytest.importorskip("onnxruntime")
@@ -270,7 +270,7 @@ def test_real_layout_model_equals_onnx_runtime_and_reads_a_page(
     report = load_foreign(model, arrays, "layout.onnx", classes)
     assert len(report.matched) == len(model.state_dict()) == 588
     assert (report.missing, report.extra, report.mismatched) == ([], [], [])
-    page = read_image(shared_dir / "weights/photos/PMC3576793_00004.jpg")
+    page = read_image(real_dir / "weights/photos/PMC3576793_00004.jpg")
     batch = model.data_preprocessor({"images": [torch.from_numpy(page)]})
     outputs = runtime.InferenceSession(layout_file).run(
         None, {"image": batch["images"].contiguous().numpy()}
@@ -321,8 +321,8 @@ def test_a_class_list_names_each_class_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.golden
-def test_classifier_file_fills_the_trunk_alone(golden_dir: Path) -> None:
-    arrays = read_arrays(golden_dir / "PPLCNet_x0_25_c7.pdparams")
+def test_classifier_file_fills_the_trunk_alone(pdparams_file) -> None:
+    arrays = read_arrays(pdparams_file("PPLCNet_x0_25_c7"))
     model = PicoDet(backbone=PPLCNet(0.25), num_classes=80, neck_channels=16)
     report = load_foreign(model, arrays, "a.pdparams")
     assert all(name.startswith("backbone.") for name in report.matched)
@@ -331,8 +331,8 @@ def test_classifier_file_fills_the_trunk_alone(golden_dir: Path) -> None:
     assert report.extra == ["backbone.last_conv.weight", "backbone.fc.weight", "backbone.fc.bias"]
 
 
-def test_classifier_file_in_creation_order_fills_the_trunk_alone(shared_dir: Path) -> None:
-    arrays = read_arrays(shared_dir / "weights/pplcnet_x0_25_textline_ori/weights.npz")
+def test_classifier_file_in_creation_order_fills_the_trunk_alone(real_dir: Path) -> None:
+    arrays = read_arrays(real_dir / "weights/pplcnet_x0_25_textline_ori/weights.npz")
     model = PicoDet(backbone=PPLCNet(0.25), num_classes=80, neck_channels=16)
     report = load_foreign(model, arrays, "a.npz")
     assert len(report.matched) == len(model.backbone.state_dict())

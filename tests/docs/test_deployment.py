@@ -36,14 +36,14 @@ def program(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def case(shared_dir: Path, run_tool, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def case(real_dir: Path, run_tool, tmp_path_factory: pytest.TempPathFactory) -> Case:
     pytest.importorskip("onnxscript")
     pytest.importorskip("openvino")
     folder = tmp_path_factory.mktemp("deployment")
-    weights = shared_dir / "weights/picodet_xs_320_coco_lcnet/weights.npz"
+    weights = real_dir / "weights/picodet_xs_320_coco_lcnet/weights.npz"
     ran = run_tool("convert_weights", weights, folder / "xs.pth", "--config", CONFIG)
     assert ran.code == 0, ran.err
-    image = read_image(sorted((shared_dir / "data/coco_mini/val2017").glob("*.jpg"))[0])
+    image = read_image(sorted((real_dir / "data/coco_mini/val2017").glob("*.jpg"))[0])
     for name in ("photo.png", "photo.ppm"):
         cv2.imwrite(str(folder / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     for format_, name in (("onnx", "xs.onnx"), ("openvino", "xs.xml")):

@@ -25,18 +25,11 @@ def golden_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def golden_model(golden_name: str, golden_arrays) -> DeepLabV3Plus:
-    """The model of a golden file in eval mode, every weight filled from it."""
+def golden_model(golden_name: str, golden) -> DeepLabV3Plus:
+    """The model of a golden case in eval mode, every weight filled from it."""
     model = DeepLabV3Plus(backbone=TRUNKS[golden_name](), num_classes=19)
-    model.load_state_dict(deeplab_state(golden_arrays(golden_name)))
+    model.load_state_dict(deeplab_state(golden(golden_name).weights()))
     return model.eval()
-
-
-@pytest.fixture
-def stored(golden_dir: Path, golden_name: str) -> dict[str, np.ndarray]:
-    """All arrays of the golden file."""
-    with np.load(golden_dir / f"{golden_name}.npz") as archive:
-        return dict(archive)
 
 
 @pytest.fixture

@@ -81,18 +81,18 @@ def test_training_stops_at_the_first_error(faulty: Path, tmp_path: Path, run_too
 
 
 @pytest.mark.slow
-def test_a_real_set_is_clean_unless_notes_count(shared_dir: Path, run_tool: Run) -> None:
-    ran = run_tool("check_dataset", shared_dir / "data/coco_mini", "--task", "det")
+def test_a_real_set_is_clean_unless_notes_count(real_dir: Path, run_tool: Run) -> None:
+    ran = run_tool("check_dataset", real_dir / "data/coco_mini", "--task", "det")
     assert (ran.code, ran.err) == (0, "")
     assert ": 0 errors, 0 warnings, " in ran.out
-    strict = run_tool("check_dataset", shared_dir / "data/coco_mini", "--task", "det", "--strict")
+    strict = run_tool("check_dataset", real_dir / "data/coco_mini", "--task", "det", "--strict")
     assert (strict.code, strict.out) == (1, ran.out)
 
 
 @pytest.mark.slow
-def test_the_quick_part_takes_no_second(shared_dir: Path) -> None:
+def test_the_quick_part_takes_no_second(real_dir: Path) -> None:
     from detection.data.dataset import CocoDetection
 
     start = time.process_time()
-    assert CocoDetection.find_faults(shared_dir / "data/coco_mini", ["train", "val"])
+    assert CocoDetection.find_faults(real_dir / "data/coco_mini", ["train", "val"])
     assert time.process_time() - start < 1

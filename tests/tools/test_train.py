@@ -288,11 +288,11 @@ def test_warm_up_longer_than_the_run_is_shortened(tiny_train: Train, tmp_path: P
 
 @pytest.mark.slow
 def test_published_recipe_dry_runs_on_few_images(
-    run_tool: Callable[..., Any], shared_dir: Path, tmp_path: Path
+    run_tool: Callable[..., Any], real_dir: Path, tmp_path: Path
 ) -> None:
     """60 images are fewer than a batch of 64, and 300 epochs of one step no longer than warm-up."""
     ran = run_tool(
-        "train", ROOT / "configs/picodet_lcnet.py", "--data", shared_dir / "data/coco_mini",
+        "train", ROOT / "configs/picodet_lcnet.py", "--data", real_dir / "data/coco_mini",
         "--dry-run", "--work-dir", tmp_path,
     )  # fmt: skip
     assert ran.code == 0, ran.err

@@ -196,5 +196,5 @@ def test_repaired_folders(folders: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_set_is_clean(shared_dir: Path) -> None:
-    assert look(shared_dir / "data/imagenette_224").findings == []
+def test_the_real_set_is_clean(real_dir: Path) -> None:
+    assert look(real_dir / "data/imagenette_224").findings == []

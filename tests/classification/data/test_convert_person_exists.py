@@ -95,9 +95,9 @@ def test_one_class_only_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_real_annotations(shared_dir: Path) -> None:
+def test_real_annotations(real_dir: Path) -> None:
     """Counted anew from the json by hand-written numpy."""
-    path = shared_dir / "data/coco_mini/annotations/instances_val2017.json"
+    path = real_dir / "data/coco_mini/annotations/instances_val2017.json"
     content = json.loads(path.read_text())
     labels = label_images(path, content)
     for image, label in zip(content["images"], labels.tolist(), strict=True):

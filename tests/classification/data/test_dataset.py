@@ -38,7 +38,7 @@ def test_a_sample_is_image_label_and_path(write_images) -> None:
     assert data.metainfo == {"classes": ("cat", "dog")}
 
 
-def test_grey_and_rotated_pictures_come_as_rgb(write_images, shared_dir: Path) -> None:
+def test_grey_and_rotated_pictures_come_as_rgb(write_images, real_dir: Path) -> None:
     root = write_images(*FILES)
     cv2.imwrite(str(root / FILES[0]), np.full((5, 7), 40, np.uint8))
     assert ImageFolder(root)[0]["images"].tolist() == [[[40] * 3] * 7] * 5

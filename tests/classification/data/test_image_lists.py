@@ -121,8 +121,8 @@ def test_lists_reach_outside_only_where_that_is_wanted(
     assert len(find_images(root, "train").paths) == 2
 
 
-def test_the_real_one(shared_dir: Path) -> None:
-    root = shared_dir / "data/imagenette_224"
+def test_the_real_one(real_dir: Path) -> None:
+    root = real_dir / "data/imagenette_224"
     train, val = find_images(root, "train"), find_images(root, "val")
     assert (len(train.paths), len(val.paths)) == (2500, 600)
     assert np.bincount(train.labels).tolist() == [250] * 10

@@ -442,18 +442,18 @@ def test_a_rotated_image_is_saved_as_the_boxes_see_it(coco: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_real_sets_are_clean(shared_dir: Path) -> None:
+def test_the_real_sets_are_clean(real_dir: Path) -> None:
     for name in ("coco_mini", "bccd_coco", "coco_person"):
-        checked = check_entries(shared_dir / "data" / name, splits_of(shared_dir / "data" / name))
+        checked = check_entries(real_dir / "data" / name, splits_of(real_dir / "data" / name))
         assert broken(checked.findings) == set(), name
-    mini = check_entries(shared_dir / "data/coco_mini", ["train", "val"]).findings
+    mini = check_entries(real_dir / "data/coco_mini", ["train", "val"]).findings
     assert sum(found.rule.name == "crowd" for found in mini) == 8 + 14
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["coco_mini", "bccd_coco", "coco_person"])
-def test_images_of_the_real_sets_are_clean(name: str, shared_dir: Path) -> None:
-    findings = look(shared_dir / "data" / name).findings
+def test_images_of_the_real_sets_are_clean(name: str, real_dir: Path) -> None:
+    findings = look(real_dir / "data" / name).findings
     assert broken(findings) == set()
     near = [found.file.name for found in findings if found.rule.name == "near-across-splits"]
     assert near == (["BloodImage_00038.jpg"] if name == "bccd_coco" else [])

@@ -72,9 +72,9 @@ def test_left_out_boxes_are_counted(write: Callable[[object], Path]) -> None:
     assert (data.num_crowds, data.num_flat) == (1, 1)
 
 
-def test_official_ids_and_boxes(shared_dir: Path) -> None:
+def test_official_ids_and_boxes(real_dir: Path) -> None:
     """Numbers of the README: 111 images, 1038 annotations of which 14 crowds, 80 categories."""
-    path = shared_dir / "data/coco_mini/annotations/instances_val2017.json"
+    path = real_dir / "data/coco_mini/annotations/instances_val2017.json"
     data = read_coco(path)
     raw = json.loads(path.read_text())
     assert (len(data.image_ids), len(data.boxes), len(data.classes)) == (111, 1038 - 14, 80)
@@ -205,9 +205,9 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
         locate(tmp_path, "other")
 
 
-def test_annotations_packed_while_parsing_are_those_of_dicts(shared_dir: Path) -> None:
+def test_annotations_packed_while_parsing_are_those_of_dicts(real_dir: Path) -> None:
     """What is read in a seventh of the memory is what `boxes_of` makes of plain records."""
-    path = shared_dir / "data/coco_mini/annotations/instances_val2017.json"
+    path = real_dir / "data/coco_mini/annotations/instances_val2017.json"
     packed, plain = read_coco(path), boxes_of(path, load_records(path))
     for name, wanted in plain._asdict().items():
         assert np.array_equal(getattr(packed, name), wanted), name

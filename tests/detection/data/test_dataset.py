@@ -277,8 +277,8 @@ def test_size_that_disagrees_with_the_json_is_an_error(root: Path) -> None:
         CocoDetection(root, training=True)[0]
 
 
-def test_real_coco(shared_dir: Path) -> None:
-    dataset = CocoDetection(shared_dir / "data/coco_mini", split="val", training=False)
+def test_real_coco(real_dir: Path) -> None:
+    dataset = CocoDetection(real_dir / "data/coco_mini", split="val", training=False)
     sample = dataset[0]
     assert len(dataset) == 111
     assert sample["targets"]["image_id"] == 139

@@ -143,8 +143,8 @@ def test_where_json_and_images_are_found(source: Path, tmp_path: Path) -> None:
         find_json(tmp_path)
 
 
-def test_real_annotations_keep_their_shares(shared_dir: Path, tmp_path: Path) -> None:
-    root = shared_dir / "data/coco_mini"
+def test_real_annotations_keep_their_shares(real_dir: Path, tmp_path: Path) -> None:
+    root = real_dir / "data/coco_mini"
     path = root / "annotations/instances_val2017.json"
     done = split_coco(
         path, {"train": 0.8, "val": 0.2}, 0, out=tmp_path, images=root / "val2017", allow_small=True

@@ -152,9 +152,9 @@ def noisy_results(records: Records, seed: int) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @NEEDS_HOTCOCO
-def test_equal_to_pycocotools_run_on_its_own(shared_dir: Path) -> None:
+def test_equal_to_pycocotools_run_on_its_own(real_dir: Path) -> None:
     """Official annotations with crowds: all 12 numbers and class APs, to the last bit."""
-    path = shared_dir / "data/coco_mini/annotations/instances_val2017.json"
+    path = real_dir / "data/coco_mini/annotations/instances_val2017.json"
     records = load_records(path)
     results = noisy_results(records, seed=0)
     with redirect_stdout(io.StringIO()):

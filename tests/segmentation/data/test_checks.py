@@ -242,8 +242,8 @@ def test_what_cannot_be_repaired_is_left_out(data: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_real_set_is_clean(shared_dir: Path) -> None:
-    findings = look(shared_dir / "data/camvid_cityscapes").findings
+def test_the_real_set_is_clean(real_dir: Path) -> None:
+    findings = look(real_dir / "data/camvid_cityscapes").findings
     assert broken(findings) == set()
     assert {found.rule.name for found in findings} == {"class-unused", "class-imbalance"}
     unused = [found.id for found in findings if found.rule.name == "class-unused"]

@@ -61,8 +61,8 @@ def test_a_mask_of_another_size_is_named(write_split) -> None:
         Cityscapes(root)[0]
 
 
-def test_real_street_scenes_have_eleven_of_the_nineteen_classes(shared_dir: Path) -> None:
-    root = shared_dir / "data/camvid_cityscapes"
+def test_real_street_scenes_have_eleven_of_the_nineteen_classes(real_dir: Path) -> None:
+    root = real_dir / "data/camvid_cityscapes"
     train, val = Cityscapes(root), Cityscapes(root, split="val")
     assert (len(train), len(val)) == (367, 101)
     counts = sum(np.bincount(val[i]["targets"]["mask"].ravel(), minlength=256) for i in range(101))
