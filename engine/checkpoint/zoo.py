@@ -19,6 +19,7 @@ from engine.checkpoint.download import Manners, Stamp, download, stamp
 from engine.checkpoint.foreign_weights import content
 from engine.fileio import near, write_json
 from engine.progress import live_line
+from engine.shipped_configs import config_folder
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,8 +27,7 @@ else:
     import tomli as tomllib
 
 PREFIX = "zoo:"
-CONFIGS = Path(__file__).parents[2] / "configs"
-TABLE = CONFIGS / "zoo.toml"
+TABLE = config_folder() / "zoo.toml"
 COMMAND = "python tools/download_weights.py"
 LONGEST_WAIT = 3600.0  # seconds for another process that fetches the same
 MEGABYTE = 1e6
@@ -253,7 +253,7 @@ def _convert(entry: Entry, raw: Path, target: Path, found: Stamp) -> None:
     Raises:
         ValueError: it is no weight file, or not all weights of the model are in it.
     """
-    described = config.plain(config.load(CONFIGS / entry.config, entry.options).model)
+    described = config.plain(config.load(config_folder() / entry.config, entry.options).model)
     model: Any = checkpoint.build_model(described)
     foreign = model.load_foreign(raw, entry.classes)
     if foreign.report.missing:
