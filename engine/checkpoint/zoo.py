@@ -27,7 +27,8 @@ else:
     import tomli as tomllib
 
 PREFIX = "zoo:"
-TABLE = config_folder() / "zoo.toml"
+CONFIGS = config_folder()
+TABLE = CONFIGS / "zoo.toml"
 COMMAND = "python tools/download_weights.py"
 LONGEST_WAIT = 3600.0  # seconds for another process that fetches the same
 MEGABYTE = 1e6
@@ -59,15 +60,10 @@ def read_table(path: Path = TABLE) -> dict[str, Entry]:
     """The published files by name.
 
     Raises:
-        FileNotFoundError: no table; only a checkout of the repository has configs.
         ValueError: it is no table of this kind.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{path}: no such table; models by name take a checkout of this repository"
-        ) from error
     except ValueError as error:  # of TOML, or of UTF-8
         raise ValueError(f"{path}: not readable as TOML ({error})") from error
     return {name: _entry(name, row, path) for name, row in tables.items()}
@@ -253,7 +249,7 @@ def _convert(entry: Entry, raw: Path, target: Path, found: Stamp) -> None:
     Raises:
         ValueError: it is no weight file, or not all weights of the model are in it.
     """
-    described = config.plain(config.load(config_folder() / entry.config, entry.options).model)
+    described = config.plain(config.load(CONFIGS / entry.config, entry.options).model)
     model: Any = checkpoint.build_model(described)
     foreign = model.load_foreign(raw, entry.classes)
     if foreign.report.missing:
