@@ -8,15 +8,16 @@ BEST = $$(ls -t $(RUN)/best_*.pth | head -1)
 
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: help demo test test-fast parity check fmt clean
+.PHONY: help demo test test-fast test-all parity check fmt clean
 
 help:
 	@echo "make demo       environment, drawn data, a trained detector, its AP and pictures"
-	@echo "make test       all tests; make test-fast: those under five seconds"
+	@echo "make test       all tests but those of minutes; make test-fast: those under five seconds;"
+	@echo "                make test-all: those of minutes too"
 	@echo "make parity     table of the comparisons with the official implementations"
 	@echo "make check      lint, types, spelling, fast tests; make fmt: format"
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed-demo
 	$(PY) tools/make_mini_data.py --out $(MINI)
 	$(PY) tools/train.py configs/picodet_lcnet_mini.py --work-dir $(RUN) --resume auto
 	$(PY) tools/test.py configs/picodet_lcnet_mini.py $(BEST) --out $(RUN)/metrics.json
@@ -26,11 +27,16 @@ demo: $(VENV)/installed
 	@echo "Pictures of scenes it never saw: $(RUN)/pictures"
 
 # Two processes of one thread each: torch's own threads gain nothing on tests this small.
+PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -q
+
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -m "not gpu" -q
+	$(PYTEST) -m "not gpu and not long"
 
 test-fast: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -m "not gpu and not slow" -q
+	$(PYTEST) -m "not gpu and not long and not slow"
+
+test-all: $(VENV)/installed
+	$(PYTEST) -m "not gpu"
 
 parity: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -m golden -q --parity
@@ -46,11 +52,13 @@ fmt: $(VENV)/installed
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# A stamp, so that a changed dependency installs anew and an interrupted install is repeated.
-$(VENV)/installed: pyproject.toml constraints.txt
+# Stamps, so that a changed dependency is installed and an interrupted install is repeated.
+$(VENV)/installed-demo: WANTED = .
+$(VENV)/installed: WANTED = .[dev]
+$(VENV)/installed-demo $(VENV)/installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --upgrade pip
-	$(PY) -m pip install -c constraints.txt -e '.[dev]'
+	$(PY) -m pip install -c constraints.txt -e '$(WANTED)'
 	touch $@
 
 clean:

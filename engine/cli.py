@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +15,17 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError, KeyError, ImportError, M
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Argument parser with the options that all commands have."""
-    result = argparse.ArgumentParser(description=description)
+    result = argparse.ArgumentParser(description=as_typed(description))
     result.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return result
+
+
+def as_typed(text: str) -> str:
+    """The text with `lcnet train` for `python tools/train.py` where `lcnet` started this."""
+    if not sys.argv[0].startswith("lcnet "):
+        return text
+    scripts = re.compile(r"(?<![\w/])(?:python )?tools/(\w+)\.py")
+    return scripts.sub(lambda found: f"lcnet {found[1].replace('_', '-')}", text)
 
 
 def positive(text: str) -> int:
@@ -66,7 +75,7 @@ def add_quiet(result: argparse.ArgumentParser) -> None:
 
 def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
     """Add CONFIG, CHECKPOINT where wanted, and --cfg-options."""
-    result.add_argument("config", type=Path, help="config file, e.g. configs/picodet_lcnet.py")
+    result.add_argument("config", type=Path, help="file, or name of a shipped config")
     if checkpoint:
         result.add_argument("checkpoint", type=Path, help="checkpoint, exported file or zoo:NAME")
     result.add_argument(
@@ -132,7 +141,7 @@ def run(main: Callable[[argparse.Namespace], int | None], result: argparse.Argum
 
 
 def _fail(line: str) -> int:
-    sys.stderr.write(f"error: {line}\n")
+    sys.stderr.write(f"error: {as_typed(line)}\n")
     return 1
 
 

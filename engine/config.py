@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -16,6 +17,7 @@ from mmengine.registry import (
     LOG_PROCESSORS,
     LOOPS,
     METRICS,
+    MODEL_WRAPPERS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
@@ -31,11 +33,15 @@ from torch.utils.data import DataLoader
 
 from engine import renamed
 from engine.fileio import near
+from engine.mmengine_internals import fix_config_reader
+from engine.shipped_configs import find_config
+
+fix_config_reader()
 
 REGISTRIES = (
     MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, LOOPS, OPTIM_WRAPPERS, OPTIMIZERS,
     PARAM_SCHEDULERS, DATA_SAMPLERS, OPTIM_WRAPPER_CONSTRUCTORS, VISUALIZERS, VISBACKENDS,
-    LOG_PROCESSORS, FUNCTIONS,
+    LOG_PROCESSORS, FUNCTIONS, MODEL_WRAPPERS,
 )  # fmt: skip
 # Entries that a builder adds or takes away before the class sees them.
 BUILDER_KEYS = {"type", "convert_to_iter_based", "constructor", "paramwise_cfg", "by_epoch"}
@@ -43,7 +49,9 @@ LOADER_KEYS = {"dataset", "sampler", "collate_fn", "batch_sampler", "num_batch_p
 RUNNER_KEYS = {"compile", "sync_bn", "find_unused_parameters", "model_wrapper_cfg"}
 RUNNER_KEYS |= {"activation_checkpointing"}
 # What mmengine raises on a file that is no config.
-LOAD_ERRORS = (ImportError, AttributeError, SyntaxError, NameError, TypeError, OSError)
+LOAD_ERRORS = (
+    ImportError, AttributeError, SyntaxError, NameError, TypeError, OSError, ConfigParsingError,
+)  # fmt: skip
 # mmengine would read these files its own way, which runs code in them.
 UNSAFE_KEYS = {"load_from": "--load-from", "resume": "--resume"}
 
@@ -56,20 +64,17 @@ def load(
     """Config file with overrides applied and every key and type name checked.
 
     Args:
-        path: A config file of ours or one dumped into a work dir.
+        path: A config file, also one dumped into a work dir, or the name of a shipped config.
         options: Dotted keys and their values; a key the config lacks must start with "+".
         parts: The entries wanted; None is all. What others name is neither imported nor checked.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such config; names the nearest.
         ValueError: the file is no config, or a key or type is unknown; names the nearest known.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"{path}: no such config file; configs are listed by `ls configs/*.py`"
-        )
-    if Path(path).suffix != ".py":  # mmengine would run code in a YAML file, too
-        raise ValueError(f"{path}: no config, which is a .py file; give one of configs/*.py")
+    path = find_config(path)
+    if path.suffix != ".py":  # mmengine would run code in a YAML file, too
+        raise ValueError(f"{path}: not a config, which is a .py file")
     try:
         config = Config.fromfile(str(path))
         config = _without_imports(config)
@@ -94,10 +99,14 @@ def _without_imports(config: Config) -> Config:
 
 
 def _explain_import(error: Exception) -> str:
-    """The error, with the nearest names where a class was misspelled."""
+    """The error, with the nearest names where a class or a base config was misspelled."""
     message = " ".join(str(error).split())
     if old := renamed.old_module(message):  # in a file that the config imports
         return f"{message}; {old}"
+    base = re.match(r"(.+\.py) not found! It means", message)  # mmengine's words
+    if base is not None:
+        known = [path.stem for path in Path(base[1]).parent.glob("*.py")]
+        return f"no base config {base[1]}; {near(Path(base[1]).stem, known)}"
     wrong = re.match(r"Failed to import (\w+) from ([\w.]+) in ", message)  # mmengine's words
     module = sys.modules.get(wrong[2]) if wrong else None
     if wrong is None or module is None:
@@ -299,7 +308,7 @@ def require(config: Config, names: Sequence[str], command: str) -> None:
     if missing:
         raise ValueError(
             f"{config.filename}: has no {', '.join(missing)}, which {command} needs; "
-            "take one of configs/*.py"
+            "take one of those that `lcnet list-configs` shows"
         )
 
 

@@ -36,8 +36,10 @@ def join(cfg: Config, launcher: str) -> None:
     if launcher == "slurm":
         _name_by_slurm()
     if not os.environ.get("RANK"):
-        how = "srun" if launcher == "slurm" else "torchrun --nproc-per-node N"
-        raise ValueError(f"--launcher {launcher}: not started by it; use {how} tools/train.py ...")
+        how = "srun python" if launcher == "slurm" else "torchrun --nproc-per-node N"
+        raise ValueError(
+            f"--launcher {launcher}: not started by it; use {how} -m lcnet_vision train ..."
+        )
     _check_norms(cfg)
     # Of depthwise weights' memory order, and of a name that older torch versions need.
     for harmless in ("Grad strides do not match bucket view", "`broadcast_buffers` is deprecated"):

@@ -23,9 +23,9 @@ from engine.benchmark.compare import Entry
 from engine.benchmark.latency import BACKENDS
 from engine.benchmark.paper import PRESETS, Preset, Row
 from engine.checkpoint import zoo
-from engine.fileio import near
 from engine.hardware import fingerprint
 from engine.progress import live_line
+from engine.shipped_configs import find_config
 
 TRAIN = Path(__file__).with_name("train.py")
 
@@ -83,9 +83,7 @@ def preset_of(arguments: argparse.Namespace) -> Preset:
         preset = PRESETS[arguments.preset]
         return replace(preset, recipe=str(arguments.recipe or preset.recipe))
     for path in arguments.configs:
-        if not path.is_file():
-            known = [str(known) for known in path.parent.glob("*.py")]
-            raise FileNotFoundError(f"{path}: no such config; {near(str(path), known)}")
+        find_config(path)
     stems = [path.stem for path in arguments.configs]
     rows = tuple(
         Row(path.stem if stems.count(path.stem) == 1 else str(path), str(path))

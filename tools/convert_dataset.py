@@ -89,8 +89,8 @@ def _write_coco(
         print(f"{path}: {len(images)} images, {len(annotations)} boxes, {len(classes)} classes")
     print(*examples([one for one in findings if one.rule.severity != "note"], 3), sep="\n")
     if "train" not in splits:
-        print(f"divide it with python tools/split_dataset.py {out}")
-    print(f"check it with python tools/check_dataset.py {out} --task det")
+        print(cli.as_typed(f"divide it with python tools/split_dataset.py {out}"))
+    print(cli.as_typed(f"check it with python tools/check_dataset.py {out} --task det"))
     return exit_code(findings)
 
 

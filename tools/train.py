@@ -1,4 +1,4 @@
-"""Train any config: python tools/train.py configs/picodet_lcnet.py [--data DIR]."""
+"""Train any config: python tools/train.py CONFIG [--data DIR]."""
 
 import argparse
 import os

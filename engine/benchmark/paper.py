@@ -1,11 +1,11 @@
 """The tables of the PP-LCNet paper (arXiv 2109.15099) as lists of rows to compare."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from engine.shipped_configs import config_folder
 from engine.types import Size
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = config_folder()
 PAPERS_MACHINE = "Intel Xeon Gold 6148 with MKL-DNN"
 
 

@@ -20,6 +20,7 @@ from engine.checkpoint.download import Manners, download
 from engine.checkpoint.foreign_weights import content
 from engine.fileio import near, write_json
 from engine.progress import live_line
+from engine.shipped_configs import config_folder
 from engine.task import task_of
 
 if sys.version_info >= (3, 11):
@@ -28,7 +29,7 @@ else:
     import tomli as tomllib
 
 PREFIX = "zoo:"
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = config_folder()
 TABLE = CONFIGS / "zoo.toml"
 COMMAND = "python tools/download_weights.py"
 LONGEST_WAIT = 3600.0  # seconds for another process that fetches the same
@@ -60,15 +61,10 @@ def read_table(path: Path = TABLE) -> dict[str, Entry]:
     """The published files by name.
 
     Raises:
-        FileNotFoundError: there is no table; only a checkout of the repository has configs.
         ValueError: it is not a table of this kind.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{path}: no such table; models by name take a checkout of this repository"
-        ) from error
     except ValueError as error:  # of TOML, or of UTF-8
         raise ValueError(f"{path}: not readable as TOML ({error})") from error
     return {name: _entry(name, row, path) for name, row in tables.items()}

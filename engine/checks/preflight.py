@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from engine.cli import as_typed
 from engine.config import resolve
 from engine.data.dataset import SeededData
 from engine.findings import count, errors
@@ -44,7 +45,7 @@ def _stop_on_errors(kind: type[SeededData], data_root: str, splits: list[str]) -
     if task is None or not task.check_entries:
         return
     findings = task.use("check_entries")(Path(data_root), splits).findings
-    command = f"python tools/check_dataset.py {data_root} --task {task.name}"
+    command = as_typed(f"python tools/check_dataset.py {data_root} --task {task.name}")
     number, warnings, _ = count(findings).values()
     for first in errors(findings):
         others = f"; {number - 1} more error{'s' * (number > 2)}" if number > 1 else ""

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from backbone import PPLCNet
-from engine import config
+from engine import config, distributed
 from engine.data.preprocess import Preprocess
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -146,7 +147,7 @@ def test_wrong_config_file(child: Any, line: str, imports: str, said: str) -> No
 
 
 def test_missing_config_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.py: no such config file"):
+    with pytest.raises(FileNotFoundError, match=r"none\.py: no such config; nearest known"):
         config.load(tmp_path / "none.py")
 
 
@@ -165,6 +166,20 @@ def test_dump_reloads_to_the_same(tmp_path: Path) -> None:
     assert type(MODELS.build(again.model)) is type(MODELS.build(cfg.model))
     again.dump(tmp_path / "twice.py")
     assert (tmp_path / "twice.py").read_text() == (tmp_path / "dumped.py").read_text()
+
+
+def test_dump_of_several_processes_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names what wraps the model."""
+    monkeypatch.setattr(distributed, "is_distributed", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    cfg = config.load(BASE)
+    distributed.wrap_on_cpu(cfg)
+    cfg.dump(tmp_path / "dumped.py")
+    wrapper = config.load(tmp_path / "dumped.py").model_wrapper_cfg
+    assert wrapper.type == "MMDistributedDataParallel"
+    wrapper.broadcast_bufers = False
+    with pytest.raises(ValueError, match="nearest known: broadcast_buffers"):
+        config.check_keys(Config({"model_wrapper_cfg": wrapper}))
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def test_evaluates_checkpoints(
         (["--preset", "paper-detection", str(OWN)], "give configs, or one --preset"),
         (["configs/picodet_lcnet_owm.py"], "no such config; nearest known: "),
         ([str(OWN), "--checkpoints", "a.pth", "b.pth"], "--checkpoints: give 1, one for each"),
+        (["picodet_lcnet_own", "--checkpoints", "a", "b"], "--checkpoints: give 1, one for each"),
         ([str(OWN), "--checkpoints", "a.pth"], "--checkpoints: give --data, to evaluate them on"),
     ],
 )

@@ -1,0 +1,100 @@
+"""The command `lcnet`: `lcnet make-mini-data` is tools/make_mini_data.py, in any folder."""
+
+import ast
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from types import ModuleType
+
+from lcnet_vision import __version__
+
+DISTRIBUTION = "lcnet-vision"
+HERE = Path(__file__).parent
+# In a wheel tools/ lies in this package, in a checkout beside it.
+TOOLS = HERE / "tools" if (HERE / "tools").is_dir() else HERE.parent / "tools"
+USAGE = """usage: lcnet COMMAND [options]; lcnet COMMAND --help says more
+
+commands:
+{commands}
+
+CONFIG is a config file, or the name of one that list-configs shows.
+"""
+
+
+def main() -> None:
+    """Run the command that the command line names; exit code 0 done, 1 failed, 2 wrong usage."""
+    name, *arguments = sys.argv[1:] or [""]
+    tools = {path.stem.replace("_", "-"): path for path in sorted(TOOLS.glob("*.py"))}
+    if name in ("--help", "-h"):
+        sys.stdout.write(usage(tools))
+    elif name == "--version":
+        print(__version__)
+    elif name == "list-configs":
+        list_configs()
+    elif name in tools:
+        run(name, tools[name], arguments)
+    else:
+        sys.exit(refuse(name, tools))
+
+
+def usage(tools: dict[str, Path]) -> str:
+    """All commands with a line for each."""
+    lines = {name: first_line(path).partition(": python ")[0] for name, path in tools.items()}
+    lines["list-configs"] = "The configs that come with this package"
+    width = max(map(len, lines))
+    return USAGE.format(commands="\n".join(f"  {n:{width}}  {lines[n]}" for n in sorted(lines)))
+
+
+def first_line(path: Path) -> str:
+    """First line of a Python file's docstring; nothing of the file is run."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0].rstrip(".")
+
+
+def list_configs() -> None:
+    """Print the names of the shipped configs with a line for each."""
+    from engine.shipped_configs import config_folder, config_names
+
+    names = config_names()
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:{width}}  {first_line(config_folder() / f'{name}.py')}")
+
+
+def refuse(name: str, tools: dict[str, Path]) -> int:
+    """Say which commands there are, or which are most like a misspelled one; the exit code."""
+    from engine.fileio import near
+
+    known = [*tools, "list-configs"]
+    wrong = f"error: no command {name!r}; {near(name, known)}; lcnet --help lists all\n"
+    sys.stderr.write(wrong if name else usage(tools))
+    return 2
+
+
+def run(name: str, path: Path, arguments: list[str]) -> None:
+    """Run a script as `python path` would, except for its name in usage lines."""
+    if not {"--help", "-h"} & set(arguments):
+        clash = foreign_owner()
+        if clash:
+            sys.exit(f"error: {clash}")
+    sys.argv = [f"lcnet {name}", *arguments]
+    script = ModuleType("__main__")
+    script.__file__ = str(path)
+    sys.modules["__main__"] = script  # also what multiprocessing starts children from
+    exec(compile(path.read_bytes(), path, "exec"), vars(script))
+
+
+def foreign_owner() -> str:
+    """What is wrong where another distribution has a package of one of our names, else ""."""
+    for package, owners in packages_distributions().items():
+        others = sorted(set(owners) - {DISTRIBUTION})
+        if DISTRIBUTION in owners and others:
+            return (
+                f"{package}: a package of {' and '.join(others)} too, which overwrites ours; "
+                f"run: pip uninstall {' '.join(others)}, then install {DISTRIBUTION} again"
+            )
+    return ""
+
+
+if __name__ == "__main__":
+    main()
