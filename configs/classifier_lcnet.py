@@ -41,15 +41,13 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0.0),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=2048)
-param_scheduler = [
-    dict(
-        type=WarmupCosineLR,
-        warmup_epochs=5,
-        warmup_factor=0.0,
-        epochs=None,  # as long as the training
-        convert_to_iter_based=True,
-    )
-]
+param_scheduler = dict(
+    type=WarmupCosineLR,
+    warmup_epochs=5,
+    warmup_factor=0.0,
+    epochs=None,  # as long as the training
+    convert_to_iter_based=True,
+)
 train_cfg = dict(type=EpochLoop, max_epochs=360, val_interval=1)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)

@@ -16,10 +16,10 @@ with read_base():
     from .classifier_lcnet import *
 
 train_dataloader.update(batch_size=64)
-train_dataloader["dataset"]["transforms"][0].update(size=(160, 160))
+train_dataloader["dataset"]["transforms"]["crop"].update(size=(160, 160))
 optim_wrapper["optimizer"].update(lr=0.1, weight_decay=3e-4)
 auto_scale_lr.update(base_batch_size=64)
 train_cfg.update(max_epochs=100, val_interval=5)
 default_hooks["checkpoint"].update(interval=1)
 default_hooks["logger"].update(interval=20)
-custom_hooks.append(dict(type=EMA, decay=0.998))
+custom_hooks["ema"] = dict(type=EMA, decay=0.998)

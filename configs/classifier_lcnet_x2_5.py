@@ -14,4 +14,4 @@ with read_base():
 
 model["backbone"].update(scale=2.5)
 optim_wrapper["optimizer"].update(weight_decay=4e-5)
-train_dataloader["dataset"]["transforms"].append(dict(type=AutoAugment))
+train_dataloader["dataset"]["transforms"]["auto_augment"] = dict(type=AutoAugment)

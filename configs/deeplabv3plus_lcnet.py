@@ -41,7 +41,7 @@ optim_wrapper = dict(
     ),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=32)
-param_scheduler = [dict(type=PolyDecayLR, power=0.9, warmup_iters=0, by_epoch=False)]
+param_scheduler = dict(type=PolyDecayLR, power=0.9, warmup_iters=0, by_epoch=False)
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=80_000, val_interval=4_000)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)

@@ -12,7 +12,7 @@ with read_base():
 
 model.update(num_classes=9)
 train_dataloader["dataset"].update(data_root="data/mini/segmentation")
-train_dataloader["dataset"]["transforms"][1].update(height=256, width=256)
+train_dataloader["dataset"]["transforms"]["crop"].update(height=256, width=256)
 val_dataloader["dataset"].update(data_root="data/mini/segmentation")
 test_dataloader["dataset"].update(data_root="data/mini/segmentation")
 train_cfg.update(max_iters=500, val_interval=100)

@@ -19,12 +19,12 @@ with read_base():
     from .deeplabv3plus_lcnet import *
 
 model.update(aspp_rates=(1, 2, 3, 4))
-train_dataloader["dataset"]["transforms"][0].update(low=0.5, high=1.25)
-train_dataloader["dataset"]["transforms"][1].update(height=192, width=256)
+train_dataloader["dataset"]["transforms"]["scale"].update(low=0.5, high=1.25)
+train_dataloader["dataset"]["transforms"]["crop"].update(height=192, width=256)
 optim_wrapper["optimizer"] = dict(type=AdamW, lr=0.002, weight_decay=0.01)
 auto_scale_lr.update(base_batch_size=8)
-param_scheduler[0].update(warmup_iters=100)
+param_scheduler.update(warmup_iters=100)
 train_cfg.update(max_iters=1_500, val_interval=250)
 default_hooks["checkpoint"].update(interval=250)
 default_hooks["logger"].update(interval=20)
-custom_hooks.append(dict(type=EMA, decay=0.995))
+custom_hooks["ema"] = dict(type=EMA, decay=0.995)

@@ -15,5 +15,5 @@ model.update(neck_channels=160, tower_convs=4)
 optim_wrapper["optimizer"].update(lr=0.12)
 train_dataloader.update(batch_size=24)
 auto_scale_lr.update(base_batch_size=96)
-param_scheduler[0].update(epochs=300)  # longer than the training
+param_scheduler.update(epochs=300)  # longer than the training
 train_cfg.update(max_epochs=250)

@@ -46,17 +46,15 @@ optim_wrapper = dict(
     ),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=256)
-param_scheduler = [
-    dict(
-        type=WarmupCosineLR,
-        warmup_iters=300,
-        warmup_factor=0.1,
-        epochs=None,  # as long as the training
-        convert_to_iter_based=True,
-    )
-]
+param_scheduler = dict(
+    type=WarmupCosineLR,
+    warmup_iters=300,
+    warmup_factor=0.1,
+    epochs=None,  # as long as the training
+    convert_to_iter_based=True,
+)
 train_cfg = dict(type=EpochLoop, max_epochs=300, val_interval=10)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
 default_hooks["checkpoint"].update(interval=10, save_best="coco/bbox_mAP")
-custom_hooks.append(dict(type=EMA, decay=0.9998))
+custom_hooks["ema"] = dict(type=EMA, decay=0.9998)

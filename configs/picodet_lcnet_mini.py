@@ -15,9 +15,8 @@ with read_base():
 
 model.update(num_classes=8, static_epochs=4)
 model["data_preprocessor"].update(size=(192, 192), train_sizes=(160, 192, 224))
-train_dataloader["dataset"].update(
-    data_root="data/mini/detection", transforms=[dict(type=HorizontalFlip, p=0.5)]
-)
+train_dataloader["dataset"].update(data_root="data/mini/detection")
+train_dataloader["dataset"]["transforms"] = dict(flip=dict(type=HorizontalFlip, p=0.5))
 val_dataloader["dataset"].update(data_root="data/mini/detection")
 test_dataloader["dataset"].update(data_root="data/mini/detection")
 train_cfg.update(max_epochs=24, val_interval=6)

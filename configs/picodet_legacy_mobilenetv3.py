@@ -18,5 +18,5 @@ optim_wrapper["optimizer"].update(lr=0.3)
 auto_scale_lr.update(base_batch_size=224)
 # PaddleDetection trains this trunk without weight decay.
 optim_wrapper["paramwise_cfg"]["custom_keys"].update(backbone=dict(decay_mult=0.0))
-param_scheduler[0].update(epochs=300)  # longer than the training
+param_scheduler.update(epochs=300)  # longer than the training
 train_cfg.update(max_epochs=180)

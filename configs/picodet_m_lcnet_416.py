@@ -11,5 +11,5 @@ with read_base():
     from .picodet_m_lcnet import *
 
 model["data_preprocessor"].update(size=(416, 416), train_sizes=(352, 384, 416, 448, 480))
-param_scheduler[0].update(epochs=300)  # longer than the training
+param_scheduler.update(epochs=300)  # longer than the training
 train_cfg.update(max_epochs=250)

@@ -50,7 +50,8 @@ RUNNER_KEYS = {"compile", "sync_bn", "find_unused_parameters", "model_wrapper_cf
 RUNNER_KEYS |= {"activation_checkpointing"}
 # What mmengine raises on a file that is no config.
 LOAD_ERRORS = (
-    ImportError, AttributeError, SyntaxError, NameError, TypeError, OSError, ConfigParsingError,
+    ImportError, AttributeError, SyntaxError, LookupError, NameError, TypeError, OSError,
+    ConfigParsingError,
 )  # fmt: skip
 # mmengine would read these files its own way, which runs code in them.
 UNSAFE_KEYS = {"load_from": "--load-from", "resume": "--resume"}
@@ -82,6 +83,7 @@ def load(
         if parts is not None:
             config = Config({key: config[key] for key in parts if key in config}, filename=path)
         check_keys(config)  # builds the lazy imports, so a misspelled class shows here
+        _list_parts(config)
     except (ValueError, *LOAD_ERRORS) as error:
         if old := renamed.old_names(Path(path).read_text(errors="replace")):
             raise ValueError(f"{path}: has names of version 0.1; {old}") from error
@@ -98,8 +100,31 @@ def _without_imports(config: Config) -> Config:
     return config
 
 
+def _list_parts(node: Any) -> None:
+    """Make lists, in the order written, of the parts that have names, and of a single schedule."""
+    if isinstance(node, list | tuple):
+        for item in node:
+            _list_parts(item)
+    for key in list(node) if isinstance(node, dict | Config) else []:
+        part = dict.get(node, key) if isinstance(node, dict) else node[key]
+        _list_parts(part)
+        if not isinstance(part, dict) or not _is_list(key, top=isinstance(node, Config)):
+            continue
+        if "type" in part and key == "param_scheduler":
+            node[key] = [part]
+        elif all(isinstance(one, dict) and "type" in one for one in part.values()):
+            node[key] = list(part.values())
+
+
+def _is_list(key: str, *, top: bool) -> bool:
+    """Whether the entry is a list of parts, by its name and whether it is one of the runner's."""
+    return key == "transforms" or (top and key in ("custom_hooks", "param_scheduler"))
+
+
 def _explain_import(error: Exception) -> str:
     """The error, with the nearest names where a class or a base config was misspelled."""
+    if old := renamed.old_index(error):
+        return old
     message = " ".join(str(error).split())
     if old := renamed.old_module(message):  # in a file that the config imports
         return f"{message}; {old}"
@@ -125,14 +150,29 @@ def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
             config's.
     """
     for dotted, value in options.items():
-        key = dotted.removeprefix("+")
-        parts = key.split(".")
+        parts = _by_names(config, dotted.removeprefix("+").split("."))
+        key = ".".join(parts)
         _check_path(config, parts, may_add=dotted.startswith("+"))
         if parts[-1] == "type":
             _swap_class(_node(config, parts[:-1]), value)
         else:
             _check_kind(key, _get(config, parts), value)
         config.merge_from_dict({key: value})
+
+
+def _by_names(config: Config, parts: Sequence[str]) -> list[str]:
+    """The path with names where it counts the parts of a list that has names."""
+    result: list[str] = []
+    node: Any = config
+    for above, part in zip(("", *parts), parts, strict=False):
+        is_list = isinstance(node, dict) and _is_list(above, top=len(result) == 1)
+        names = list(node) if is_list else []
+        if "type" in names and part == "0":
+            continue  # the only schedule
+        is_number = part.isdigit() and int(part) < len(names) and "type" not in names
+        result.append(names[int(part)] if is_number else part)
+        node = node.get(result[-1]) if isinstance(node, dict | Config) else None
+    return result
 
 
 def _swap_class(node: ConfigDict, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import traceback
 
 # Package now: modules in it, with the name of before where it was another. All stood directly in
 # the first part of the package.
@@ -100,6 +101,19 @@ def new_name(name: str) -> str | None:
     moved = f"{_MODULES.get(module, module)}{dot}{member}"
     now = _CLASSES.get(moved, moved)
     return None if now == name else now
+
+
+def old_index(error: Exception) -> str:
+    """Half a sentence about a line that takes a dict of named parts for a list; "" for others."""
+    is_index = isinstance(error, KeyError) and isinstance(error.args[0], int)
+    if not is_index and not re.search("no attribute '(append|extend|insert)'", str(error)):
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next(frame for frame in reversed(frames) if frame.name == "<module>")  # of a config
+    return (
+        f"line {line.lineno} of {line.filename}, {line.line!r}: the parts have names now, as "
+        'custom_hooks["ema"] and transforms["crop"]; a single param_scheduler is one dict'
+    )
 
 
 def old_names(config: str) -> str:

@@ -252,7 +252,7 @@ TINY = {
     "param_scheduler.0.epochs": 4,
     "train_cfg.max_epochs": 2,
     "train_cfg.val_interval": 1,
-    "custom_hooks.4.decay": 0.9,
+    "custom_hooks.ema.decay": 0.9,
 }
 
 

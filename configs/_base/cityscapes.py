@@ -25,12 +25,12 @@ train_dataloader = dict(
         split="train",
         training=True,
         on_bad_image="stop",
-        transforms=[
-            dict(type=RandomStepScale),
-            dict(type=RandomPaddedCrop, height=512, width=1024),
-            dict(type=HorizontalFlip, p=0.5),
-            dict(type=RandomColour),
-        ],
+        transforms=dict(
+            scale=dict(type=RandomStepScale),
+            crop=dict(type=RandomPaddedCrop, height=512, width=1024),
+            flip=dict(type=HorizontalFlip, p=0.5),
+            colour=dict(type=RandomColour),
+        ),
     ),
 )
 # One image a step: whole images are large, and may have different sizes.

@@ -22,11 +22,11 @@ train_dataloader = dict(
         split="train",
         training=True,
         on_bad_image="stop",
-        transforms=[
-            dict(type=RandomCropByIoU),
-            dict(type=HorizontalFlip, p=0.5),
-            dict(type=RandomDistort),
-        ],
+        transforms=dict(
+            crop=dict(type=RandomCropByIoU),
+            flip=dict(type=HorizontalFlip, p=0.5),
+            distort=dict(type=RandomDistort),
+        ),
     ),
 )
 val_dataloader = dict(

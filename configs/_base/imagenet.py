@@ -21,10 +21,10 @@ train_dataloader = dict(
         split="train",
         training=True,
         on_bad_image="stop",
-        transforms=[
-            dict(type=RandomResizedCrop, size=(224, 224)),
-            dict(type=HorizontalFlip, p=0.5),
-        ],
+        transforms=dict(
+            crop=dict(type=RandomResizedCrop, size=(224, 224)),
+            flip=dict(type=HorizontalFlip, p=0.5),
+        ),
     ),
 )
 # Whole images: the model's preprocessing resizes and cuts them.

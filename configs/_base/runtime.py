@@ -23,12 +23,13 @@ default_hooks = dict(
     checkpoint=dict(type=SaveCheckpoint, every_steps=1_000),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
-custom_hooks = [
-    dict(type=Clock),
-    dict(type=StopOnNaN),
-    dict(type=SyncBuffersHook),
-    dict(type=LiveProgress),
-]
+# Named, so that another config changes one by its name; in this order.
+custom_hooks = dict(
+    clock=dict(type=Clock),
+    nan_guard=dict(type=StopOnNaN),
+    sync_buffers=dict(type=SyncBuffersHook),
+    progress=dict(type=LiveProgress),
+)
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=1))
 visualizer = dict(

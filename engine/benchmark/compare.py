@@ -93,18 +93,19 @@ def entries(
 
 def _config(row: Row, recipe: Path | None, options: Mapping[str, Any]) -> Config:
     """The row's config, or the recipe's with the row's network in it."""
-    own = config.load(row.config)
     if recipe is None:
-        config.apply_overrides(own, options)
-        return own
-    result = config.load(recipe)
+        return config.load(row.config, options)
+    own = config.load(row.config)
+    network = {key: value for key, value in options.items() if key.lstrip("+").startswith("model.")}
+    others = {key: value for key, value in options.items() if key not in network}
+    result = config.load(recipe, others)
     theirs, ours = result.to_dict()["model"], own.to_dict()["model"]  # with types as texts
     recipe_keys = recipe_keys_of(own)
     result.model = ConfigDict(
         {key: value for key, value in ours.items() if key not in recipe_keys}
         | {key: value for key, value in theirs.items() if key in recipe_keys}
     )
-    config.apply_overrides(result, options)
+    config.apply_overrides(result, network)
     return result
 
 

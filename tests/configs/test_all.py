@@ -73,6 +73,16 @@ def test_docstring_and_spelled_out_keys(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_what_it_changes_has_a_name(path: Path) -> None:
+    """No part of a list by its place, which another config may change."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Subscript):
+            assert isinstance(node.slice, ast.Constant)
+            assert isinstance(node.slice.value, str)
+        assert not isinstance(node, ast.Attribute) or node.attr in {"update", "pop"}
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_dump_reloads(path: Path, tmp_path: Path) -> None:
     cfg = loaded(path)
     dumped = tmp_path / path.name

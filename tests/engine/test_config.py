@@ -44,6 +44,9 @@ def child(tmp_path: Path) -> Any:
         ({"train_dataloader.batchsize": 3}, "nearest known: batch_size"),
         ({"train_dataloader.dataset.transforms.7.p": 1}, "no key '7' here"),
         ({"param_scheduler.0.epoch": 3}, "nearest known: epochs"),
+        ({"param_scheduler.1.epochs": 3}, "no key '1' here"),
+        ({"custom_hooks.em.decay": 0.5}, "nearest known: ema"),
+        ({"+custom_hooks.ema.decy": 0.5}, "config custom_hooks.ema.decy: EMA takes no 'decy'"),
         ({"+model.reg_mx": 3}, "PicoDet takes no 'reg_mx'; nearest known: reg_max"),
         ({"+model.new.deeper": 3}, "no key 'new' here"),
         ({"+batch": 3}, "config key 'batch' is unknown"),
@@ -93,6 +96,22 @@ def test_overrides_reach_every_level() -> None:
     assert MODELS.build(cfg.model).head.cls[0].out_channels == 80
 
 
+def test_parts_of_a_list_by_name_and_by_number() -> None:
+    numbers = {"custom_hooks.4.decay": 0.5, "train_dataloader.dataset.transforms.1.p": 0.25}
+    names = {"custom_hooks.ema.decay": 0.5, "train_dataloader.dataset.transforms.flip.p": 0.25}
+    by_number = config.load(BASE, {**numbers, "param_scheduler.0.warmup_iters": 7})
+    by_name = config.load(BASE, {**names, "param_scheduler.warmup_iters": 7})
+    assert by_name.to_dict() == by_number.to_dict()
+    assert [hook.type.__name__ for hook in by_name.custom_hooks] == [
+        "Clock", "StopOnNaN", "SyncBuffersHook", "LiveProgress", "EMA",
+    ]  # fmt: skip
+    assert by_name.custom_hooks[4].decay == 0.5
+    transforms = by_name.train_dataloader.dataset.transforms
+    assert [part.get("p") for part in transforms] == [None, 0.25, None]
+    assert [part.warmup_iters for part in by_name.param_scheduler] == [7]
+    assert list(by_name.default_hooks.param_scheduler) == ["type"]  # a hook of that name
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_another_backbone_drops_foreign_options(order: int) -> None:
     """PPLCNet's `act` is none of MobileNetV3's; the width is both's."""
@@ -134,6 +153,14 @@ def test_another_optimizer_drops_momentum() -> None:
             "ImageNet is classification.data.dataset.ImageFolder now",
         ),
         ("model.update(type=X)", "from detection.picodot import X", "detection.picodot"),
+        (
+            "custom_hooks[-1].update(decay=0.5)",
+            "",
+            "'custom_hooks[-1].update(decay=0.5)': the parts",
+        ),
+        ("param_scheduler[0].update(epochs=9)", "", "single param_scheduler is one dict"),
+        ("custom_hooks.append(dict(type=EMA, decay=0.5))", "", "parts have names now, as custom_"),
+        ("model = dict()['x']", "", "not a valid config"),
         ("model = dict(", "", "not a valid config"),
         ("model = undefined", "", "not a valid config"),
     ],

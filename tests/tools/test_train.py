@@ -178,7 +178,7 @@ def test_nan_stops_and_keeps_the_last_good(
     tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(trained / "epoch_1.pth", tmp_path)
-    options = {"optim_wrapper__optimizer__lr": 1e20, "+custom_hooks__1__limit": 0}
+    options = {"optim_wrapper__optimizer__lr": 1e20, "+custom_hooks__nan_guard__limit": 0}
     ran = tiny_train(tmp_path, "--resume", **options)
     line = last_line(ran)
     assert "iteration 5 (epoch 2), learning rate" in line or "iteration 6 (epoch 2)" in line
