@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from engine.data.image_size import NO_SIZE, PNG_SIGNATURE, header_size
+from engine.data.image_size import FORMATS, NO_SIZE, PNG_SIGNATURE, header_size
 from engine.data.images import MAX_PIXELS, read_image
 from engine.data.safe_paths import REMEDY
 from engine.findings import Finding, Rule
@@ -63,7 +63,7 @@ def inspect(path: Path) -> ImageFacts:
     if not data:
         return facts._replace(problem="file-empty", detail="0 bytes")
     height, width = header_size(data)
-    if (height, width) == NO_SIZE:  # Pillow would start a program for some formats
+    if (height, width) == NO_SIZE:
         return _as_the_reader_says(facts, "")
     if height * width > MAX_PIXELS:
         detail = f"{width} x {height} pixels, the limit is {MAX_PIXELS}"
@@ -88,7 +88,7 @@ def _decoded(facts: ImageFacts, data: bytes) -> ImageFacts:
 
 
 def _with_header(facts: ImageFacts, data: bytes) -> ImageFacts:
-    with Image.open(io.BytesIO(data)) as picture:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         return facts._replace(
             format=picture.format or "",
             mode=picture.mode,
@@ -107,7 +107,7 @@ def _bits(picture: Image.Image, data: bytes) -> int:
 
 
 def _with_copy(facts: ImageFacts, data: bytes) -> ImageFacts:
-    with Image.open(io.BytesIO(data)) as picture:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         picture.draft("L", (4 * SMALL_SIDE, 4 * SMALL_SIDE))
         orientation = picture.getexif().get(ORIENTATION, 1)  # of a PNG, this decodes it
         picture.load()

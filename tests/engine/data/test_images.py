@@ -146,9 +146,9 @@ def png_header(height: int, width: int) -> bytes:
 
 
 def jpeg_header(height: int, width: int) -> bytes:
-    """The start of a JPEG: an application segment, then the frame header."""
+    """The start of a JPEG: an application segment, the frame header, then the start of a scan."""
     frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + bytes(9)
-    return b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc2" + frame
+    return b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc2" + frame + b"\xff\xda\0\x02"
 
 
 @pytest.mark.parametrize("header", [png_header, jpeg_header])

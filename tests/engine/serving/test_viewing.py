@@ -76,7 +76,7 @@ def test_files(tmp_path: Path) -> None:
     with pytest.raises(BadImage, match="5 x 4 pixels are more than the limit of 19"):
         open_picture(path, 19)
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(BadImage, match=r"image: none of JPEG, PNG, WEBP, BMP \(40 bytes"):
+    with pytest.raises(BadImage, match=r"image: not an image that can be read \(40 bytes"):
         open_picture(path, 20)
     path.unlink()
     with pytest.raises(BadImage, match="no longer there"):
