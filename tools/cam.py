@@ -11,9 +11,10 @@ import classification.evaluation.cam_target
 import detection.evaluation.cam_target
 import segmentation.evaluation.cam_target
 from engine import cli, load_model
+from engine.extras import require
 from engine.inference.files import VIDEO_SUFFIXES, find_sources, save_picture
 from engine.progress import live_line
-from engine.reports.cam import METHODS, Evidence, find_layer, library
+from engine.reports.cam import LIBRARY, METHODS, Evidence, find_layer
 from engine.reports.cam_sheet import Wish, check_classes, explain
 from engine.runtime.exported import is_exported
 
@@ -26,7 +27,7 @@ EVIDENCE: dict[str, Evidence] = {
 
 def main(arguments: argparse.Namespace) -> None:
     """Explain every image in a picture of its own."""
-    library()  # before anything that takes time
+    require(LIBRARY)  # before anything that takes time
     sources = images(arguments.images)
     if is_exported(arguments.checkpoint):
         raise ValueError(f"{arguments.checkpoint}: gives no gradients; give the checkpoint itself")

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from engine import config
 from engine.checkpoint import checkpoint
 from engine.data.images import decode, read_image
+from engine.extras import require
 from engine.hardware import pin, pinned, resident_bytes, torch_threads, usable_cores
 from engine.inference.predictor import describe, read_content, restore
 from engine.runtime.deployed import Deployed
-from engine.runtime.exported import STARTERS, Exported, Run, contiguous, require
+from engine.runtime.exported import STARTERS, Exported, Run, contiguous
 from engine.stopwatch import Stopwatch
 from engine.types import Picture, Size
 

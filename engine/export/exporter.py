@@ -27,8 +27,9 @@ from engine.export.metric_loss import ALLOWED_POINTS, Drop, data_of, metric, met
 from engine.export.parity import Gap, largest, values_apart
 from engine.export.plan import Plan, Prepared, Source, example, load, prepare
 from engine.export.quantization import EightBit, Outcome, calibration_images, quantised
+from engine.extras import require
 from engine.inference.files import IMAGE_SUFFIXES
-from engine.runtime.exported import Exported, contiguous, open_exported, require
+from engine.runtime.exported import Exported, contiguous, open_exported
 from engine.types import Ending, Picture
 
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml",), "torchscript": (".pt", ".ts")}

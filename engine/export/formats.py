@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.runtime.exported import KEY, SCRIPT_ENTRY, as_texts, core, digest, require
+from engine.extras import require
+from engine.runtime.exported import KEY, SCRIPT_ENTRY, as_texts, core, digest
 
 LARGEST_SIDE = 1 << 14
 Dynamic = dict[int, Any]  # of the input's axes: torch.export's dimensions

@@ -29,7 +29,8 @@ from engine.export.graph import folded
 from engine.export.metric_loss import data_of, metric, metric_name, points
 from engine.export.plan import Prepared
 from engine.export.sensitivity import DEPTHWISE, FIRST, LAST, POOLED, Layer, layers
-from engine.runtime.exported import contiguous, core, require
+from engine.extras import require
+from engine.runtime.exported import contiguous, core
 from engine.training.norm_calibration import find_images
 from engine.types import Picture
 
