@@ -10,9 +10,9 @@ from mmengine.registry import HOOKS
 
 from engine import config
 from engine.hooks.checkpoint_hook import bare, find_hook
+from engine.hooks.progress import LiveProgress
 from engine.inference.files import save_picture
 from engine.inference.predictor import describe, fill, read_content
-from engine.progress import LiveProgress
 from engine.runtime.deployed import deployed
 from engine.runtime.exported import is_exported
 from engine.training.runner import start
