@@ -98,5 +98,8 @@ def _timm() -> ModuleType:
     try:
         import timm
     except ImportError as error:
-        raise ValueError("TimmBackbone: takes the package timm; pip install timm") from error
+        raise ValueError(
+            "TimmBackbone: timm is not installed; run: pip install 'lcnet-vision[timm]' "
+            "(in a checkout: pip install -e '.[timm]')"
+        ) from error
     return timm

@@ -108,7 +108,8 @@ def _onnx_model(path: Path) -> Any:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise ValueError(
-            f"{path}: reading .onnx files takes the package onnx; pip install onnx"
+            f"{path}: onnx is not installed; run: pip install 'lcnet-vision[export]' "
+            "(in a checkout: pip install -e '.[export]')"
         ) from error
     try:
         return onnx.load(path, load_external_data=False)

@@ -36,7 +36,7 @@ from targets import (
 from engine import cli
 from engine.benchmark import latency
 from engine.benchmark.worker import Local
-from engine.runtime.exported import require
+from engine.extras import require
 
 SIDE = 320
 OURS, THEIRS = "PicoDet-S, OpenVINO", "yolo11n, OpenVINO"

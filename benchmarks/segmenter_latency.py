@@ -30,7 +30,7 @@ from engine import cli, config
 from engine.benchmark.latency import Subject, middle_half
 from engine.benchmark.worker import Job, Loaded, Local
 from engine.export.exporter import picture
-from engine.runtime.exported import require
+from engine.extras import require
 
 SIZE = (512, 1024)
 CONFIG = {

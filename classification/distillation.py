@@ -17,6 +17,7 @@ from engine.checkpoint import checkpoint
 from engine.checkpoint.bounds import check_unpacked
 from engine.checkpoint.restore import fill
 from engine.data.preprocess import Preprocess
+from engine.extras import require
 from engine.task import task_of
 
 PRECISIONS = ("fp32", "bf16")
@@ -126,12 +127,7 @@ def _columns(known: Sequence[str], wanted: Sequence[str], source: str) -> list[i
 
 def _from_timm(name: str, weights: str | None, num_classes: int) -> tuple[nn.Module, Preprocess]:
     """A model of timm's and the normalising it was trained with."""
-    try:
-        import timm
-    except ImportError as error:
-        raise ValueError(
-            f"teacher {name}: takes the package timm; pip install 'lcnet-vision[timm]'"
-        ) from error
+    timm = require("timm")
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:3])
         raise ValueError(f"teacher {name}: timm has no such model; it has {near or 'others'}")

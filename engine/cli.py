@@ -11,6 +11,11 @@ from typing import NamedTuple
 from mmengine.config import DictAction
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError, KeyError, ImportError, MemoryError)
+# What torch says, in the order of looking, and what it means.
+_SHARED_MEMORY = re.compile(
+    r"Bus error|out of shared memory|shared memory\(shm\)|file </?torch_|unable to mmap|/dev/shm"
+)
+_DEAD_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\) ([^.]*)")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -157,3 +162,20 @@ def _one_line(error: Exception) -> str:
     if message.startswith("Caught ") and "Original Traceback" in message:
         message = message.splitlines()[-1].split(": ", 1)[-1]
     return " ".join(message.split()) or type(error).__name__
+
+
+def explain_loader(error: RuntimeError) -> str | None:
+    """One line about a loader that failed, or None where the error is about something else."""
+    text = str(error)
+    if _SHARED_MEMORY.search(text):
+        return (
+            "/dev/shm, through which loader workers hand over images, is full: make it larger "
+            "(docker run --shm-size=2g), or train with --cfg-options "
+            "train_dataloader.num_workers=0 train_dataloader.persistent_workers=False"
+        )
+    if dead := _DEAD_WORKER.search(text):
+        return (
+            f"a loader worker {dead[1]}, most often for lack of memory: continue with --resume, "
+            "with fewer of them by --cfg-options train_dataloader.num_workers=1"
+        )
+    return None

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from engine import cli, load_model
 from engine.data.image_files import VIDEO_SUFFIXES, find_sources
+from engine.extras import require
 from engine.inference.files import save_picture
 from engine.progress import live_line
-from engine.reports.cam import METHODS, Wish, check_classes, explain, find_layer, library
+from engine.reports.cam import LIBRARY, METHODS, Wish, check_classes, explain, find_layer
 from engine.runtime.exported import is_exported
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Explain every image in a picture of its own."""
-    library()  # before anything that takes time
+    require(LIBRARY)  # before anything that takes time
     sources = images(arguments.images)
     if is_exported(arguments.checkpoint):
         raise ValueError(f"{arguments.checkpoint}: gives no gradients; give the checkpoint itself")

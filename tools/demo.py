@@ -7,9 +7,9 @@ import argparse
 import os
 import signal
 import tempfile
-from importlib.util import find_spec
 
 from engine import cli, load_model
+from engine.extras import require
 from engine.serving.service import Limits
 from engine.serving.viewing import Viewer
 
@@ -19,8 +19,6 @@ MAX_BYTES = 32 * 2**20
 
 def main(arguments: argparse.Namespace) -> None:
     """Load, serve the page."""
-    if find_spec("gradio") is None:
-        raise ValueError("gradio: not installed; run: pip install -c constraints.txt -e '.[demo]'")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio looks
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     with tempfile.TemporaryDirectory(prefix="lcnet-demo-") as folder:
@@ -30,6 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """The page, until stopped."""
+    require("gradio")
     from engine.serving.page import build, show
 
     sources = cli.sources_of(arguments.models, arguments.names)

@@ -12,8 +12,8 @@ from rich.table import Table
 from engine import cli, load_model
 from engine.data.image_files import find_sources
 from engine.inference.files import PREPARE, is_ranking, predict_files
+from engine.inference.stopwatch import Stopwatch
 from engine.progress import hush
-from engine.stopwatch import Stopwatch
 
 
 def main(arguments: argparse.Namespace) -> None:

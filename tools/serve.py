@@ -4,18 +4,17 @@ A CKPT is a checkpoint, an exported file or zoo:NAME.
 """
 
 import argparse
-from importlib.util import find_spec
 
 from engine import cli
+from engine.extras import EXTRAS, require
 from engine.serving.batching import Rule
 from engine.serving.service import Limits
-
-NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Check, say what is served, serve."""
-    check_installed()
+    for name in EXTRAS["serve"]:
+        require(name)
     from engine.serving.server import Setup, check, serve
 
     setup = Setup(
@@ -30,16 +29,6 @@ def main(arguments: argparse.Namespace) -> None:
     for source in setup.models:
         print(f"POST /v1/{source.name}  {source.checkpoint}", flush=True)
     serve(setup)
-
-
-def check_installed() -> None:
-    """ValueError where a package of the extra is missing."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)}: not installed; "
-            "run: pip install -c constraints.txt -e '.[serve]'"
-        )
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:

@@ -9,7 +9,6 @@ number in digits: webdataset's convention, so its own tools read it too. Nothing
 the names inside a tar are only looked at.
 """
 
-import importlib
 import random
 import re
 import tarfile
@@ -29,6 +28,7 @@ from engine.data.augmentation import Transform
 from engine.data.bad_images import BadImages, Policy
 from engine.data.image_files import IMAGE_SUFFIXES
 from engine.data.images import pixels_of
+from engine.extras import require
 from engine.fileio import parse_json
 
 INDEX = "shards.json"
@@ -162,7 +162,7 @@ class ImageShards(IterableDataset[Sample]):
             return self._raw(shards[part::parts])
         shards = np.random.default_rng((self.seed, number)).permutation(len(shards)).tolist()
         source = random.Random(repr((self.seed, number, part)))
-        mixed = _webdataset().shuffle(self.buffer, initial=self.buffer, rng=source)
+        mixed = require("webdataset").shuffle(self.buffer, initial=self.buffer, rng=source)
         return iter(mixed(self._raw(shards[part::parts])))
 
     def _raw(self, shards: Sequence[int]) -> Iterator[Raw]:
@@ -256,7 +256,7 @@ def read_shard(where: str) -> Iterator[dict[str, Any]]:
         ValueError: it is no tar (a compressed one neither), is cut off, or holds a huge file.
     """
     files = _files_of(where)
-    return cast(Iterator[dict[str, Any]], _webdataset().tariterators.group_by_keys(files))
+    return cast(Iterator[dict[str, Any]], require("webdataset").tariterators.group_by_keys(files))
 
 
 def _files_of(where: str) -> Iterator[dict[str, Any]]:
@@ -287,14 +287,5 @@ def _join(root: str | Path, name: str) -> str:
 def _open(where: str) -> Any:
     """A stream of a file, or of a URL by webdataset."""
     if _URL.match(where):
-        return _webdataset().gopen(where)
+        return require("webdataset").gopen(where)
     return Path(where).open("rb")
-
-
-def _webdataset() -> Any:
-    try:
-        return importlib.import_module("webdataset")
-    except ImportError as error:
-        raise ValueError(
-            "ImageShards: takes the package webdataset; pip install webdataset"
-        ) from error

@@ -12,8 +12,8 @@ from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visua
 
 from engine.hooks.checkpoint_hook import SaveCheckpoint
 from engine.hooks.nan_guard import StopOnNaN
+from engine.hooks.progress import LiveProgress
 from engine.hooks.seeds import Clock
-from engine.progress import LiveProgress
 
 default_hooks = dict(
     runtime_info=dict(type=RuntimeInfoHook),

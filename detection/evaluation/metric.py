@@ -4,7 +4,6 @@ Both give the same twelve numbers to the last bit; hotcoco, where installed, in 
 time. Boxes come in as xyxy and are xywh from `_coco_results` on, as COCO's result files are.
 """
 
-import importlib
 import importlib.util
 import io
 import json
@@ -24,6 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from detection.data.coco_json import is_xywh, load_records
+from engine.extras import require
 from engine.fileio import read_json, write_binary
 
 _PRECISIONS = ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l")
@@ -209,8 +209,8 @@ def _xyxy_to_xywh(boxes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 def _evaluator(library: Library, truth: Records, results: Sequence[dict[str, Any]]) -> Any:
     """A COCOeval of the library asked for; the two have the same interface."""
     hot = library == "hotcoco"
-    data = importlib.import_module("hotcoco" if hot else "pycocotools.coco")
-    evaluation = importlib.import_module("hotcoco" if hot else "pycocotools.cocoeval")
+    data = require("hotcoco" if hot else "pycocotools.coco")
+    evaluation = require("hotcoco" if hot else "pycocotools.cocoeval")
     sides = []
     for annotations in (truth["annotations"], results):
         side = data.COCO()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,6 +111,11 @@ class Record:
     def wall(self) -> list[float]:
         """Seconds of all runs."""
         return [run.wall for burst in self.rounds for run in burst]
+
+    @property
+    def medians(self) -> list[float]:
+        """Median seconds of every round."""
+        return [_median(burst) for burst in self.rounds]
 
     @property
     def processor(self) -> list[float]:
@@ -299,20 +304,6 @@ def time_stages(records: Iterable[Record], entries: Sequence[Contestant], runs: 
             record.stages += entry.stages(length)
 
 
-class Ratio(NamedTuple):
-    """How much of another's time one takes."""
-
-    median: float  # of all rounds, each against the other's of the same round
-    fastest: float  # of the fastest runs of both
-
-
-def ratio(record: Record, other: Record) -> Ratio:
-    """How much of the other's time one takes."""
-    pairs = zip(record.rounds, other.rounds, strict=True)
-    median = float(np.median([_median(ours) / _median(theirs) for ours, theirs in pairs]))
-    return Ratio(median, min(record.wall) / min(other.wall))
-
-
 def _median(burst: Sequence[Timing]) -> float:
     return float(np.median([run.wall for run in burst]))
 
@@ -320,16 +311,17 @@ def _median(burst: Sequence[Timing]) -> float:
 def summary(record: Record) -> dict[str, Any]:
     """The numbers of one contestant as plain data, times in milliseconds."""
     times = np.asarray(record.wall) * MS
-    half = len(record.rounds) // 2
-    parts = (record.rounds[:half], record.rounds[half:])
-    halves = [float(np.median([_median(burst) for burst in part])) * MS for part in parts if part]
+    medians = record.medians
+    half = len(medians) // 2
+    parts = (medians[:half], medians[half:])
+    halves = [float(np.median(part)) * MS for part in parts if part]
     return {
         "warm_up": record.warm_up,
         "runs": len(times),
         **{f"p{q}": float(np.percentile(times, q)) for q in PERCENTILES},
         "fastest": float(times.min()),
         "processor_p50": float(np.median(record.processor)) * MS,
-        "rounds_p50": [_median(burst) * MS for burst in record.rounds],
+        "rounds_p50": [median * MS for median in medians],
         "halves_p50": halves,
         "repeatable": len(halves) == 2 and abs(halves[0] - halves[1]) <= REPEATABLE * min(halves),
         "stages": middle_half(record.stages),

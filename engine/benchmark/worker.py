@@ -24,12 +24,13 @@ from engine import config
 from engine.checkpoint import checkpoint
 from engine.checkpoint.restore import describe
 from engine.data.images import decode, read_image
+from engine.extras import require
 from engine.hardware import pin, pinned, resident_bytes, torch_threads, usable_cores
 from engine.inference.predictor import restore
+from engine.inference.stopwatch import Stopwatch
 from engine.runtime.content import read_content
-from engine.runtime.exported import STARTERS, Exported, Run, contiguous, require
+from engine.runtime.exported import STARTERS, Exported, Run, contiguous
 from engine.runtime.exported_network import ExportedNetwork
-from engine.stopwatch import Stopwatch
 from engine.task import Task, task_of
 from engine.types import Picture, Result, Size
 

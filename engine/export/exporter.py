@@ -29,7 +29,8 @@ from engine.export.metric_loss import ALLOWED_POINTS, Drop, Scorer, ScorerOf
 from engine.export.parity import Gap, largest, values_apart
 from engine.export.plan import Plan, Prepared, Source, load, prepare
 from engine.export.quantization import EightBit, Outcome, calibration_images, quantised
-from engine.runtime.exported import Exported, contiguous, open_exported, require
+from engine.extras import require
+from engine.runtime.exported import Exported, contiguous, open_exported
 from engine.types import Picture
 
 MAX_CHECKED = 8  # pictures that outputs are compared on

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from engine.export import onnx_graph, openvino_graph
 from engine.export.plan import Prepared, example
 from engine.export.sensitivity import DEPTHWISE, FIRST, LAST, POOLED
-from engine.runtime.exported import SCRIPT_ENTRY, require
+from engine.extras import require
+from engine.runtime.exported import SCRIPT_ENTRY
 
 Samples = Sequence[NDArray[Any]]  # inputs of a graph
 Content = Mapping[str, Any]  # what a file says of itself

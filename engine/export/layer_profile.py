@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.runtime.exported import ENGINES, FLOAT32, Run, core, open_exported, require
+from engine.extras import require
+from engine.runtime.exported import ENGINES, FLOAT32, Run, core, open_exported
 
 ROUNDS = 40  # each file runs once in each
 SECONDS = 20.0  # after which no further round starts

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.runtime.exported import as_texts, require
+from engine.extras import require
+from engine.runtime.exported import as_texts
 
 LARGEST_SIDE = 1 << 14
 Dynamic = dict[int, Any]  # of the input's axes: torch.export's dimensions

@@ -10,7 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from engine.runtime.exported import KEY, as_texts, core, digest, require
+from engine.extras import require
+from engine.runtime.exported import KEY, as_texts, core, digest
 
 
 def convert(path: Path) -> Any:

@@ -15,8 +15,8 @@ from engine.checkpoint.restore import describe, fill
 from engine.data.layout import data_of, without_log
 from engine.export.metric_loss import Scorer
 from engine.hooks.checkpoint_hook import bare, find_hook
+from engine.hooks.progress import LiveProgress
 from engine.inference.files import save_picture
-from engine.progress import LiveProgress
 from engine.runtime.content import read_content
 from engine.runtime.exported import is_exported
 from engine.runtime.exported_network import open_network

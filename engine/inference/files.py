@@ -16,8 +16,8 @@ from engine.data.image_files import VIDEO_SUFFIXES
 from engine.data.images import check_pixels, encode_image, read_image
 from engine.fileio import write_binary, write_json, written_whole
 from engine.inference.predictor import Predictor
+from engine.inference.stopwatch import Stopwatch
 from engine.progress import live_line
-from engine.stopwatch import Stopwatch
 from engine.types import Mask, Picture
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode

@@ -3,7 +3,6 @@
 Shapes: (H, W) the size of a picture, (h, w) that of the network input; K classes.
 """
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.data.images import read_image
+from engine.extras import require
 from engine.fileio import near
 from engine.inference.predictor import Predictor
 from engine.reports.lettering import PAPER, ROW, shortened, text_size, write_text
 from engine.types import Picture
 
-INSTALL = "pip install 'grad-cam>=1.5.7'"  # older ones bring an opencv-python that breaks ours
+LIBRARY = "pytorch_grad_cam"
 METHODS = {
     "gradcam": "GradCAM",
     "gradcam++": "GradCAMPlusPlus",
@@ -79,18 +79,6 @@ class _PerImage(nn.Module):
         return [[part[0] for part in parts]]
 
 
-def library() -> Any:
-    """The module `pytorch_grad_cam`.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    try:
-        return importlib.import_module("pytorch_grad_cam")
-    except ImportError as error:
-        raise ValueError(f"class activation maps need grad-cam: {INSTALL} ({error})") from error
-
-
 def find_layer(model: nn.Module, name: str) -> nn.Module:
     """The layer of that name.
 
@@ -119,7 +107,7 @@ def heat_of(
         ValueError: the library or the layer is missing, or the layer gives no map, or one that the
             score does not depend on.
     """
-    kind = getattr(library(), METHODS[method])
+    kind = getattr(require(LIBRARY), METHODS[method])
     place, explained = find_layer(model, layer), _PerImage(model)
     with torch.enable_grad():
         _check_place(explained, inputs, score, place, layer)

@@ -9,7 +9,6 @@ runtime info, in a TorchScript archive as a file of its own.
 """
 
 import hashlib
-import importlib
 import json
 import os
 import re
@@ -26,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.checkpoint.bounds import check_unpacked
+from engine.extras import require
 
 Arrays = list[NDArray[Any]]
 Run = Callable[[NDArray[Any]], Arrays]  # the one input -> all outputs
@@ -101,18 +101,6 @@ def read(path: Path | str) -> dict[str, Any]:
         if not isinstance(content.get(name), kind):
             raise ValueError(f"{path}: damaged, its entry {name!r} is no {kind.__name__}")
     return content
-
-
-def require(name: str) -> Any:
-    """The module of an engine.
-
-    Raises:
-        ValueError: it is not installed; says how to.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ValueError(f"{name} is not installed; run: pip install {name}") from error
 
 
 @cache

@@ -11,8 +11,8 @@ import numpy as np
 from engine.data.images import pixels_of
 from engine.inference.files import PREPARE
 from engine.inference.predictor import Predictor
+from engine.inference.stopwatch import Stopwatch
 from engine.serving.service import BadImage, count_pixels
-from engine.stopwatch import Stopwatch
 from engine.types import Picture, Result
 
 SIDE = 1600  # of a picture shown, at most, in pixels

@@ -16,10 +16,12 @@ from torch import nn
 from engine import config
 from engine.checkpoint import checkpoint
 from engine.checks.preflight import check_data
+from engine.cli import explain_loader
 from engine.distributed import ShareLosses, join, wrap_on_cpu
 from engine.hooks.checkpoint_hook import bare, find_hook, newest, state_files
+from engine.hooks.progress import LiveProgress
 from engine.hooks.signals import StopOnSignal
-from engine.progress import LiveProgress, hush
+from engine.progress import hush
 from engine.training import config_checks
 from engine.training.amp import CPUAmpOptimWrapper
 from engine.training.compiled import compile_trunk
@@ -27,7 +29,6 @@ from engine.training.memory import keep_memory
 from engine.training.norm_calibration import even_out_convolutions
 from engine.training.recompute import recompute
 from engine.training.resume import Resume
-from engine.trouble import explain_loader
 
 TRAINING_PARTS = (
     "model", "train_dataloader", "train_cfg", "val_dataloader", "val_cfg", "val_evaluator",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.images import check_pixels
+from engine.extras import require
 from engine.fileio import read_json, written_whole
 from segmentation.data.masks import POLYGONS_END, TRAIN_IDS_END
 
@@ -21,8 +22,7 @@ def draw_masks(data_root: Path, *, force: bool = False) -> Iterator[tuple[Path, 
 
     Raises:
         FileNotFoundError: there are no polygons.
-        ImportError: cityscapesscripts is not installed.
-        ValueError: a file of polygons is damaged.
+        ValueError: a file of polygons is damaged, or cityscapesscripts is not installed.
     """
     polygons = sorted((data_root / "gtFine").rglob(f"*{POLYGONS_END}"))
     if not polygons:
@@ -38,17 +38,11 @@ def draw_masks(data_root: Path, *, force: bool = False) -> Iterator[tuple[Path, 
 
 
 def _draw(source: Path, mask: Path) -> None:
-    try:
-        from cityscapesscripts.preparation.json2labelImg import json2labelImg
-    except ImportError as error:
-        raise ImportError(
-            f"drawing polygons needs cityscapesscripts ({error}); install it with "
-            "pip install 'lcnet-vision[cityscapes]' or pip install cityscapesscripts"
-        ) from error
+    scripts = require("cityscapesscripts.preparation.json2labelImg")
     _check_size(source)
     try:
         with written_whole(mask, suffix=".png") as aside:
-            json2labelImg(str(source), str(aside), "trainIds")
+            scripts.json2labelImg(str(source), str(aside), "trainIds")
     except (ValueError, KeyError, TypeError, SystemExit) as error:
         raise ValueError(f"{source}: polygons that cannot be drawn ({error!r})") from error
 

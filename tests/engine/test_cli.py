@@ -95,3 +95,37 @@ def test_no_percentage(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not from 0 to 100"):
         cli.percent(text)
     assert [cli.percent(text) for text in ("0", "0.5", "100")] == [0, 0.5, 100]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (
+            "DataLoader worker (pid 71) is killed by signal: Killed. ",
+            "a loader worker is killed by",
+        ),
+        (
+            "DataLoader worker (pid(s) 4, 71) exited unexpectedly",
+            "worker exited unexpectedly, most",
+        ),
+        (
+            "DataLoader worker (pid 71) is killed by signal: Bus error. It is possible that "
+            "dataloader's workers are out of shared memory. Please try to raise your limit.",
+            "/dev/shm, through which",
+        ),
+        (
+            "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback\n"
+            "RuntimeError: unable to allocate shared memory(shm) for file </torch_1_2>: No space",
+            "/dev/shm, through which",
+        ),
+    ],
+)
+def test_what_torch_says_of_its_workers(said: str, meant: str) -> None:
+    line = cli.explain_loader(RuntimeError(said))
+    assert line is not None
+    assert meant in line
+    assert "\n" not in line
+
+
+def test_other_errors_are_not_explained() -> None:
+    assert cli.explain_loader(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None

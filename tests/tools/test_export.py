@@ -87,7 +87,7 @@ def test_package_that_is_not_installed(
     monkeypatch.setitem(sys.modules, package, None)
     name = {"onnx": "a.onnx", "openvino": "a.xml"}[format_]
     line = refuse("--int8", "--calib", mini_coco, format_=format_, name=name)
-    assert f"{package} is not installed; run: pip install {package}" in line
+    assert f"{package} is not installed; run: pip install 'lcnet-vision[export]'" in line
 
 
 def test_the_file_in_the_checkpoints_place(

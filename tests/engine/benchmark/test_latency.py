@@ -10,7 +10,8 @@ import torch
 
 from engine import config
 from engine.benchmark import latency
-from engine.benchmark.latency import Order, Record, bursts, floor, middle_half, race, ratio, summary
+from engine.benchmark.latency import Order, Record, bursts, floor, middle_half, race, summary
+from engine.benchmark.statistics import ratio
 from engine.benchmark.worker import COLD, Local, Timing
 from engine.hardware import Cost, Peak
 
@@ -99,9 +100,9 @@ def test_floor_by_hand() -> None:
 
 def test_ratio_is_of_rounds_in_pairs() -> None:
     """The machine halves its speed in the third round, which the ratio does not see."""
-    found = ratio(record([3.0], [3.0], [6.0]), record([4.0], [4.0], [8.0]))
-    assert found.median == pytest.approx(0.75)
-    assert found.fastest == pytest.approx(0.75)
+    ours, theirs = record([3.0, 2.0, 9.0], [3.0], [6.0]), record([4.0], [4.0], [8.0])
+    assert ours.medians == pytest.approx([0.003, 0.003, 0.006])
+    assert ratio(ours.medians, theirs.medians) == pytest.approx((0.75, 0.75, 0.75))
 
 
 def test_stages_of_the_middle_runs_add_up() -> None:

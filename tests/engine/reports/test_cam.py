@@ -78,7 +78,7 @@ def test_without_the_library_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     ran = run_tool("cam", "c.py", "c.pth", "a.jpg", "--out", tmp_path / "out")
     assert ran.code == 1
-    assert ran.err.startswith("error: class activation maps need grad-cam: pip install 'grad-cam")
+    assert ran.err.startswith("error: pytorch_grad_cam is not installed; run: pip install ")
     assert ran.err.count("\n") == 1
 
 

@@ -103,7 +103,7 @@ def test_weights_outside_the_folder(onnx_file: Write, location: str) -> None:
 
 def test_engine_that_is_not_installed(onnx_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match="onnxruntime is not installed; run: pip install onnxrunt"):
+    with pytest.raises(ValueError, match="onnxruntime is not installed; run: pip install"):
         open_exported(onnx_file())
 
 

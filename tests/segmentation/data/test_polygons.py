@@ -68,5 +68,5 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         list(draw_masks(tmp_path))
     write(tmp_path, [])
     monkeypatch.setitem(sys.modules, "cityscapesscripts.preparation.json2labelImg", None)
-    with pytest.raises(ImportError, match="pip install cityscapesscripts"):
+    with pytest.raises(ValueError, match=r"cityscapesscripts is not .*lcnet-vision\[cityscapes\]"):
         list(draw_masks(tmp_path))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine import stopwatch
-from engine.stopwatch import Stopwatch
+from engine.inference.stopwatch import Stopwatch
 
 
 class Clock:

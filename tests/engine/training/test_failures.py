@@ -1,4 +1,4 @@
-"""engine/trouble.py and data that goes away: one line that says what to do."""
+"""Data, disks and loader workers that go away: one line that says what to do."""
 
 import os
 import re
@@ -19,43 +19,8 @@ from engine.data.bad_images import BadImages
 from engine.data.images import FolderGone, read_image
 from engine.data.preprocess import collate
 from engine.hooks.checkpoint_hook import SaveCheckpoint, newest
-from engine.trouble import explain_loader
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.parametrize(
-    ("said", "meant"),
-    [
-        (
-            "DataLoader worker (pid 71) is killed by signal: Killed. ",
-            "a loader worker is killed by",
-        ),
-        (
-            "DataLoader worker (pid(s) 4, 71) exited unexpectedly",
-            "worker exited unexpectedly, most",
-        ),
-        (
-            "DataLoader worker (pid 71) is killed by signal: Bus error. It is possible that "
-            "dataloader's workers are out of shared memory. Please try to raise your limit.",
-            "/dev/shm, through which",
-        ),
-        (
-            "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback\n"
-            "RuntimeError: unable to allocate shared memory(shm) for file </torch_1_2>: No space",
-            "/dev/shm, through which",
-        ),
-    ],
-)
-def test_what_torch_says_of_its_workers(said: str, meant: str) -> None:
-    line = explain_loader(RuntimeError(said))
-    assert line is not None
-    assert meant in line
-    assert "\n" not in line
-
-
-def test_other_errors_are_not_explained() -> None:
-    assert explain_loader(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_missing_folder_is_no_missing_image(tmp_path: Path) -> None:
