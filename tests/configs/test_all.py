@@ -53,7 +53,9 @@ PAPER = {
 
 @cache
 def loaded(path: Path) -> Config:
-    return config.load(path)
+    cfg = config.load(path)
+    config.check_keys(cfg)
+    return cfg
 
 
 def test_the_fixed_names_exist() -> None:
