@@ -24,4 +24,4 @@ param_scheduler = [
     dict(type=CosineAnnealingLR, by_epoch=False, begin=3_128),
 ]
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=225_200, val_interval=3_128)
-default_hooks["checkpoint"].update(interval=3_128)
+default_hooks["checkpoint"].update(interval=None)  # as often as it validates

@@ -25,6 +25,6 @@ optim_wrapper["optimizer"] = dict(type=AdamW, lr=0.002, weight_decay=0.01)
 auto_scale_lr.update(base_batch_size=8)
 param_scheduler.update(warmup_iters=100)
 train_cfg.update(max_iters=1_500, val_interval=250)
-default_hooks["checkpoint"].update(interval=250)
+default_hooks["checkpoint"].update(interval=None)  # as often as it validates
 default_hooks["logger"].update(interval=20)
 custom_hooks["ema"] = dict(type=EMA, decay=0.995)

@@ -12,7 +12,7 @@ Command: python tools/convert_weights.py layout_cdla.onnx layout.pth \
 from mmengine.config import read_base
 
 with read_base():
-    from .picodet_legacy_lcnet import *
+    from .paper.picodet_legacy_lcnet import *
 
 model.update(num_classes=10)
 model["backbone"].update(scale=1.0)

@@ -56,5 +56,5 @@ param_scheduler = dict(
 train_cfg = dict(type=EpochLoop, max_epochs=300, val_interval=10)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
-default_hooks["checkpoint"].update(interval=10, save_best="coco/bbox_mAP")
+default_hooks["checkpoint"].update(interval=None, save_best="coco/bbox_mAP")
 custom_hooks["ema"] = dict(type=EMA, decay=0.9998)

@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from mmengine.registry import (
     TRANSFORMS,
     VISBACKENDS,
     VISUALIZERS,
-    Registry,
 )
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -57,17 +57,14 @@ LOAD_ERRORS = (
 UNSAFE_KEYS = {"load_from": "--load-from", "resume": "--resume"}
 
 
-def load(
-    path: Path | str,
-    options: Mapping[str, Any] | None = None,
-    parts: Sequence[str] | None = None,
-) -> Config:
-    """Config file with overrides applied and every key and type name checked.
+def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
+    """Config file with overrides applied, its own keys and those of the model checked.
+
+    Of the classes only the model's are imported; `require` checks what a command needs besides.
 
     Args:
         path: A config file, also one dumped into a work dir, or the name of a shipped config.
         options: Dotted keys and their values; a key the config lacks must start with "+".
-        parts: The entries wanted; None is all. What others name is neither imported nor checked.
 
     Raises:
         FileNotFoundError: no such config; names the nearest.
@@ -76,21 +73,27 @@ def load(
     path = find_config(path)
     if path.suffix != ".py":  # mmengine would run code in a YAML file, too
         raise ValueError(f"{path}: not a config, which is a .py file")
-    try:
+    with _explained(path):
         config = Config.fromfile(str(path))
         config = _without_imports(config)
         apply_overrides(config, options or {})
-        if parts is not None:
-            config = Config({key: config[key] for key in parts if key in config}, filename=path)
-        check_keys(config)  # builds the lazy imports, so a misspelled class shows here
+        check_keys(config, ("model",))
         _list_parts(config)
+    return config
+
+
+@contextmanager
+def _explained(path: Path | str | None) -> Iterator[None]:
+    """Make one line, with the new names of old ones, of whatever is wrong with the file."""
+    try:
+        yield
     except (ValueError, *LOAD_ERRORS) as error:
-        if old := renamed.old_names(Path(path).read_text(errors="replace")):
+        text = Path(path).read_text(errors="replace") if path else ""
+        if old := renamed.old_names(text):
             raise ValueError(f"{path}: has names of version 0.1; {old}") from error
         if isinstance(error, ValueError):
             raise
         raise ValueError(f"{path}: not a valid config: {_explain_import(error)}") from error
-    return config
 
 
 def _without_imports(config: Config) -> Config:
@@ -150,52 +153,61 @@ def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
             config's.
     """
     for dotted, value in options.items():
-        parts = _by_names(config, dotted.removeprefix("+").split("."))
-        key = ".".join(parts)
-        _check_path(config, parts, may_add=dotted.startswith("+"))
-        if parts[-1] == "type":
-            _swap_class(_node(config, parts[:-1]), value)
+        words = dotted.removeprefix("+").split(".")
+        path, owner, old = _find(config, words, may_add=dotted.startswith("+"))
+        key = ".".join(path)
+        if path[-1] == "type":
+            _swap_class(owner, value)
         else:
-            _check_kind(key, _get(config, parts), value)
+            is_named = isinstance(old, dict) and _is_list(path[-1], top=len(path) == 1)
+            _check_kind(key, list(old) if is_named else old, value)
         config.merge_from_dict({key: value})
 
 
-def _by_names(config: Config, parts: Sequence[str]) -> list[str]:
-    """The path with names where it counts the parts of a list that has names."""
-    result: list[str] = []
+def _find(config: Config, words: Sequence[str], *, may_add: bool) -> tuple[list[str], Any, Any]:
+    """The keys that lead to an option, what has it, and its value, None where it is to be added.
+
+    The parts of a list that has names may be counted too.
+    """
+    path: list[str] = []
+    owner: Any = None
     node: Any = config
-    for above, part in zip(("", *parts), parts, strict=False):
-        is_list = isinstance(node, dict) and _is_list(above, top=len(result) == 1)
-        names = list(node) if is_list else []
-        if "type" in names and part == "0":
-            continue  # the only schedule
-        is_number = part.isdigit() and int(part) < len(names) and "type" not in names
-        result.append(names[int(part)] if is_number else part)
-        node = node.get(result[-1]) if isinstance(node, dict | Config) else None
-    return result
+    for depth, word in enumerate(words, 1):
+        key, known = word, _keys(node)
+        if path and isinstance(node, dict) and word.isdigit():
+            is_list = _is_list(path[-1], top=len(path) == 1)
+            if is_list and "type" in known and word == "0":
+                continue  # the only schedule
+            if is_list and "type" not in known and int(word) < len(known):
+                key = known[int(word)]
+        if key not in known and not (may_add and depth == len(words)):
+            kind = _type_name(node.get("type")) if isinstance(node, dict) else ""
+            raise ValueError(
+                renamed.key_line(".".join(path), kind, key)
+                or f"--cfg-options {'.'.join(words)}: no key {key!r} here; {near(key, known)} "
+                "(a leading + adds a key on purpose)"
+            )
+        path.append(key)
+        owner = node
+        node = owner[int(key) if isinstance(owner, list | tuple) else key] if key in known else None
+    return path, owner, node
+
+
+def _keys(node: Any) -> list[str]:
+    if isinstance(node, list | tuple):
+        return [str(index) for index in range(len(node))]
+    return list(node) if isinstance(node, dict | Config) else []
 
 
 def _swap_class(node: ConfigDict, name: str) -> None:
     """Clear the options of another class than `name`, but those that both classes take."""
+    old = _type_name(node.get("type"))  # imports its module, and so registers others of it
     new = resolve(name)
-    if new is None or _class_name(node) == new.__name__:
+    if new is None or new.__name__ == old:
         return
     accepted = parameters(new)
     for key in [key for key in node if key != "type" and accepted and key not in accepted]:
         node.pop(key)
-
-
-def _class_name(node: Any) -> str:
-    """Name of the class that a config part is for, without its module; "" where there is none."""
-    kind = node.get("type", "") if isinstance(node, dict) else ""
-    name: str = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
-    return name.rsplit(".", 1)[-1]
-
-
-def _get(config: Config, parts: Sequence[str]) -> Any:
-    """What stands at that place, or None."""
-    node = _node(config, parts[:-1])
-    return node.get(parts[-1]) if isinstance(node, dict | Config) else _node(node, parts[-1:])
 
 
 def _check_kind(key: str, old: Any, new: Any) -> None:
@@ -215,31 +227,6 @@ def _check_kind(key: str, old: Any, new: Any) -> None:
             return
 
 
-def _node(config: Any, parts: Sequence[str]) -> Any:
-    for part in parts:
-        config = config[int(part)] if isinstance(config, list | tuple) else config[part]
-    return config
-
-
-def _check_path(config: Config, parts: Sequence[str], *, may_add: bool) -> None:
-    node: Any = config
-    for depth, part in enumerate(parts):
-        if isinstance(node, list | tuple):
-            known = [str(index) for index in range(len(node))]
-        else:
-            known = list(node) if isinstance(node, dict | Config) else []
-        if part not in known:
-            if may_add and depth == len(parts) - 1:
-                return
-            line = renamed.key_line(".".join(parts[:depth]), _class_name(node), part)
-            raise ValueError(
-                line
-                or f"--cfg-options {'.'.join(parts)}: no key {part!r} here; {near(part, known)} "
-                "(a leading + adds a key on purpose)"
-            )
-        node = _node(node, [part])
-
-
 def resolve(name: Any) -> Any:
     """The class or function that a `type=` entry means, or None."""
     if inspect.isclass(name) or inspect.isfunction(name):
@@ -253,12 +240,9 @@ def resolve(name: Any) -> Any:
 
 def known_types() -> list[str]:
     """Names that a `type=` entry may have."""
-    return sorted({name for registry in REGISTRIES for name in _names(registry)})
-
-
-def _names(registry: Registry) -> list[str]:
-    registry.import_from_location()
-    return list(registry.module_dict)
+    for registry in REGISTRIES:
+        registry.import_from_location()
+    return sorted({name for registry in REGISTRIES for name in registry.module_dict})
 
 
 def parameters(cls: Any) -> set[str] | None:
@@ -281,8 +265,14 @@ def parameters(cls: Any) -> set[str] | None:
     return None
 
 
-def check_keys(config: Config) -> None:
-    """Check every key against the constructor that will get it, and every type name.
+def check_keys(config: Config, parts: Sequence[str] | None = None) -> None:
+    """Check the runner's keys and those of its loaders, and in `parts` every key and type name.
+
+    A key is checked against the constructor that will get it, whose module is imported for that.
+
+    Args:
+        config: What to check.
+        parts: Keys of the runner; None means all.
 
     Raises:
         ValueError: the first unknown one, with the nearest known names.
@@ -295,8 +285,9 @@ def check_keys(config: Config) -> None:
             raise ValueError(f"config key {key!r} is unknown; {near(key, sorted(runner))}")
         if key.endswith("_dataloader") and config[key]:
             _check_loader(key, config[key])
-    for where, node in _typed_nodes(config, ""):
-        _check_node(where, node)
+    for part in config if parts is None else set(parts) & set(config):
+        for where, node in _typed_nodes(config[part], part):
+            _check_node(where, node)
 
 
 def _check_loader(name: str, loader: ConfigDict) -> None:
@@ -339,10 +330,11 @@ def _check_node(where: str, node: ConfigDict) -> None:
 
 
 def require(config: Config, names: Sequence[str], command: str) -> None:
-    """Check that the config has the parts that a command needs.
+    """Check that the config has the parts that a command needs, and all keys and type names.
 
     Raises:
-        ValueError: one is missing, as in the files of configs/_base.
+        ValueError: a part is missing, as in the files of configs/_base, or a key or type is
+            unknown; names the nearest known.
     """
     missing = [name for name in names if not config.get(name)]
     if missing:
@@ -350,6 +342,8 @@ def require(config: Config, names: Sequence[str], command: str) -> None:
             f"{config.filename}: has no {', '.join(missing)}, which {command} needs; "
             "take one of those that `lcnet list-configs` shows"
         )
+    with _explained(config.filename):
+        check_keys(config, names if set(names) == {"model"} else None)
 
 
 def use_data(config: Config, data: Path | None, split: str | None = None) -> None:

@@ -7,7 +7,9 @@ from engine import cli, config
 
 def main(arguments: argparse.Namespace) -> None:
     """Load, check, print."""
-    print(config.load(arguments.config, arguments.cfg_options).pretty_text)
+    cfg = config.load(arguments.config, arguments.cfg_options)
+    config.check_keys(cfg)
+    print(cfg.pretty_text)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 
 from engine import cli, config
 from engine.checkpoint import zoo
+from engine.checks.preflight import check_data
 from engine.distributed import join
 from engine.hooks.signals import EXIT_SAVED, Stopped
 from engine.training import runner
@@ -18,6 +19,7 @@ from engine.training.resume import saved_seed
 def main(arguments: argparse.Namespace) -> int:
     """Load, check, build, then train or try one batch; gives the exit code."""
     cfg = config.load(arguments.config, arguments.cfg_options)
+    config.require(cfg, runner.TRAINING_PARTS, "training")
     if arguments.save_every_steps is not None:
         cfg.default_hooks.checkpoint.every_steps = arguments.save_every_steps
     load_from = arguments.load_from and zoo.local(arguments.load_from)
@@ -30,6 +32,8 @@ def main(arguments: argparse.Namespace) -> int:
     seed = arguments.seed
     if seed is None and resume is not None:
         seed = saved_seed(resume)
+    config.use_data(cfg, arguments.data)
+    check_data(cfg)
     runner.prepare_training(
         cfg,
         data=arguments.data,

@@ -48,15 +48,15 @@ def _row(label: str, name: str, accuracy: float, ms: float | None) -> Row:
 # By label: top-1 and milliseconds of PP-LCNet x0.5 with one part changed.
 ABLATIONS = (
     _row("PP-LCNet x0.5", "classifier_lcnet_x0_5", 63.14, 2.05),
-    _row("SE in blocks 1-2", "classifier_lcnet_x0_5_se_first", 61.73, 2.06),
-    _row("SE in blocks 7-8", "classifier_lcnet_x0_5_se_middle", 62.17, 2.03),
-    _row("SE in all blocks", "classifier_lcnet_x0_5_se_all", 64.27, 3.80),
-    _row("5x5 in all blocks", "classifier_lcnet_x0_5_5x5_all", 63.22, 2.08),
-    _row("5x5 in blocks 1-7", "classifier_lcnet_x0_5_5x5_first", 62.70, 2.07),
-    _row("no h-swish", "classifier_lcnet_x0_5_relu", 61.93, 1.94),
-    _row("no SE", "classifier_lcnet_x0_5_se_none", 62.51, 1.87),
-    _row("no 5x5", "classifier_lcnet_x0_5_5x5_none", 62.44, 2.01),
-    _row("no 1280 layer", "classifier_lcnet_x0_5_no_hidden", 59.91, 1.85),
+    _row("SE in blocks 1-2", "paper/classifier_lcnet_x0_5_se_first", 61.73, 2.06),
+    _row("SE in blocks 7-8", "paper/classifier_lcnet_x0_5_se_middle", 62.17, 2.03),
+    _row("SE in all blocks", "paper/classifier_lcnet_x0_5_se_all", 64.27, 3.80),
+    _row("5x5 in all blocks", "paper/classifier_lcnet_x0_5_5x5_all", 63.22, 2.08),
+    _row("5x5 in blocks 1-7", "paper/classifier_lcnet_x0_5_5x5_first", 62.70, 2.07),
+    _row("no h-swish", "paper/classifier_lcnet_x0_5_relu", 61.93, 1.94),
+    _row("no SE", "paper/classifier_lcnet_x0_5_se_none", 62.51, 1.87),
+    _row("no 5x5", "paper/classifier_lcnet_x0_5_5x5_none", 62.44, 2.01),
+    _row("no 1280 layer", "paper/classifier_lcnet_x0_5_no_hidden", 59.91, 1.85),
 )
 PRESETS = {
     "paper-classification": Preset(
@@ -76,10 +76,10 @@ PRESETS = {
     ),
     "paper-detection": Preset(
         rows=(
-            _row("PP-LCNet x0.5", "picodet_legacy_lcnet_x0_5", 20.3, 6.0),
-            _row("PP-LCNet x1.0", "picodet_legacy_lcnet_x1_0", 26.9, 7.9),
-            _row("MobileNetV3-large x0.35", "picodet_legacy_mobilenetv3_x0_35", 19.2, 8.1),
-            _row("MobileNetV3-large x0.75", "picodet_legacy_mobilenetv3_x0_75", 25.8, 11.1),
+            _row("PP-LCNet x0.5", "paper/picodet_legacy_lcnet_x0_5", 20.3, 6.0),
+            _row("PP-LCNet x1.0", "paper/picodet_legacy_lcnet_x1_0", 26.9, 7.9),
+            _row("MobileNetV3-large x0.35", "paper/picodet_legacy_mobilenetv3_x0_35", 19.2, 8.1),
+            _row("MobileNetV3-large x0.75", "paper/picodet_legacy_mobilenetv3_x0_75", 25.8, 11.1),
         ),
         pairs=(
             ("PP-LCNet x0.5", "MobileNetV3-large x0.35"),

@@ -113,7 +113,8 @@ class SaveCheckpoint(Hook):
     what resuming needs (engine/training/resume.py). A new file is on disk before an old one goes.
 
     Args:
-        interval: Epochs (iterations) between two state files; the last one always gets one.
+        interval: Epochs (iterations) between two state files, None for those between two
+            validations; the last one always gets one.
         max_keep_ckpts: How many state files stay.
         save_best: Metric whose highest value picks the best file, or None.
         every_steps: Iterations after which there is a state file too, or None.
@@ -124,7 +125,7 @@ class SaveCheckpoint(Hook):
     def __init__(
         self,
         *,
-        interval: int = 1,
+        interval: int | None = 1,
         max_keep_ckpts: int = 2,
         save_best: str | None = None,
         every_steps: int | None = None,
@@ -168,7 +169,7 @@ class SaveCheckpoint(Hook):
         done = runner.iter + 1
         if unit_of(runner) == "iter":
             self.place = Place(0, 0, done)
-            if done % self.interval == 0 or done == runner.max_iters or self._step_due():
+            if self._is_due(runner, done, runner.max_iters):
                 self._write(runner)
             return
         self.place = Place(runner.epoch, self.place.step + 1, done)
@@ -181,7 +182,7 @@ class SaveCheckpoint(Hook):
             return
         done = runner.epoch + 1
         self.place = Place(done, 0, runner.iter)
-        if done % self.interval == 0 or done == runner.max_epochs or self._step_due():
+        if self._is_due(runner, done, runner.max_epochs):
             self._write(runner)
 
     def ends_epoch(self, runner: Any) -> bool:
@@ -208,6 +209,10 @@ class SaveCheckpoint(Hook):
                 self._write_best(runner, numbers)
         if self._saved == self.place:
             self._write(runner)  # now with the metrics
+
+    def _is_due(self, runner: Any, done: int, last: int) -> bool:
+        interval = self.interval or runner.train_loop.val_interval
+        return done % interval == 0 or done == last or self._step_due()
 
     def _step_due(self) -> bool:
         return self.every_steps is not None and self.place.iteration % self.every_steps == 0

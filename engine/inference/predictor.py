@@ -124,7 +124,7 @@ def load_model(
         FileNotFoundError: a file is missing.
         ValueError: a file is not what it should be, or not all weights fit.
     """
-    cfg = config.load(config_path, options, parts=("model",))
+    cfg = config.load(config_path, options)
     return restore(cfg, local(checkpoint_path), options, callers)
 
 

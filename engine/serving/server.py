@@ -60,7 +60,7 @@ def check(setup: Setup) -> None:
         As `engine.load_model`.
     """
     for source in setup.models:
-        read_content(config.load(source.config, parts=("model",)), local(source.checkpoint))
+        read_content(config.load(source.config), local(source.checkpoint))
 
 
 def serve(setup: Setup) -> None:

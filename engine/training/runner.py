@@ -15,7 +15,6 @@ from torch import nn
 
 from engine import config
 from engine.checkpoint import checkpoint
-from engine.checks.preflight import check_data
 from engine.cli import explain_loader
 from engine.distributed import ShareLosses, join, wrap_on_cpu
 from engine.hooks.checkpoint_hook import bare, find_hook, newest, state_files
@@ -55,7 +54,6 @@ def prepare_training(
         cfg.auto_scale_lr.enable = True
     if amp:
         use_amp(cfg)
-    check_data(cfg)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     classes = dataset.metainfo["classes"]
     if data is not None:

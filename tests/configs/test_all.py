@@ -17,7 +17,8 @@ from engine.data.preprocess import collate
 from engine.training import config_checks
 
 FOLDER = Path(__file__).parents[2] / "configs"
-ALL = sorted(FOLDER.glob("*.py"))
+ALL = [*sorted(FOLDER.glob("*.py")), *sorted((FOLDER / "paper").glob("*.py"))]
+FILES = {path.stem: path for path in ALL}
 DETECTORS = [path for path in ALL if path.name.startswith("picodet")]
 # Of both generations and trunks; the others' step is a slow test.
 QUICK = ("picodet_lcnet_own", "picodet_legacy_lcnet_x0_5", "picodet_mobilenetv3")
@@ -53,11 +54,14 @@ PAPER = {
 
 @cache
 def loaded(path: Path) -> Config:
-    return config.load(path)
+    cfg = config.load(path)
+    config.check_keys(cfg)
+    return cfg
 
 
 def test_the_fixed_names_exist() -> None:
-    assert {path.stem for path in ALL} >= NAMES
+    assert FILES.keys() >= NAMES
+    assert len(FILES) == len(ALL)
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -65,7 +69,7 @@ def test_docstring_and_spelled_out_keys(path: Path) -> None:
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     assert "Reproduced here:" in text
     assert "Command: python tools/" in text
-    assert f"configs/{path.name}" in text
+    assert f"configs/{path.relative_to(FOLDER)}" in text
     model = loaded(path).model
     assert isinstance(model.num_classes, int)
     assert {"type", "scale"} <= set(model.backbone)
@@ -96,7 +100,7 @@ def test_dump_reloads(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_numbers(name: str) -> None:
-    cfg = loaded(FOLDER / f"{name}.py")
+    cfg = loaded(FILES[name])
     scale, neck, tower, size, train_sizes, rate, batch, epochs = PUBLISHED[name]
     assert cfg.model.backbone.scale == scale
     assert (cfg.model.neck_channels, cfg.model.tower_convs) == (neck, tower)
@@ -114,7 +118,7 @@ def test_published_numbers(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_rows_share_one_recipe(name: str) -> None:
-    cfg = loaded(FOLDER / f"{name}.py")
+    cfg = loaded(FILES[name])
     assert (cfg.model.backbone.scale, cfg.model.generation) == (PAPER[name], 1)
     assert (cfg.model.neck_channels, cfg.model.tower_convs) == (96, 2)
     optimizer = cfg.optim_wrapper.optimizer
@@ -130,7 +134,7 @@ def test_the_papers_rows_share_one_recipe(name: str) -> None:
 def test_published_parameter_counts(name: str, published: float) -> None:
     """In millions, as the list of models has them."""
     with torch.device("meta"):
-        model = MODELS.build({**loaded(FOLDER / f"{name}.py").model})
+        model = MODELS.build({**loaded(FILES[name]).model})
     counted = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     assert counted == pytest.approx(published, abs=0.01)
 
@@ -199,7 +203,7 @@ def test_which_parameters_decay() -> None:
 def test_which_parameters_of_the_first_generation_decay() -> None:
     """All but the batch-norms of trunk and towers, and of MobileNetV3's trunk none at all."""
     for name in ("picodet_legacy_lcnet_x0_5", "picodet_legacy_mobilenetv3_x0_35"):
-        found = decays(FOLDER / f"{name}.py")
+        found = decays(FILES[name])
         for key, decay in found.items():
             is_norm = key.endswith(("norm.weight", "norm.bias"))
             exempt = is_norm and key.startswith(("backbone.", "head."))

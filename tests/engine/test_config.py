@@ -16,6 +16,13 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 BASE = CONFIGS / "picodet_lcnet.py"
 
 
+def checked(path: Path, options: dict[str, Any] | None = None) -> Config:
+    """A config as a command gets it that needs more than the model."""
+    cfg = config.load(path, options)
+    config.require(cfg, (), "a test")
+    return cfg
+
+
 def load(**options: Any) -> Config:
     return config.load(BASE, {key.replace("__", "."): value for key, value in options.items()})
 
@@ -46,7 +53,7 @@ def child(tmp_path: Path) -> Any:
         ({"param_scheduler.0.epoch": 3}, "nearest known: epochs"),
         ({"param_scheduler.1.epochs": 3}, "no key '1' here"),
         ({"custom_hooks.em.decay": 0.5}, "nearest known: ema"),
-        ({"+custom_hooks.ema.decy": 0.5}, "config custom_hooks.ema.decy: EMA takes no 'decy'"),
+        ({"+custom_hooks.ema.decy": 0.5}, "config custom_hooks.4.decy: EMA takes no 'decy'"),
         ({"+model.reg_mx": 3}, "PicoDet takes no 'reg_mx'; nearest known: reg_max"),
         ({"+model.new.deeper": 3}, "no key 'new' here"),
         ({"+batch": 3}, "config key 'batch' is unknown"),
@@ -67,12 +74,13 @@ def child(tmp_path: Path) -> Any:
         ({"train_dataloader.batch_size": True}, "give a number"),
         ({"train_dataloader.drop_last": 2}, "give true or false"),
         ({"model.data_preprocessor.size": 320}, "give several values"),
+        ({"train_dataloader.dataset.transforms": 3}, "give several values"),
         ({"model.backbone": 3}, "give a part with keys of its own"),
     ],
 )
 def test_wrong_override(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=r"\S") as error:
-        config.load(BASE, options)
+        checked(BASE, options)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -110,6 +118,8 @@ def test_parts_of_a_list_by_name_and_by_number() -> None:
     assert [part.get("p") for part in transforms] == [None, 0.25, None]
     assert [part.warmup_iters for part in by_name.param_scheduler] == [7]
     assert list(by_name.default_hooks.param_scheduler) == ["type"]  # a hook of that name
+    none = config.load(BASE, {"train_dataloader.dataset.transforms": [], "custom_hooks": []})
+    assert (none.train_dataloader.dataset.transforms, none.custom_hooks) == ([], [])
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -168,9 +178,18 @@ def test_another_optimizer_drops_momentum() -> None:
 def test_wrong_config_file(child: Any, line: str, imports: str, said: str) -> None:
     path = child(line, imports=imports)
     with pytest.raises(ValueError, match=r"\S") as error:
-        config.load(path)
+        checked(path)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_loading_checks_the_model_and_imports_nothing_else(child: Any) -> None:
+    """A prediction needs no hook; that this one is not there shows where a training begins."""
+    path = child("custom_hooks['own'] = dict(type=Own)", imports="from own_hooks import Own")
+    cfg = config.load(path)
+    config.require(cfg, ("model",), "a test")
+    with pytest.raises(ValueError, match=r"child\.py: not a valid config: .* import own_hooks"):
+        config.require(cfg, ("model", "default_hooks"), "a test")
 
 
 def test_missing_config_file(tmp_path: Path) -> None:
@@ -228,7 +247,7 @@ def test_training_sizes_are_checked_too() -> None:
 
 
 def test_parts_a_command_needs() -> None:
-    cfg = config.load(CONFIGS / "_base/runtime.py")
+    cfg = checked(CONFIGS / "_base/runtime.py")
     with pytest.raises(ValueError, match=r"has no model, train_cfg, which training needs"):
         config.require(cfg, ("model", "train_cfg", "default_hooks"), "training")
 

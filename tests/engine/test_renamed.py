@@ -26,7 +26,7 @@ def refusal(path: Path, text: str, options: dict[str, Any] | None = None) -> str
     """The one line that a config of this text gets."""
     path.write_text(text)
     with pytest.raises(ValueError, match=r"\S") as error:
-        config.load(path, options)
+        config.require(config.load(path, options), (), "a test")
     assert "\n" not in str(error.value)
     return str(error.value)
 

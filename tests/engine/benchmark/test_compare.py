@@ -26,15 +26,15 @@ def loaded(*rows: Row) -> list[compare.Entry]:
 # Multiply-adds and parameters of PP-LCNet x0.5 at 224 with one part changed.
 ABLATIONS = {
     "classifier_lcnet_x0_5": (44_731_008, 1_879_576),
-    "classifier_lcnet_x0_5_se_first": (44_690_208, 1_838_326),
-    "classifier_lcnet_x0_5_se_middle": (44_706_432, 1_854_840),
-    "classifier_lcnet_x0_5_se_all": (44_777_248, 1_926_886),
-    "classifier_lcnet_x0_5_se_none": (44_690_048, 1_838_136),
-    "classifier_lcnet_x0_5_5x5_all": (50_150_016, 1_883_032),
-    "classifier_lcnet_x0_5_5x5_first": (48_243_328, 1_868_696),
-    "classifier_lcnet_x0_5_5x5_none": (42_422_912, 1_863_192),
-    "classifier_lcnet_x0_5_relu": (44_731_008, 1_879_576),
-    "classifier_lcnet_x0_5_no_hidden": (43_379_328, 527_896),
+    "paper/classifier_lcnet_x0_5_se_first": (44_690_208, 1_838_326),
+    "paper/classifier_lcnet_x0_5_se_middle": (44_706_432, 1_854_840),
+    "paper/classifier_lcnet_x0_5_se_all": (44_777_248, 1_926_886),
+    "paper/classifier_lcnet_x0_5_se_none": (44_690_048, 1_838_136),
+    "paper/classifier_lcnet_x0_5_5x5_all": (50_150_016, 1_883_032),
+    "paper/classifier_lcnet_x0_5_5x5_first": (48_243_328, 1_868_696),
+    "paper/classifier_lcnet_x0_5_5x5_none": (42_422_912, 1_863_192),
+    "paper/classifier_lcnet_x0_5_relu": (44_731_008, 1_879_576),
+    "paper/classifier_lcnet_x0_5_no_hidden": (43_379_328, 527_896),
 }
 
 
@@ -53,9 +53,9 @@ def test_costs_of_the_ablations_by_hand() -> None:
     """
     whole, _ = ABLATIONS["classifier_lcnet_x0_5"]
     large = 5 * 128 * 14**2 + 128 * 7**2 + 256 * 7**2
-    assert whole - ABLATIONS["classifier_lcnet_x0_5_5x5_none"][0] == 16 * large
+    assert whole - ABLATIONS["paper/classifier_lcnet_x0_5_5x5_none"][0] == 16 * large
     hidden = 256 * 1280 + 1000 * (1280 - 256)
-    assert whole - ABLATIONS["classifier_lcnet_x0_5_no_hidden"][0] == hidden
+    assert whole - ABLATIONS["paper/classifier_lcnet_x0_5_no_hidden"][0] == hidden
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 
 from engine.checkpoint import checkpoint
 from engine.fileio import remove_leftovers
-from engine.hooks.checkpoint_hook import newest, save_state, state_files
+from engine.hooks.checkpoint_hook import SaveCheckpoint, newest, save_state, state_files
 from engine.training.runner import resume_path
 
 
@@ -106,6 +107,21 @@ def test_new_is_on_disk_before_old_goes(tmp_path: Path, monkeypatch: pytest.Monk
     for number in (1, 2, 3):
         state(tmp_path, f"iter_{number}.pth")
     assert done == ["fsync", "replace", "fsync"] * 3 + ["unlink"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "epochs"), [(1, [*range(1, 11)]), (3, [3, 6, 9, 10]), (None, [4, 8, 10])]
+)
+def test_the_epochs_that_get_a_file(interval: int | None, epochs: list[int]) -> None:
+    """Of ten, with a validation after each fourth."""
+    hook = SaveCheckpoint(interval=interval)
+    written: list[int] = []
+    hook._write = lambda _: written.append(hook.place.epoch)  # type: ignore[method-assign]
+    loop = SimpleNamespace(val_interval=4)
+    for epoch in range(10):
+        runner = SimpleNamespace(train_loop=loop, epoch=epoch, iter=7 * epoch, max_epochs=10)
+        hook.after_train_epoch(runner)
+    assert written == epochs
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ Published: AP 20.3, 6.0 ms (against MobileNetV3-large x0.35: 19.2, 8.1 ms).
 The paper's schedule: 280 epochs, 224 images a step on 4 GPUs, rate 0.3, decay 1e-4. Input size,
 width of the neck and length of the towers it does not say; those here are PicoDet-S's.
 Reproduced here: not trained on full COCO; parity of network, losses and targets is tested.
-Command: python tools/train.py configs/picodet_legacy_lcnet_x0_5.py
+Command: python tools/train.py configs/paper/picodet_legacy_lcnet_x0_5.py
 """
 
 from mmengine.config import read_base
 
 with read_base():
-    from .picodet_lcnet import *
+    from ..picodet_lcnet import *
 
 model.update(generation=1)
 model["backbone"].update(scale=0.5)

@@ -2,7 +2,7 @@
 
 Published: AP 25.8, 11.1 ms (PP-LCNet x1.0: 26.9, 7.9 ms).
 Reproduced here: not trained on full COCO; parity of network, losses and targets is tested.
-Command: python tools/train.py configs/picodet_legacy_mobilenetv3_x0_75.py
+Command: python tools/train.py configs/paper/picodet_legacy_mobilenetv3_x0_75.py
 """
 
 from mmengine.config import read_base

@@ -2,7 +2,7 @@
 
 Published: AP 19.2, 8.1 ms (PP-LCNet x0.5: 20.3, 6.0 ms).
 Reproduced here: not trained on full COCO; parity of network, losses and targets is tested.
-Command: python tools/train.py configs/picodet_legacy_mobilenetv3_x0_35.py
+Command: python tools/train.py configs/paper/picodet_legacy_mobilenetv3_x0_35.py
 """
 
 from mmengine.config import read_base

@@ -2,12 +2,12 @@
 
 Published: top-1 62.70, 2.07 ms (the network as it is: 63.14, 2.05 ms).
 Reproduced here: not trained on ImageNet; docs/comparison.md compares costs and short trainings.
-Command: python tools/train.py configs/classifier_lcnet_x0_5_5x5_first.py
+Command: python tools/train.py configs/paper/classifier_lcnet_x0_5_5x5_first.py
 """
 
 from mmengine.config import read_base
 
 with read_base():
-    from .classifier_lcnet_x0_5 import *
+    from ..classifier_lcnet_x0_5 import *
 
 model["backbone"].update(large_kernel=(1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0))

@@ -2,13 +2,13 @@
 
 Published: AP 36.3, AP50 52.2 on COCO val2017 (80 images a GPU; "4 or 8" GPUs, 4 taken here).
 Reproduced here: not trained on full COCO; parity of network, losses and targets is tested.
-Command: python tools/train.py configs/picodet_legacy_lcnet.py
+Command: python tools/train.py configs/paper/picodet_legacy_lcnet.py
 """
 
 from mmengine.config import read_base
 
 with read_base():
-    from .picodet_lcnet import *
+    from ..picodet_lcnet import *
 
 model.update(generation=1, neck_channels=128, tower_convs=4)
 model["backbone"].update(scale=1.5)

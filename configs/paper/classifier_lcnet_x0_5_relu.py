@@ -2,13 +2,13 @@
 
 Published: top-1 61.93, 1.94 ms (the network as it is: 63.14, 2.05 ms).
 Reproduced here: not trained on ImageNet; docs/comparison.md compares costs and short trainings.
-Command: python tools/train.py configs/classifier_lcnet_x0_5_relu.py
+Command: python tools/train.py configs/paper/classifier_lcnet_x0_5_relu.py
 """
 
 from mmengine.config import read_base
 
 with read_base():
-    from .classifier_lcnet_x0_5 import *
+    from ..classifier_lcnet_x0_5 import *
 
 model["backbone"].update(act="relu")
 model.update(hidden_act="relu")

@@ -2,7 +2,7 @@
 
 Published: AP 35.6, AP50 52.0 on COCO val2017 (180 epochs of a 300-epoch cosine, 56 images a GPU).
 Reproduced here: not trained on full COCO; parity of network, losses and targets is tested.
-Command: python tools/train.py configs/picodet_legacy_mobilenetv3.py
+Command: python tools/train.py configs/paper/picodet_legacy_mobilenetv3.py
 """
 
 from mmengine.config import read_base

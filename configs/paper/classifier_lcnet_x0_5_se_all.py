@@ -2,12 +2,12 @@
 
 Published: top-1 64.27, 3.80 ms (the network as it is: 63.14, 2.05 ms).
 Reproduced here: not trained on ImageNet; docs/comparison.md compares costs and short trainings.
-Command: python tools/train.py configs/classifier_lcnet_x0_5_se_all.py
+Command: python tools/train.py configs/paper/classifier_lcnet_x0_5_se_all.py
 """
 
 from mmengine.config import read_base
 
 with read_base():
-    from .classifier_lcnet_x0_5 import *
+    from ..classifier_lcnet_x0_5 import *
 
 model["backbone"].update(se=(1,) * 13)

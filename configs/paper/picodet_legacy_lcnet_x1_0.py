@@ -2,7 +2,7 @@
 
 Published: AP 26.9, 7.9 ms (against MobileNetV3-large x0.75: 25.8, 11.1 ms).
 Reproduced here: not trained on full COCO; parity of network, losses and targets is tested.
-Command: python tools/train.py configs/picodet_legacy_lcnet_x1_0.py
+Command: python tools/train.py configs/paper/picodet_legacy_lcnet_x1_0.py
 """
 
 from mmengine.config import read_base
