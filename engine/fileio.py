@@ -3,11 +3,17 @@
 import errno
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 Buffer = bytes | memoryview
 Hook = Callable[[dict[str, Any]], Any]
@@ -115,6 +121,18 @@ def parse_json(path: Path | str, text: bytes | str, hook: Hook | None = None) ->
 def read_json(path: Path) -> Any:
     """What a JSON file says; errors as `parse_json`."""
     return parse_json(path, path.read_bytes())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        ValueError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise ValueError(f"{path}: not readable as TOML ({error})") from error
 
 
 def near(wrong: str, known: list[str]) -> str:

@@ -21,7 +21,7 @@ from engine import cli
 from engine.benchmark import compare, comparison_report, runs
 from engine.benchmark.compare import Entry
 from engine.benchmark.latency import BACKENDS
-from engine.benchmark.paper import PRESETS, Preset, Row
+from engine.benchmark.paper import Preset, Row, read_presets
 from engine.checkpoint import zoo
 from engine.hardware import fingerprint
 from engine.progress import live_line
@@ -80,7 +80,7 @@ def preset_of(arguments: argparse.Namespace) -> Preset:
     if bool(arguments.preset) == bool(arguments.configs):
         raise ValueError("give configs, or one --preset")
     if arguments.preset:
-        preset = PRESETS[arguments.preset]
+        preset = read_presets()[arguments.preset]
         return replace(preset, recipe=str(arguments.recipe or preset.recipe))
     for path in arguments.configs:
         find_config(path)
@@ -233,7 +233,7 @@ def minutes(text: str) -> float:
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
     options.add_argument("configs", type=Path, nargs="*", help="config files of one task")
-    options.add_argument("--preset", choices=tuple(PRESETS), help="a table of the paper")
+    options.add_argument("--preset", choices=tuple(read_presets()), help="a table of the paper")
     options.add_argument("--out", type=Path, required=True, help="folder for the report")
     options.add_argument("--data", type=Path, help="folder in the task's standard layout")
     options.add_argument(

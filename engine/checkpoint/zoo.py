@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -18,15 +17,10 @@ from engine import config
 from engine.checkpoint import checkpoint
 from engine.checkpoint.download import Manners, download
 from engine.checkpoint.foreign_weights import content
-from engine.fileio import near, write_json
+from engine.fileio import near, read_toml, write_json
 from engine.progress import live_line
 from engine.shipped_configs import config_folder
 from engine.task import task_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PREFIX = "zoo:"
 CONFIGS = config_folder()
@@ -63,11 +57,7 @@ def read_table(path: Path = TABLE) -> dict[str, Entry]:
     Raises:
         ValueError: it is not a table of this kind.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of TOML, or of UTF-8
-        raise ValueError(f"{path}: not readable as TOML ({error})") from error
-    return {name: _entry(name, row, path) for name, row in tables.items()}
+    return {name: _entry(name, row, path) for name, row in read_toml(path).items()}
 
 
 def _entry(name: str, row: Mapping[str, Any], path: Path) -> Entry:

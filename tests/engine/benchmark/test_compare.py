@@ -9,10 +9,11 @@ from mmengine.registry import MODELS
 
 from engine import config
 from engine.benchmark import compare
-from engine.benchmark.paper import PRESETS, Published, Row
+from engine.benchmark.paper import Published, Row, read_presets
 from engine.hardware import cost
 
 ROOT = Path(__file__).parents[3]
+PRESETS = read_presets()
 ROWS = (
     Row("quarter", str(ROOT / "configs/classifier_lcnet_x0_25.py")),
     Row("half", str(ROOT / "configs/classifier_lcnet_x0_5.py")),

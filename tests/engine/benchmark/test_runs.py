@@ -8,12 +8,13 @@ import pytest
 
 from engine import config
 from engine.benchmark import compare, runs
-from engine.benchmark.paper import PRESETS, Row
+from engine.benchmark.paper import Row, read_presets
 from engine.checkpoint import checkpoint
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
+PRESETS = read_presets()
 ROWS = (
     Row("quarter", str(ROOT / "configs/classifier_lcnet_x0_25.py")),
     Row("half", str(ROOT / "configs/classifier_lcnet_x0_5.py")),
