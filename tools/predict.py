@@ -11,8 +11,8 @@ from rich.table import Table
 
 from engine import cli, load_model
 from engine.inference.files import PREPARE, find_sources, is_ranking, predict_files
+from engine.inference.stopwatch import Stopwatch
 from engine.progress import hush
-from engine.stopwatch import Stopwatch
 
 
 def main(arguments: argparse.Namespace) -> None:

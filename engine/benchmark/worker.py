@@ -26,9 +26,9 @@ from engine.data.images import decode, read_image
 from engine.extras import require
 from engine.hardware import pin, pinned, resident_bytes, torch_threads, usable_cores
 from engine.inference.predictor import describe, read_content, restore
+from engine.inference.stopwatch import Stopwatch
 from engine.runtime.deployed import Deployed
 from engine.runtime.exported import STARTERS, Exported, Run, contiguous
-from engine.stopwatch import Stopwatch
 from engine.types import Picture, Size
 
 STAGES = ("read", "decode", "resize", "normalise", "forward", "post-process")

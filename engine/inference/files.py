@@ -15,8 +15,8 @@ import numpy as np
 
 from engine.data.images import check_pixels, encode_image, read_image
 from engine.fileio import read_text, write_binary, write_json, written_whole
+from engine.inference.stopwatch import Stopwatch
 from engine.progress import live_line
-from engine.stopwatch import Stopwatch
 from engine.types import Mask, Model, Picture
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image as Pillow
 
+from engine.inference.stopwatch import Stopwatch
 from engine.serving.service import FORMATS, BadImage
 from engine.serving.viewing import View, Viewer, open_picture, table
-from engine.stopwatch import Stopwatch
 
 KEEP = 3600  # seconds that uploads and results are kept
 SESSIONS = 8  # whose last results are kept: a picture of many pixels takes a lot of memory

@@ -10,8 +10,8 @@ import numpy as np
 
 from engine.data.images import pixels_of
 from engine.inference.files import PREPARE
+from engine.inference.stopwatch import Stopwatch
 from engine.serving.service import BadImage, count_pixels
-from engine.stopwatch import Stopwatch
 from engine.types import Picture
 
 SIDE = 1600  # of a picture shown, at most, in pixels

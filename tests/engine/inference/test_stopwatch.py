@@ -1,12 +1,12 @@
-"""engine/stopwatch.py, with a clock that stands still unless told."""
+"""engine/inference/stopwatch.py, with a clock that stands still unless told."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from engine import stopwatch
-from engine.stopwatch import Stopwatch
+from engine.inference import stopwatch
+from engine.inference.stopwatch import Stopwatch
 
 
 class Clock:
