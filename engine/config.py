@@ -30,6 +30,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from engine.fileio import near
+from engine.mmengine_internals import drop_imported_names
 
 REGISTRIES = (
     MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, LOOPS, OPTIM_WRAPPERS, OPTIMIZERS,
@@ -66,18 +67,11 @@ def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
         raise ValueError(f"{path}: no config, which is a .py file; give one of configs/*.py")
     try:
         config = Config.fromfile(str(path))
-        config = _without_imports(config)
+        drop_imported_names(config)
         apply_overrides(config, options or {})
         check_keys(config)  # builds the lazy imports, so a misspelled class shows here
     except LOAD_ERRORS as error:
         raise ValueError(f"{path}: not a valid config: {_explain_import(error)}") from error
-    return config
-
-
-def _without_imports(config: Config) -> Config:
-    """The config without the names its files import, which mmengine keeps as entries."""
-    for name in set(config._imported_names) & set(config._cfg_dict):
-        dict.pop(config._cfg_dict, name)
     return config
 
 
