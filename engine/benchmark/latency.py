@@ -27,7 +27,8 @@ from engine.benchmark.worker import (
 )
 from engine.checkpoint import checkpoint
 from engine.data.images import encode_image
-from engine.export.exporter import picture, write
+from engine.export.check_pictures import picture
+from engine.export.exporter import write
 from engine.export.plan import Plan, load, prepare
 from engine.hardware import Cost, Peak, cost, fingerprint, peak, pinned
 from engine.inference.predictor import describe, read_content
