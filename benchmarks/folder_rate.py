@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from targets import CONFIGS, calm, options, predictor, save, subject
 
 from engine import cli, load_model
 from engine.data.image_files import find_sources
-from engine.export.exporter import picture
+from engine.data.images import encode_image
+from engine.export.check_pictures import picture
 from engine.hardware import fingerprint
 from engine.inference.files import predict_files
 
@@ -30,9 +30,10 @@ NUM_DRAWN = 40
 def drawn(folder: Path) -> list[Path]:
     """JPEG files of 640 x 480."""
     folder.mkdir()
-    image = picture(480, 640)[..., ::-1]
+    image = picture(480, 640)
     for number in range(NUM_DRAWN):
-        cv2.imwrite(str(folder / f"{number:03}.jpg"), np.roll(image, 16 * number, axis=1))
+        shifted = np.roll(image, 16 * number, axis=1)
+        (folder / f"{number:03}.jpg").write_bytes(encode_image(shifted, ".jpg"))
     return find_sources([str(folder)])
 
 

@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from targets import (
     CONFIGS,
@@ -29,7 +28,8 @@ from targets import (
 from engine import cli, config
 from engine.benchmark.latency import Subject, middle_half
 from engine.benchmark.worker import Job, Loaded, Local
-from engine.export.exporter import picture
+from engine.data.images import encode_image
+from engine.export.check_pictures import picture
 from engine.extras import require
 
 SIZE = (512, 1024)
@@ -75,8 +75,8 @@ def main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photo = folder / "street.jpg"
-        cv2.imwrite(str(photo), picture(*SIZE)[..., ::-1])
-        data = photo.read_bytes()
+        data = encode_image(picture(*SIZE), ".jpg")
+        photo.write_bytes(data)
         subjects = {key: subject(file, folder, shape=SIZE) for key, file in CONFIG.items()}
         models = {key: predictor(CONFIG[key], what, folder) for key, what in subjects.items()}
         entries = [

@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 
 from engine import renamed
 from engine.fileio import near
-from engine.mmengine_internals import fix_config_reader
+from engine.mmengine_internals import drop_imported_names, fix_config_reader
 from engine.shipped_configs import find_config
 
 fix_config_reader()
@@ -75,7 +75,7 @@ def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
         raise ValueError(f"{path}: not a config, which is a .py file")
     with _explained(path):
         config = Config.fromfile(str(path))
-        config = _without_imports(config)
+        drop_imported_names(config)
         apply_overrides(config, options or {})
         check_keys(config, ("model",))
         _list_parts(config)
@@ -94,13 +94,6 @@ def _explained(path: Path | str | None) -> Iterator[None]:
         if isinstance(error, ValueError):
             raise
         raise ValueError(f"{path}: not a valid config: {_explain_import(error)}") from error
-
-
-def _without_imports(config: Config) -> Config:
-    """The config without the names its files import, which mmengine keeps as entries."""
-    for name in set(config._imported_names) & set(config._cfg_dict):
-        dict.pop(config._cfg_dict, name)
-    return config
 
 
 def _list_parts(node: Any) -> None:

@@ -28,7 +28,8 @@ from engine.benchmark.worker import (
 from engine.checkpoint import checkpoint
 from engine.checkpoint.restore import describe
 from engine.data.images import encode_image
-from engine.export.exporter import picture, write
+from engine.export.check_pictures import picture
+from engine.export.exporter import write
 from engine.export.plan import Plan, load, prepare
 from engine.hardware import Cost, Peak, cost, fingerprint, peak, pinned
 from engine.runtime.content import read_content

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from engine.data.image_files import IMAGE_SUFFIXES
 from engine.data.images import read_image
-from engine.demo_data.scenes import draw_scene
+from engine.export.check_pictures import picture
 from engine.export.formats import FORMATS, Format
 from engine.export.head import ExportHead
 from engine.export.layer_profile import Speed, compare
@@ -192,12 +192,6 @@ def pictures(sources: Path | None) -> list[Picture]:
         raise FileNotFoundError(f"{sources}: no image there; give a file or folder of images")
     step = max(1, len(files) // MAX_CHECKED)
     return [read_image(path) for path in files[::step][:MAX_CHECKED]]
-
-
-def picture(height: int, width: int) -> Picture:
-    """A drawn scene."""
-    scene = draw_scene(np.random.default_rng(0), max(height, width), 1)
-    return np.ascontiguousarray(scene.image[:height, :width])
 
 
 def check_outputs(prepared: Prepared, path: Path, images: Sequence[Picture]) -> Gap:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.fileio import write_json
 from engine.hooks.checkpoint_hook import bare, newest
+from engine.mmengine_internals import count_step
 
 
 @HOOKS.register_module()
@@ -107,7 +108,7 @@ class StopOnNaN(Hook):
         """Undo what the forward pass did, and take the step that others may wait for."""
         with torch.no_grad():
             torch._foreach_copy_(self._buffers, self._before)
-        optimizer._inner_count += 1
+        count_step(optimizer)
         groups = optimizer.param_groups
         waiting = any(w.grad is not None for group in groups for w in group["params"])
         if waiting and optimizer.should_update():

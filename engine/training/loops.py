@@ -3,6 +3,8 @@
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 
+from engine.mmengine_internals import set_progress
+
 
 @LOOPS.register_module()
 class EpochLoop(EpochBasedTrainLoop):
@@ -18,4 +20,4 @@ class EpochLoop(EpochBasedTrainLoop):
             self.run_iter(step, batch)
         self.first_step = 0
         self.runner.call_hook("after_train_epoch")
-        self._epoch += 1
+        set_progress(self, self.epoch + 1, self.iter)

@@ -34,6 +34,7 @@ from engine.hooks.checkpoint_hook import (
     unit_of,
 )
 from engine.hooks.ema import EMA
+from engine.mmengine_internals import set_progress, set_step_count
 from engine.training.loops import EpochLoop
 
 KINDS: dict[str, tuple[type, ...]] = {  # of the entry's parts
@@ -153,8 +154,8 @@ class Resume(Hook):
     def _go_to(self, runner: Any, place: Place) -> None:
         """Set every counter, and the sampler where the next epoch has begun."""
         loop = runner.train_loop
-        loop._epoch, loop._iter = place.epoch, place.iteration
-        runner.optim_wrapper._inner_count = place.iteration
+        set_progress(loop, place.epoch, place.iteration)
+        set_step_count(runner.optim_wrapper, place.iteration)
         runner.message_hub.update_info("epoch", place.epoch)
         runner.message_hub.update_info("iter", place.iteration)
         find_hook(runner, SaveCheckpoint).go_on_from(runner, place, self.source)

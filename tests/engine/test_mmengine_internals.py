@@ -1,71 +1,73 @@
-"""engine/mmengine_internals.py: configs are read alike wherever the packages lie."""
+"""engine/mmengine_internals.py: private attributes of mmengine are touched there alone."""
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
-import mmengine.config.utils
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from engine import config
+from engine.mmengine_internals import (
+    count_step,
+    drop_imported_names,
+    set_progress,
+    set_step_count,
+)
 
 ROOT = Path(__file__).parents[2]
-CHILD = """from mmengine.config import read_base
-
-with read_base():
-    from {base} import *
-
-train_cfg.update(max_epochs=7)
-"""
-
-
-def test_packages_below_the_prefix_of_python(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """As in a checkout in /usr/src: the config keeps names, and its dump loads again."""
-    monkeypatch.setattr(mmengine.config.utils, "PYTHON_ROOT_DIR", str(ROOT))
-    cfg = config.load("picodet_lcnet_mini")
-    dump = "\n".join(f"{key} = {value!r}" for key, value in cfg.to_dict().items())
-    assert "<class" not in dump
-    assert "'detection.picodet.PicoDet'" in dump
-    (tmp_path / "dump.py").write_text(dump)
-    assert config.load(tmp_path / "dump.py").to_dict() == cfg.to_dict()
+FOLDERS = ("backbone", "engine", "detection", "segmentation", "classification", "tools")
+PRIVATE = {
+    "_cfg_dict", "_imported_names", "_inner_count", "_instance_dict", "_is_builtin_module",
+    "_test_loop", "_train_loop", "_val_loop",
+}  # fmt: skip
+OFTEN_OURS = {"_epoch", "_iter"}  # a data set's own `self._epoch` is not mmengine's
 
 
-def test_the_standard_library_is_imported_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "config.py"
-    path.write_text("from math import tau\nfrom detection.picodet import PicoDet\nrate = 2 * tau\n")
-    assert Config.fromfile(path).rate == pytest.approx(12.566370614)
+def touched(path: Path) -> Iterator[str]:
+    """Private attributes of mmengine that a file names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            own = isinstance(node.value, ast.Name) and node.value.id == "self"
+            if node.attr in PRIVATE or (node.attr in OFTEN_OURS and not own):
+                yield node.attr
+        elif isinstance(node, ast.Constant) and node.value in PRIVATE | OFTEN_OURS:
+            yield str(node.value)  # of getattr or setattr
 
 
-def test_a_config_of_ones_own_inherits_from_a_shipped_one(tmp_path: Path) -> None:
-    path = tmp_path / "mine.py"
-    path.write_text(CHILD.format(base="lcnet_vision.configs.picodet_lcnet_own"))
-    cfg, base = config.load(path), config.load("picodet_lcnet_own")
-    assert (cfg.train_cfg.max_epochs, base.train_cfg.max_epochs) == (7, 120)
-    assert config.plain(cfg.model) == config.plain(base.model)
+def test_private_attributes_are_touched_in_one_file() -> None:
+    files = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+    found = {str(path.relative_to(ROOT)): set(touched(path)) for path in files}
+    home = found.pop("engine/mmengine_internals.py")
+    assert {"_cfg_dict", "_epoch", "_imported_names", "_inner_count", "_iter"} <= home
+    assert {file: names for file, names in found.items() if names} == {}
 
 
-def test_or_from_one_in_a_package_of_ones_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "my_project" / "configs").mkdir(parents=True)
-    (tmp_path / "my_project" / "configs" / "base.py").write_text("train_cfg = dict(max_epochs=1)\n")
-    (tmp_path / "mine.py").write_text(CHILD.format(base="my_project.configs.base"))
-    monkeypatch.syspath_prepend(tmp_path)
-    assert Config.fromfile(tmp_path / "mine.py").train_cfg.max_epochs == 7
+@pytest.mark.parametrize(("steps", "due"), [(0, False), (3, False), (4, True), (8, True)])
+def test_weights_are_due_at_multiples_of_the_gathered_batches(steps: int, due: bool) -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = OptimWrapper(torch.optim.SGD([weight], lr=0.1), accumulative_counts=4)
+    optimizer.initialize_count_status(torch.nn.Module(), 0, 100)
+    set_step_count(optimizer, steps)
+    assert optimizer.should_update() is (due or steps == 0)
+    count_step(optimizer)
+    assert optimizer.should_update() is ((steps + 1) % 4 == 0)
 
 
-@pytest.mark.parametrize(
-    ("base", "line"),
-    [
-        ("lcnet_vision.configs.picodet_lcnet_owm", r"nearest known: picodet_lcnet_own, "),
-        (".mime", r"no base config .*mime\.py; nearest known: mine"),
-        ("no_such_project.configs.base", "no package 'no_such_project' to take a base config from"),
-    ],
-    ids=["shipped", "beside", "package"],
-)
-def test_a_misspelled_base(tmp_path: Path, base: str, line: str) -> None:
-    path = tmp_path / "mine.py"
-    path.write_text(CHILD.format(base=base))
-    with pytest.raises(ValueError, match=rf"mine\.py: not a valid config: .*{line}"):
-        config.load(path)
+@pytest.mark.parametrize("kind", [EpochBasedTrainLoop, IterBasedTrainLoop])
+def test_a_loop_goes_on_from_where_it_is_set(kind: type) -> None:
+    loop = object.__new__(kind)
+    set_progress(loop, 3, 70)
+    assert (loop.epoch, loop.iter) == (3, 70)
+
+
+def test_imported_names_are_no_entries(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("from torch.nn import Linear\nlayer = dict(type=Linear, width=3)\n")
+    cfg = Config.fromfile(str(path))
+    assert "Linear" in cfg
+    drop_imported_names(cfg)
+    assert list(cfg) == ["layer"]
+    assert cfg.layer.width == 3

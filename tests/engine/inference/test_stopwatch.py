@@ -1,11 +1,11 @@
-"""engine/stopwatch.py, with a clock that stands still unless told."""
+"""engine/inference/stopwatch.py, with a clock that stands still unless told."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from engine import stopwatch
+from engine.inference import stopwatch
 from engine.inference.stopwatch import Stopwatch
 
 
