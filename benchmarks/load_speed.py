@@ -143,7 +143,7 @@ def by_timm(
 
 
 def loaders(augment: str, size: int, batch: int) -> dict[str, Loader]:
-    """How each contestant makes a loader of files."""
+    """How each worker makes a loader of files."""
     made: dict[str, Any] = {
         "ours": Ours,
         "torchvision v2, Pillow": partial(by_torchvision, pillow=True),
@@ -173,10 +173,10 @@ def seconds(make: Loader, files: Sequence[Path], size: int) -> float:
 
 
 def measure(
-    contestants: dict[str, Loader], files: Sequence[Path], batch: int, rounds: int, size: int
+    workers: dict[str, Loader], files: Sequence[Path], batch: int, rounds: int, size: int
 ) -> dict[str, list[float]]:
-    """Images per second of each contestant in each of `rounds`, which take turns to begin."""
-    names = list(contestants)
+    """Images per second of each worker in each of `rounds`, which take turns to begin."""
+    names = list(workers)
     rates: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(WARM_UP + rounds):
         some = [files[(turn * batch + i) % len(files)] for i in range(batch)]
@@ -184,7 +184,7 @@ def measure(
             path.read_bytes()  # into memory, so that nobody waits for the disk
         start = turn % len(names)
         for name in names[start:] + names[:start]:
-            rates[name].append(batch / seconds(contestants[name], some, size))
+            rates[name].append(batch / seconds(workers[name], some, size))
     return {name: values[WARM_UP:] for name, values in rates.items()}
 
 
@@ -215,8 +215,8 @@ def main(arguments: argparse.Namespace) -> None:
     )
     found: dict[str, dict[str, Spread]] = {}
     for augment in arguments.augments:
-        contestants = loaders(augment, arguments.size, arguments.batch)
-        rates = measure(contestants, files, arguments.batch, arguments.rounds, arguments.size)
+        workers = loaders(augment, arguments.size, arguments.batch)
+        rates = measure(workers, files, arguments.batch, arguments.rounds, arguments.size)
         found[augment] = {name: spread(values) for name, values in rates.items()}
         ours = found[augment]["ours"].median
         for name, rate in found[augment].items():

@@ -31,7 +31,7 @@ NICENESS = -9  # where the system lets us
 
 
 class Target(NamedTuple):
-    """A ratio of two contestants' times to stay at or below."""
+    """A ratio of two workers' times to stay at or below."""
 
     what: str
     against: str
@@ -139,7 +139,7 @@ def floor_note(what: Subject) -> str:
 def options(description: str) -> argparse.ArgumentParser:
     """What all latency benchmarks take."""
     result = cli.parser(description)
-    result.add_argument("--runs", type=int, default=300, help="of each contestant")
+    result.add_argument("--runs", type=int, default=300, help="of each worker")
     result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
     return result
 

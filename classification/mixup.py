@@ -4,11 +4,14 @@ Shapes: B images of H x W, K classes.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from engine.types import Target
 
 
 @MODELS.register_module()
@@ -76,3 +79,15 @@ def cut_and_paste(images: Tensor, others: Tensor, share: float) -> tuple[Tensor,
     mixed = images.clone()
     mixed[..., top:bottom, left:right] = others[..., top:bottom, left:right]
     return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def mix_batch(
+    part: BatchMix, images: Tensor, targets: Sequence[Target], num_classes: int
+) -> tuple[Tensor, Sequence[Target]]:
+    """What `part` makes of a batch; mixed targets have "probabilities" (K,)."""
+    labels = torch.tensor([target["label"] for target in targets])
+    images, mixed = part(images, labels, num_classes)
+    if mixed is labels:  # not this batch
+        return images, targets
+    rows = zip(targets, mixed, strict=True)
+    return images, [{**target, "probabilities": row} for target, row in rows]

@@ -26,4 +26,6 @@ TASK = Task(
     cam_target="classification.evaluation.cam_target:CAM_TARGET",
     recipe_keys=("batch_mix", "teacher", "dropout"),
     training_keys=("teacher",),
+    mix_key="batch_mix",
+    mix="classification.mixup:mix_batch",
 )

@@ -39,7 +39,7 @@ _ROOMS = {
     """,
     "engine.serving": """
         serving=server served=service web=app answers=schemas bodies=uploads
-        batcher=batching meters=metrics demo_page=page viewing
+        batcher=batching meters=metrics demo_page=page viewing=page
     """,
     "engine.demo_data": """
         mini_data=writer mini_scenes=scenes mini_grounds=grounds mini_shapes=shapes

@@ -75,6 +75,9 @@ class Task:
         training_keys: Entries that only training needs.
         evaluation_keys: Entries that evaluation may choose; they hold no weights and are not
             exported.
+        mix_key: Entry that mixes the images of a training batch, "" where the task has none.
+        mix: `(part, images, targets, num_classes) -> (images, targets)`: what the part of that
+            entry makes of a batch, `images` (B, 3, H, W).
     """
 
     name: str
@@ -104,6 +107,8 @@ class Task:
     epoch_keys: tuple[str, ...] = ()
     training_keys: tuple[str, ...] = ()
     evaluation_keys: tuple[str, ...] = ()
+    mix_key: str = ""
+    mix: str = ""
 
     def use(self, part: str) -> Any:
         """The object that the entry `part` names.

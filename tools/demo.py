@@ -11,7 +11,6 @@ import tempfile
 from engine import cli, load_model
 from engine.extras import require
 from engine.serving.service import Limits
-from engine.serving.viewing import Viewer
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 32 * 2**20
@@ -29,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """The page, until stopped."""
     require("gradio")
-    from engine.serving.page import build, show
+    from engine.serving.page import Viewer, build, show
 
     sources = cli.sources_of(arguments.models, arguments.names)
     viewers = [Viewer(s.name, load_model(s.config, s.checkpoint)) for s in sources]

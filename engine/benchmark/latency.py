@@ -1,6 +1,6 @@
 """How long a model takes, measured so that the numbers can be trusted.
 
-Contestants take turns, some runs each, so that whatever else the machine does hits all of them
+Workers take turns, some runs each, so that whatever else the machine does hits all of them
 alike. Threads are pinned; nothing counts before times are stable.
 """
 
@@ -18,12 +18,12 @@ from engine import config
 from engine.benchmark.worker import (
     STAGES,
     TORCH,
-    Contestant,
     Job,
     Survivors,
     Timed,
     Timing,
-    contestants,
+    Worker,
+    workers,
 )
 from engine.checkpoint import checkpoint
 from engine.checkpoint.restore import describe
@@ -101,7 +101,7 @@ class Subject:
 
 @dataclass
 class Record:
-    """What was measured of one contestant."""
+    """What was measured of one worker."""
 
     entry: Timed
     rounds: list[list[Timing]] = field(default_factory=list)
@@ -142,7 +142,7 @@ def measure(
     load_before, image = os.getloadavg()[0], photo(order.image, folder)
     what = subject(config.load(order.config, order.options), order, folder)
     before = peaks(order.threads)
-    with contestants(jobs(order, what, image)) as entries:
+    with workers(jobs(order, what, image)) as entries:
         records = race(entries, order.runs, advance)
         left = entries[0].survivors()
         if order.stages:
@@ -177,7 +177,7 @@ def _header(order: Order, what: Subject, left: Survivors) -> dict[str, Any]:
     }
 
 
-def _settings(entry: Contestant, batch: int) -> dict[str, Any]:
+def _settings(entry: Worker, batch: int) -> dict[str, Any]:
     return {
         "backend": entry.job.backend,
         "threads": entry.job.threads,
@@ -297,7 +297,7 @@ def _warm_up(entry: Timed) -> int:
     return done * BURST
 
 
-def time_stages(records: Iterable[Record], entries: Sequence[Contestant], runs: int) -> None:
+def time_stages(records: Iterable[Record], entries: Sequence[Worker], runs: int) -> None:
     """Let all go from file to result in turns."""
     pairs = list(zip(records, entries, strict=True))
     for length in bursts(runs):
@@ -310,7 +310,7 @@ def _median(burst: Sequence[Timing]) -> float:
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """The numbers of one contestant as plain data, times in milliseconds."""
+    """The numbers of one worker as plain data, times in milliseconds."""
     times = np.asarray(record.wall) * MS
     medians = record.medians
     half = len(medians) // 2

@@ -125,7 +125,7 @@ def are_alike(items: Sequence[Entry]) -> bool:
         digest(
             entry.cfg.to_dict()["train_dataloader"],
             config.plain(entry.cfg.model.data_preprocessor),
-            config.plain(entry.cfg.model.get("batch_mix")),
+            config.plain(entry.cfg.model.get(task_of_config(entry.cfg).mix_key)),
         )
         for entry in items
     }

@@ -316,7 +316,7 @@ def _answer(loaded: Loaded, what: str, runs: int = 0) -> Any:
 
 
 @dataclass
-class Contestant:
+class Worker:
     """A job in a process of its own, seen from here."""
 
     job: Job
@@ -366,7 +366,7 @@ class Contestant:
 
 
 @contextmanager
-def contestants(jobs: Sequence[Job]) -> Iterator[list[Contestant]]:
+def workers(jobs: Sequence[Job]) -> Iterator[list[Worker]]:
     """One loaded process a job, all ended afterwards; they load one after the other.
 
     Raises:
@@ -375,7 +375,7 @@ def contestants(jobs: Sequence[Job]) -> Iterator[list[Contestant]]:
     """
     for job in jobs:
         check_threads(job)
-    started: list[Contestant] = []
+    started: list[Worker] = []
     try:
         for job in jobs:
             started.append(_started(job))
@@ -389,10 +389,10 @@ def contestants(jobs: Sequence[Job]) -> Iterator[list[Contestant]]:
             entry.process.join()
 
 
-def _started(job: Job) -> Contestant:
+def _started(job: Job) -> Worker:
     context = multiprocessing.get_context("spawn")  # a fork would hang in threads of the parent's
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(job, there), daemon=True)
     process.start()
     there.close()  # so that the end of the process is the end of the pipe
-    return Contestant(job, process, here)
+    return Worker(job, process, here)

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
@@ -89,14 +88,15 @@ class Browser:
             )
         self.plain: SeededData = DATASETS.build({**loader.dataset, "transforms": []})
         self.classes: tuple[str, ...] = tuple(self.data.metainfo["classes"])
-        self.truth = Truth(task_of_config(cfg), self.classes)
+        self.task = task_of_config(cfg)
+        self.truth = Truth(self.task, self.classes)
         self.data_root = Path(loader.dataset.data_root)
         self.split = split
         self.training = split == "train"
         self.seed = seed
         self.preprocess: Preprocess = MODELS.build(cfg.model.data_preprocessor)
-        mix = cfg.model.get("batch_mix")
-        self.mix: Any = MODELS.build(mix) if mix and self.training else None
+        mix = cfg.model.get(self.task.mix_key) if self.training else None
+        self.mix: Any = MODELS.build(mix) if mix else None
 
     def pairs(self, number: int) -> Iterator[Pair]:
         """The first `number` samples; of a smaller data set all."""
@@ -140,20 +140,10 @@ class Browser:
         batch = self.preprocess(batch, self.training)
         inputs, targets = batch["images"], batch["targets"]
         if self.mix is not None:
-            inputs, targets = self._mixed(inputs, targets)
+            inputs, targets = self.task.use("mix")(self.mix, inputs, targets, len(self.classes))
         return [
             View(_without_padding(picture, target, self.training), target)
             for picture, target in zip(self.preprocess.restored(inputs), targets, strict=True)
-        ]
-
-    def _mixed(self, inputs: Tensor, targets: list[Target]) -> tuple[Tensor, list[Target]]:
-        """As the classifier mixes a training batch; "probabilities" (K,) in the targets."""
-        labels = torch.tensor([target["label"] for target in targets])
-        inputs, mixed = self.mix(inputs, labels, len(self.classes))
-        if mixed is labels:  # not this batch
-            return inputs, targets
-        return inputs, [
-            {**target, "probabilities": row} for target, row in zip(targets, mixed, strict=True)
         ]
 
     def _run(self) -> Any:

@@ -1,4 +1,4 @@
-"""The benchmark of loading runs on little, and its contestants load what they are asked for."""
+"""The benchmark of loading runs on little, and its workers load what they are asked for."""
 
 import json
 import runpy
@@ -31,7 +31,7 @@ def exit_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     logger.setLevel(level)  # which the benchmark raises
 
 
-def test_measures_every_contestant(exit_code, tmp_path: Path, capsys) -> None:
+def test_measures_every_worker(exit_code, tmp_path: Path, capsys) -> None:
     for number in range(3):
         noise = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
         cv2.imwrite(str(tmp_path / f"{number}.JPG"), noise)

@@ -25,7 +25,7 @@ def targets() -> ModuleType:
 
 
 class Fixed:
-    """A contestant whose runs all take the same."""
+    """A worker whose runs all take the same."""
 
     def __init__(self, name: str, ms: float) -> None:
         self.name, self.seconds = name, ms / 1000

@@ -21,7 +21,7 @@ TINY = {"model.backbone.scale": 0.25, "model.num_classes": 3}
 
 
 class Scripted:
-    """A contestant whose runs take what a list says, in milliseconds, over and over."""
+    """A worker whose runs take what a list says, in milliseconds, over and over."""
 
     name = "scripted"
 
@@ -47,7 +47,7 @@ def record(*rounds: list[float]) -> Record:
     return made
 
 
-def test_contestants_take_turns_and_another_begins_each_time() -> None:
+def test_workers_take_turns_and_another_begins_each_time() -> None:
     log: list[str] = []
     found = race([Local("a", lambda: log.append("a")), Local("b", lambda: log.append("b"))], 35)
     turns = "".join(key for key, _ in groupby(log[-sum(bursts(35)) * 2 - 8 * COLD :]))

@@ -11,7 +11,7 @@ import torch
 
 from engine import config
 from engine.benchmark import latency
-from engine.benchmark.worker import COLD, STAGES, Inside, Job, Loaded, Survivors, contestants, timed
+from engine.benchmark.worker import COLD, STAGES, Inside, Job, Loaded, Survivors, timed, workers
 from engine.hardware import usable_cores
 from engine.inference.predictor import load_model
 from engine.runtime.exported import STARTERS
@@ -111,7 +111,7 @@ def test_batch_and_memory_order(in_torch: Job) -> None:
 
 def test_processes_time_and_end_and_hand_errors_over(job: Job) -> None:
     gone = replace(job, path=job.path.with_name("none.onnx"))
-    with contestants([job]) as (entry,):
+    with workers([job]) as (entry,):
         assert entry.name == "onnxruntime, 1 thread"
         assert entry.start.memory_bytes > 0
         assert len(entry.burst(4)) == 4
@@ -119,7 +119,7 @@ def test_processes_time_and_end_and_hand_errors_over(job: Job) -> None:
         assert entry.survivors().number == 1
         with (
             pytest.raises(FileNotFoundError, match=r"none\.onnx: no such exported file"),
-            contestants([gone]),
+            workers([gone]),
         ):
             pass
         entry.process.kill()
@@ -140,6 +140,6 @@ def test_a_job_in_this_process_leaves_cores_and_threads_as_they_were(in_torch: J
 def test_more_threads_than_cores(job: Job, threads: int) -> None:
     with (
         pytest.raises(ValueError, match=f"--threads {threads}: this process may use 1 to"),
-        contestants([replace(job, threads=threads)]),
+        workers([replace(job, threads=threads)]),
     ):
         pass

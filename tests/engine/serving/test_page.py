@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from torch import nn
 
+from engine.serving.page import SIDE, Viewer, fitted, open_picture, table
 from engine.serving.service import BadImage
-from engine.serving.viewing import SIDE, Viewer, fitted, open_picture, table
 
 
 class StandIn:
