@@ -21,20 +21,23 @@ CONFIG is a config file, or the name of one that list-configs shows.
 """
 
 
-def main() -> None:
-    """Run the command that the command line names; exit code 0 done, 1 failed, 2 wrong usage."""
+def main() -> int:
+    """Run what the command line names; gives or exits with 0 done, 1 failed, 2 wrong usage."""
     name, *arguments = sys.argv[1:] or [""]
     tools = {path.stem.replace("_", "-"): path for path in sorted(TOOLS.glob("*.py"))}
-    if name in ("--help", "-h"):
-        sys.stdout.write(usage(tools))
-    elif name == "--version":
+    if name in ("--help", "-h", ""):
+        (sys.stdout if name else sys.stderr).write(usage(tools))
+        return 0 if name else 2
+    if name == "--version":
         print(__version__)
-    elif name == "list-configs":
-        list_configs()
-    elif name in tools:
-        run(name, tools[name], arguments)
-    else:
-        sys.exit(refuse(name, tools))
+        return 0
+    if clash := foreign_owner():
+        sys.stderr.write(f"error: {clash}\n")
+        return 1
+    if name not in tools:
+        return list_or_refuse(name, tools)
+    run(name, tools[name], arguments)
+    return 0
 
 
 def usage(tools: dict[str, Path]) -> str:
@@ -51,32 +54,24 @@ def first_line(path: Path) -> str:
     return text.partition("\n")[0].rstrip(".")
 
 
-def list_configs() -> None:
-    """Print the names of the shipped configs with a line for each."""
+def list_or_refuse(name: str, tools: dict[str, Path]) -> int:
+    """Print the shipped configs, or which commands are most like a misspelled one; exit code."""
+    from engine.fileio import near  # only now that `engine` is known to be ours
     from engine.shipped_configs import config_folder, config_names
 
+    if name != "list-configs":
+        known = near(name, [*tools, "list-configs"])
+        sys.stderr.write(f"error: no command {name!r}; {known}; lcnet --help lists all\n")
+        return 2
     names = config_names()
     width = max(map(len, names))
-    for name in names:
-        print(f"{name:{width}}  {first_line(config_folder() / f'{name}.py')}")
-
-
-def refuse(name: str, tools: dict[str, Path]) -> int:
-    """Say which commands there are, or which are most like a misspelled one; the exit code."""
-    from engine.fileio import near
-
-    known = [*tools, "list-configs"]
-    wrong = f"error: no command {name!r}; {near(name, known)}; lcnet --help lists all\n"
-    sys.stderr.write(wrong if name else usage(tools))
-    return 2
+    for config in names:
+        print(f"{config:{width}}  {first_line(config_folder() / f'{config}.py')}")
+    return 0
 
 
 def run(name: str, path: Path, arguments: list[str]) -> None:
     """Run a script as `python path` would, except for its name in usage lines."""
-    if not {"--help", "-h"} & set(arguments):
-        clash = foreign_owner()
-        if clash:
-            sys.exit(f"error: {clash}")
     sys.argv = [f"lcnet {name}", *arguments]
     script = ModuleType("__main__")
     script.__file__ = str(path)
@@ -97,4 +92,4 @@ def foreign_owner() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

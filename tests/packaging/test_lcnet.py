@@ -1,5 +1,6 @@
 """The command `lcnet` without an installed wheel: what it lists, runs and refuses."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -10,7 +11,8 @@ from engine.shipped_configs import config_names
 from lcnet_vision import __main__ as lcnet
 from lcnet_vision import __version__
 
-TOOLS = Path(__file__).parents[2] / "tools"
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / "tools"
 
 
 class Ran(NamedTuple):
@@ -32,15 +34,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def run(*arguments: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["lcnet", *arguments])
         monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # put back after
-        code: object = 0
         try:
-            lcnet.main()
+            code = lcnet.main()
         except SystemExit as done:
-            code = done.code
-        printed = capsys.readouterr()
-        if isinstance(code, str):  # Python prints it and ends with 1
-            return Ran(1, printed.out, f"{code}\n")
-        return Ran(int(str(code or 0)), printed.out, printed.err)
+            code = int(done.code or 0)
+        return Ran(code, *capsys.readouterr())
 
     return run
 
@@ -61,6 +59,13 @@ def test_help_has_a_line_for_each_command(run: Run, flag: str) -> None:
     assert lines["train"] == "Train any config"
     assert all(len(line.split()) > 1 for line in lines.values())
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_lists_without_what_takes_seconds_to_import() -> None:
+    code = "import sys; from lcnet_vision.__main__ import main; sys.argv[1:] = ['list-configs']; "
+    code += "main(); print({'torch', 'mmengine', 'numpy'} & sys.modules.keys())"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout.splitlines()[-1] == "set()"
 
 
 def test_list_configs(run: Run) -> None:
@@ -111,4 +116,5 @@ def test_another_distribution_with_a_package_of_ours(
         "error: detection: a package of rival too, which overwrites ours; "
         "run: pip uninstall rival, then install lcnet-vision again\n"
     )
-    assert run("print-config", "--help").code == 0
+    assert run("list-configs") == ran
+    assert run("--help").code == 0
