@@ -44,7 +44,7 @@ EMPTY_CLASS = Rule("class-folder-empty", "error", "add images, or remove the fol
 NO_IMAGE = Rule("file-no-image", "note", "nothing: it is not read", LEFT_OUT)
 
 
-class Entry(NamedTuple):
+class ListedImage(NamedTuple):
     """An image that a split names."""
 
     path: str  # relative to the data's root
@@ -52,11 +52,11 @@ class Entry(NamedTuple):
     line: int = 0  # of the list file; 0 in class folders
 
 
-class Checked(NamedTuple):
+class CheckedLists(NamedTuple):
     """A data set's findings, and what they were found in."""
 
     findings: list[Finding]
-    splits: dict[str, list[Entry]]  # images that are there, each path once a split
+    splits: dict[str, list[ListedImage]]  # images that are there, each path once a split
     facts: dict[str, ImageFacts]  # by path
 
 
@@ -71,13 +71,13 @@ def splits_of(data_root: Path) -> list[str]:
     return names
 
 
-def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
+def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedLists:
     """What can be found in lists and folders alone; no image is opened.
 
     Raises FileNotFoundError where a split has neither.
     """
     findings: list[Finding] = []
-    entries: dict[str, list[Entry]] = {}
+    entries: dict[str, list[ListedImage]] = {}
     for split in splits:
         source = list_path(data_root, split)
         if source.is_file():
@@ -87,14 +87,16 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
         else:
             find_images(data_root, split)  # says what is missing
         own = [one for one in found if isinstance(one, Finding)]
-        entries[split] = list({one.path: one for one in found if isinstance(one, Entry)}.values())
+        entries[split] = list(
+            {one.path: one for one in found if isinstance(one, ListedImage)}.values()
+        )
         findings += own if any(errors(own)) else [*own, *_reader_says(data_root, split)]
-    return Checked(findings, entries, {})
+    return CheckedLists(findings, entries, {})
 
 
-def _read_list(data_root: Path, source: Path) -> Iterator[Entry | Finding]:
+def _read_list(data_root: Path, source: Path) -> Iterator[ListedImage | Finding]:
     """Entries of a list file that can be used, and findings about the others."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ListedImage] = {}
     for number, entry in parse_list(source):
         where = f"line {number}"
         if isinstance(entry, ValueError):
@@ -102,7 +104,7 @@ def _read_list(data_root: Path, source: Path) -> Iterator[Entry | Finding]:
             yield Finding(LINE, source, text, where)
             continue
         path, label = entry
-        first = entries.setdefault(path, Entry(path, str(label), number))
+        first = entries.setdefault(path, ListedImage(path, str(label), number))
         if first.line != number:
             is_same = first.label == str(label)
             rule, also = (
@@ -135,7 +137,7 @@ def _num_classes(data_root: Path) -> int | None:
     return None if label_file is None else len(read_classes(label_file).names)
 
 
-def _read_folders(data_root: Path, split: str) -> Iterator[Entry | Finding]:
+def _read_folders(data_root: Path, split: str) -> Iterator[ListedImage | Finding]:
     """Images of the class folders, and findings about folders and files that have none."""
     for name in class_folders(data_root / split):
         folder = data_root / split / name
@@ -149,7 +151,7 @@ def _read_folders(data_root: Path, split: str) -> Iterator[Entry | Finding]:
         outside = {images[place] for place in outside_files(data_root, images)}
         for path in sorted(outside):
             yield Finding(OUTSIDE, data_root / path, f"{LEADS_OUT} {data_root}")
-        yield from (Entry(path, name) for path in images if path not in outside)
+        yield from (ListedImage(path, name) for path in images if path not in outside)
 
 
 @contextmanager
@@ -172,7 +174,7 @@ def _reader_says(data_root: Path, split: str) -> Iterator[Finding]:
         yield Finding(READER, data_root, str(error), split)
 
 
-def check(data_root: Path, spread: Spread) -> Checked:
+def check(data_root: Path, spread: Spread) -> CheckedLists:
     """All findings, of lists, folders and images.
 
     Args:
@@ -195,14 +197,14 @@ def check(data_root: Path, spread: Spread) -> Checked:
     findings += duplicates(
         {s: [facts[one.path] for one in own] for s, own in checked.splits.items()}
     )
-    return Checked(findings, checked.splits, facts)
+    return CheckedLists(findings, checked.splits, facts)
 
 
 def _in_two_classes(
-    splits: dict[str, list[Entry]], facts: dict[str, ImageFacts]
+    splits: dict[str, list[ListedImage]], facts: dict[str, ImageFacts]
 ) -> Iterator[Finding]:
     """Images whose bytes are those of one with another class."""
-    seen: dict[bytes, Entry] = {}
+    seen: dict[bytes, ListedImage] = {}
     for one in (one for own in splits.values() for one in own):
         look = facts[one.path]
         if look.problem:

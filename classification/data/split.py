@@ -13,7 +13,7 @@ from engine.data.splits import SPLITS, check_large_enough, stratify
 from engine.fileio import write_binary
 
 
-class Divided(NamedTuple):
+class DividedFolders(NamedTuple):
     """What was written."""
 
     counts: NDArray[np.int64]  # (S, K) images of each class in each split
@@ -23,7 +23,7 @@ class Divided(NamedTuple):
 
 def split_folders(
     root: Path, shares: Mapping[str, float], seed: int, *, force: bool = False
-) -> Divided:
+) -> DividedFolders:
     """Write `<split>_list.txt` for the images in `root/<class>/`, each class divided by `shares`.
 
     Where no file names the classes, `classes.txt` is written too.
@@ -58,7 +58,7 @@ def split_folders(
     per_split = [
         np.bincount(found.labels[place == n], minlength=len(sizes)) for n in range(len(shares))
     ]
-    return Divided(np.stack(per_split), found.classes, tuple(texts))
+    return DividedFolders(np.stack(per_split), found.classes, tuple(texts))
 
 
 def _list_text(found: Listing, chosen: NDArray[np.int64]) -> str:

@@ -17,7 +17,7 @@ from engine.data.splits import check_large_enough, stratify
 from engine.fileio import read_json, write_binary
 
 
-class Divided(NamedTuple):
+class DividedCoco(NamedTuple):
     """What was written."""
 
     images: NDArray[np.int64]  # (S, K) images with each class in each split
@@ -36,7 +36,7 @@ def split_coco(
     images: Path,
     allow_small: bool = False,
     force: bool = False,
-) -> Divided:
+) -> DividedCoco:
     """Write `out/annotations/instances_<split>.json`, and `out/<split>` as a link to `images`.
 
     An image goes to one split with all its annotations. A class is divided by the number of images
@@ -73,7 +73,7 @@ def split_coco(
     for number, path in enumerate(targets.values()):
         write_binary(path, json.dumps(_part(content, split_of, number)).encode())
     links = [link_folder(out / split, images) for split in shares]
-    return Divided(
+    return DividedCoco(
         images=np.stack([has[place == number].sum(axis=0) for number in range(len(shares))]),
         boxes=_boxes(content, split_of, coco.category_ids, len(shares)),
         num_images=tuple(np.bincount(place, minlength=len(shares)).tolist()),

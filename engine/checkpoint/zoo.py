@@ -34,7 +34,7 @@ MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
-class Entry:
+class PublishedWeights:
     """A published file, and what of ours it is the weights of; the keys of configs/zoo.toml."""
 
     name: str
@@ -55,7 +55,7 @@ class Entry:
         return Path(urlsplit(self.url).path).name
 
 
-def read_table(path: Path = TABLE) -> dict[str, Entry]:
+def read_table(path: Path = TABLE) -> dict[str, PublishedWeights]:
     """The published files by name.
 
     Raises:
@@ -73,13 +73,13 @@ def read_table(path: Path = TABLE) -> dict[str, Entry]:
     return {name: _entry(name, row, path) for name, row in tables.items()}
 
 
-def _entry(name: str, row: Mapping[str, Any], path: Path) -> Entry:
-    known = [part.name for part in fields(Entry) if part.name != "name"]
+def _entry(name: str, row: Mapping[str, Any], path: Path) -> PublishedWeights:
+    known = [part.name for part in fields(PublishedWeights) if part.name != "name"]
     for key in row:
         if key not in known:
             raise ValueError(f"{path}: {name} has an unknown key {key!r}; {near(key, known)}")
     try:
-        return Entry(name=name, **{**row, "classes": tuple(row.get("classes", ()))})
+        return PublishedWeights(name=name, **{**row, "classes": tuple(row.get("classes", ()))})
     except TypeError as error:
         raise ValueError(f"{path}: {name}: {error}") from error
 
@@ -103,7 +103,7 @@ class Zoo:
     which says for files without a published hash what they were when they were accepted.
     """
 
-    table: Mapping[str, Entry] = field(default_factory=read_table)
+    table: Mapping[str, PublishedWeights] = field(default_factory=read_table)
     folder: Path = field(default_factory=cache_folder)
     offline: bool = field(default_factory=is_offline)
     manners: Manners = field(default_factory=Manners)
@@ -131,13 +131,13 @@ class Zoo:
                 self._make(entry, target)
         return target
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> PublishedWeights:
         """What the table says of a name; ValueError where it does not have it."""
         if name not in self.table:
             raise ValueError(f"no published model is called {name!r}; {near(name, [*self.table])}")
         return self.table[name]
 
-    def wanted(self, entry: Entry) -> Stamp:
+    def wanted(self, entry: PublishedWeights) -> Stamp:
         """What the file must be: as published, else as pinned, else unknown."""
         if entry.sha256 is not None:
             return Stamp(entry.sha256, entry.size)
@@ -151,7 +151,7 @@ class Zoo:
         """Where accepted files are pinned."""
         return self.folder / "zoo.lock.json"
 
-    def _check_may_fetch(self, entry: Entry, accept_unverified: bool) -> None:
+    def _check_may_fetch(self, entry: PublishedWeights, accept_unverified: bool) -> None:
         if self.offline and not (self.folder / entry.file).is_file():
             raise FileNotFoundError(
                 f"{entry.name}: not in {self.folder}, and LCNET_OFFLINE is set; put "
@@ -164,7 +164,7 @@ class Zoo:
                 f"{COMMAND} {entry.name} --accept-unverified"
             )
 
-    def _is_current(self, entry: Entry, target: Path) -> bool:
+    def _is_current(self, entry: PublishedWeights, target: Path) -> bool:
         """Whether there is a checkpoint of the very file that is wanted."""
         wanted = self.wanted(entry).sha256
         if wanted is None or not target.is_file():
@@ -174,7 +174,7 @@ class Zoo:
         except ValueError:  # damaged, or of another format: is made again
             return False
 
-    def _make(self, entry: Entry, target: Path) -> None:
+    def _make(self, entry: PublishedWeights, target: Path) -> None:
         """Fetch, convert and pin; of a file that is refused nothing stays."""
         wanted = self.wanted(entry)
         raw = self.folder / entry.file
@@ -188,7 +188,7 @@ class Zoo:
         if wanted.sha256 is None:
             self._pin(entry, found)
 
-    def _fetch(self, entry: Entry, raw: Path, wanted: Stamp) -> Stamp:
+    def _fetch(self, entry: PublishedWeights, raw: Path, wanted: Stamp) -> Stamp:
         """The published file; one that lies there already is taken where it is the right one."""
         if raw.is_file():
             found = stamp(raw)
@@ -218,7 +218,7 @@ class Zoo:
             pass
         raise ValueError(f"{self.lock_file}: damaged; restore it, or remove it and accept anew")
 
-    def _pin(self, entry: Entry, found: Stamp) -> None:
+    def _pin(self, entry: PublishedWeights, found: Stamp) -> None:
         with _locked(self.folder / ".zoo.lock", "the lock file"):
             pin = {"url": entry.url, "sha256": found.sha256, "size": found.size}
             write_json(self.lock_file, {**self._pins(), entry.name: pin})
@@ -247,7 +247,7 @@ def _locked(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def _convert(entry: Entry, raw: Path, target: Path, found: Stamp) -> None:
+def _convert(entry: PublishedWeights, raw: Path, target: Path, found: Stamp) -> None:
     """Write the checkpoint of a published file.
 
     Raises:

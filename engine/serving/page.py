@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from engine.inference.stopwatch import Stopwatch
 from engine.serving.service import FORMATS, BadImage
-from engine.serving.viewing import View, Viewer, open_picture, table
+from engine.serving.viewing import ImageResult, Viewer, open_picture, table
 
 KEEP = 3600  # seconds that uploads and results are kept
 SESSIONS = 8  # whose last results are kept: a picture of many pixels takes a lot of memory
@@ -147,7 +147,7 @@ class Actions:
         times = [_times(watch.medians() | view.taken) for view in views]
         return [views, *times, *self.redraw(views, threshold)]
 
-    def redraw(self, views: Sequence[View], threshold: float) -> Update:
+    def redraw(self, views: Sequence[ImageResult], threshold: float) -> Update:
         """Text of all results, and of each model picture and table; no model is run."""
         if not views:
             return [gr.skip()] * (1 + 2 * len(self.viewers))

@@ -18,7 +18,7 @@ SIDE = 1600  # of a picture shown, at most, in pixels
 
 
 @dataclass(frozen=True)
-class View:
+class ImageResult:
     """What one model found in one image."""
 
     model: str  # name
@@ -41,19 +41,19 @@ class Viewer:
         self._watch = Stopwatch()
         self._watch.watch(PREPARE, model.data_preprocessor)
 
-    def look(self, image: Picture) -> View:
+    def look(self, image: Picture) -> ImageResult:
         """Everything that the model finds, however low its score."""
         self._watch.taken.clear()
         with self._watch.stage("network", without=PREPARE):
             found = self.model.predict(image)[0]
-        return View(self.name, image, found, self._watch.medians())
+        return ImageResult(self.name, image, found, self._watch.medians())
 
-    def draw(self, view: View, threshold: float) -> Picture:
+    def draw(self, view: ImageResult, threshold: float) -> Picture:
         """The image with what scores at least `threshold` on it, no side longer than SIDE."""
         picture: Picture = self.model.draw(view.image, view.found, threshold)
         return fitted(picture)
 
-    def rows(self, view: View, threshold: float) -> list[dict[str, Any]]:
+    def rows(self, view: ImageResult, threshold: float) -> list[dict[str, Any]]:
         """The same as plain data, as tools/predict.py writes it."""
         rows: list[dict[str, Any]] = self.model.describe(view.found, threshold)
         return rows
