@@ -7,7 +7,7 @@ it from, so that a small file cannot claim little here and much there.
 import struct
 from collections.abc import Callable, Iterator
 
-Size = tuple[int, int]  # height, width
+from engine.types import Size
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"  # goes on: size, bits (byte 24), kind of colour
 NO_SIZE = (0, 0)
