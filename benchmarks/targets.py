@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 
 from engine import cli, config, load_model
 from engine.benchmark import latency
-from engine.benchmark.latency import Order, Record, Subject
+from engine.benchmark.latency import Order, RunTimes, Subject
 from engine.benchmark.statistics import ratio
 from engine.benchmark.worker import Local, Timed
 from engine.data.images import decode
@@ -118,7 +118,7 @@ def settle(
     }
 
 
-def _verdict(target: Target, found: Mapping[str, Record]) -> dict[str, Any]:
+def _verdict(target: Target, found: Mapping[str, RunTimes]) -> dict[str, Any]:
     """Print one ratio: of the rounds in pairs, and of the fastest runs."""
     ours, theirs = found[target.what], found[target.against]
     got = ratio(ours.medians, theirs.medians)

@@ -29,7 +29,7 @@ SCALES = {
 DISTILLED = "_ssld"  # ends the names of weights that a larger network taught
 
 
-class Entry(NamedTuple):
+class NamedTrunk(NamedTuple):
     """A network by name."""
 
     arch: str  # a key of SCALES
@@ -48,7 +48,7 @@ def entry_name(arch: str, scale: float) -> str:
 
 
 ENTRIES = {
-    entry_name(arch, scale): Entry(arch, scale)
+    entry_name(arch, scale): NamedTrunk(arch, scale)
     for arch, scales in SCALES.items()
     for scale in scales
 }

@@ -93,7 +93,7 @@ def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
     )
 
 
-class Source(NamedTuple):
+class ModelSource(NamedTuple):
     """Where a model comes from, and what it is called."""
 
     name: str
@@ -109,7 +109,7 @@ def add_sources(result: argparse.ArgumentParser) -> None:
     result.add_argument("--names", nargs="+", help="of the models; else they are called as configs")
 
 
-def sources_of(models: Sequence[str], names: Sequence[str] | None) -> list[Source]:
+def sources_of(models: Sequence[str], names: Sequence[str] | None) -> list[ModelSource]:
     """The models that `add_sources` took.
 
     Raises:
@@ -124,7 +124,7 @@ def sources_of(models: Sequence[str], names: Sequence[str] | None) -> list[Sourc
     twice = sorted({name for name in called if called.count(name) > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)}: the name of several models; tell apart by --names")
-    return [Source(*row) for row in zip(called, configs, checkpoints, strict=True)]
+    return [ModelSource(*row) for row in zip(called, configs, checkpoints, strict=True)]
 
 
 def run(main: Callable[[argparse.Namespace], int | None], result: argparse.ArgumentParser) -> None:

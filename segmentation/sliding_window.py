@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.types import Size
+
 Network = Callable[[Tensor], Tensor]  # (B, 3, H, W) -> logits (B, K, H, W)
-Size = tuple[int, int]  # height, width
 
 
 @MODELS.register_module()

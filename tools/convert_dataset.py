@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from classification.data.convert_person_exists import MIN_SHARE, Source, write_lists
+from classification.data.convert_person_exists import MIN_SHARE, CocoSplit, write_lists
 from detection.data import voc, yolo
 from detection.data.coco_json import load_records, locate, read_coco
 from detection.data.labelled import Split, write_coco
@@ -42,7 +42,7 @@ def write_person_lists(arguments: argparse.Namespace) -> int:
     """Write the lists, say how many images of each class there are."""
     if not 0 <= arguments.min_share < 1:
         raise ValueError(f"--min-share {arguments.min_share}: a share of the image, 0 to below 1")
-    splits: dict[str, list[Source]] = {}
+    splits: dict[str, list[CocoSplit]] = {}
     for folder in arguments.folders:
         for split, source in coco_splits(folder).items():
             splits.setdefault(split, []).append(source)
@@ -102,19 +102,19 @@ KINDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def coco_splits(folder: Path) -> dict[str, Source]:
+def coco_splits(folder: Path) -> dict[str, CocoSplit]:
     """The annotations of train and val in a COCO folder, checked.
 
     Raises FileNotFoundError where it has neither.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, CocoSplit] = {}
     for split in ("train", "val"):
         try:
             ann_file, images = locate(folder, split)
         except FileNotFoundError:
             continue
         read_coco(ann_file)  # its checks name what is wrong
-        found[split] = Source(ann_file, images, load_records(ann_file))
+        found[split] = CocoSplit(ann_file, images, load_records(ann_file))
     if not found:
         locate(folder, "train")  # says what is missing
     return found

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import cli
-from engine.checkpoint.zoo import Entry, Zoo
+from engine.checkpoint.zoo import PublishedWeights, Zoo
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -26,13 +26,13 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"{zoo.lock_file}: pinned sha256 {zoo.wanted(entry)}")
 
 
-def describe(entry: Entry) -> str:
+def describe(entry: PublishedWeights) -> str:
     """What it is in a line."""
     checked = "" if entry.verified else " (not verified here)"
     return f"{entry.licence}, listed by {entry.source}; published {numbers(entry)}{checked}"
 
 
-def numbers(entry: Entry) -> str:
+def numbers(entry: PublishedWeights) -> str:
     """The published numbers."""
     return ", ".join(f"{name} {value:g}" for name, value in entry.published.items()) or "no number"
 

@@ -7,7 +7,7 @@ import argparse
 
 from engine import cli
 from engine.extras import EXTRAS, require
-from engine.serving.batching import Rule
+from engine.serving.batching import BatchRule
 from engine.serving.service import Limits
 
 
@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def limits_of(arguments: argparse.Namespace) -> Limits:
     """The limits asked for."""
-    rule = Rule(
+    rule = BatchRule(
         max_batch=arguments.max_batch,
         max_weight=arguments.max_pixels,
         max_wait=arguments.max_wait / 1000,
@@ -44,7 +44,7 @@ def limits_of(arguments: argparse.Namespace) -> Limits:
 
 def add_limits(options: argparse.ArgumentParser) -> None:
     """Add an option for every limit."""
-    rule, positive = Rule(), cli.positive
+    rule, positive = BatchRule(), cli.positive
     options.add_argument(
         "--max-batch", type=positive, default=rule.max_batch, help="images worked on at once"
     )

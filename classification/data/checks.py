@@ -45,7 +45,7 @@ EMPTY_CLASS = Rule("class-folder-empty", "error", "add images, or remove the fol
 NO_IMAGE = Rule("file-no-image", "note", "nothing: it is not read", LEFT_OUT)
 
 
-class Entry(NamedTuple):
+class ListedImage(NamedTuple):
     """An image that a split names."""
 
     path: str  # relative to the data's root
@@ -53,11 +53,11 @@ class Entry(NamedTuple):
     line: int = 0  # of the list file; 0 in class folders
 
 
-class Checked(NamedTuple):
+class CheckedLists(NamedTuple):
     """A data set's findings, and what they were found in."""
 
     findings: list[Finding]
-    splits: dict[str, list[Entry]]  # images that are there, each path once a split
+    splits: dict[str, list[ListedImage]]  # images that are there, each path once a split
     facts: dict[str, ImageFacts]  # by path
 
 
@@ -72,13 +72,13 @@ def splits_of(data_root: Path) -> list[str]:
     return names
 
 
-def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
+def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedLists:
     """What can be found in lists and folders alone; no image is opened.
 
     Raises FileNotFoundError where a split has neither.
     """
     findings: list[Finding] = []
-    entries: dict[str, list[Entry]] = {}
+    entries: dict[str, list[ListedImage]] = {}
     for split in splits:
         source = list_path(data_root, split)
         if source.is_file():
@@ -88,14 +88,16 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
         else:
             find_images(data_root, split)  # says what is missing
         own = [one for one in found if isinstance(one, Finding)]
-        entries[split] = list({one.path: one for one in found if isinstance(one, Entry)}.values())
+        entries[split] = list(
+            {one.path: one for one in found if isinstance(one, ListedImage)}.values()
+        )
         findings += own if any(errors(own)) else [*own, *_reader_says(data_root, split)]
-    return Checked(findings, entries, {})
+    return CheckedLists(findings, entries, {})
 
 
-def _read_list(data_root: Path, source: Path) -> Iterator[Entry | Finding]:
+def _read_list(data_root: Path, source: Path) -> Iterator[ListedImage | Finding]:
     """Entries of a list file that can be used, and findings about the others."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ListedImage] = {}
     for number, entry in parse_list(source):
         where = f"line {number}"
         if isinstance(entry, ValueError):
@@ -103,7 +105,7 @@ def _read_list(data_root: Path, source: Path) -> Iterator[Entry | Finding]:
             yield Finding(LINE, source, text, where)
             continue
         path, label = entry
-        first = entries.setdefault(path, Entry(path, str(label), number))
+        first = entries.setdefault(path, ListedImage(path, str(label), number))
         if first.line != number:
             is_same = first.label == str(label)
             rule, also = (
@@ -136,7 +138,7 @@ def _num_classes(data_root: Path) -> int | None:
     return None if label_file is None else len(read_classes(label_file).names)
 
 
-def _read_folders(data_root: Path, split: str) -> Iterator[Entry | Finding]:
+def _read_folders(data_root: Path, split: str) -> Iterator[ListedImage | Finding]:
     """Images of the class folders, and findings about folders and files that have none."""
     for name in class_folders(data_root / split):
         folder = data_root / split / name
@@ -150,7 +152,7 @@ def _read_folders(data_root: Path, split: str) -> Iterator[Entry | Finding]:
         outside = {images[place] for place in outside_files(data_root, images)}
         for path in sorted(outside):
             yield Finding(OUTSIDE, data_root / path, f"{LEADS_OUT} {data_root}")
-        yield from (Entry(path, name) for path in images if path not in outside)
+        yield from (ListedImage(path, name) for path in images if path not in outside)
 
 
 @contextmanager
@@ -173,7 +175,7 @@ def _reader_says(data_root: Path, split: str) -> Iterator[Finding]:
         yield Finding(READER, data_root, str(error), split)
 
 
-def check(data_root: Path, spread: Spread, size: Size | None = None) -> Checked:  # noqa: ARG001
+def check(data_root: Path, spread: Spread, size: Size | None = None) -> CheckedLists:  # noqa: ARG001
     """All findings, of lists, folders and images.
 
     Args:
@@ -197,14 +199,14 @@ def check(data_root: Path, spread: Spread, size: Size | None = None) -> Checked:
     findings += duplicates(
         {s: [facts[one.path] for one in own] for s, own in checked.splits.items()}
     )
-    return Checked(findings, checked.splits, facts)
+    return CheckedLists(findings, checked.splits, facts)
 
 
 def _in_two_classes(
-    splits: dict[str, list[Entry]], facts: dict[str, ImageFacts]
+    splits: dict[str, list[ListedImage]], facts: dict[str, ImageFacts]
 ) -> Iterator[Finding]:
     """Images whose bytes are those of one with another class."""
-    seen: dict[bytes, Entry] = {}
+    seen: dict[bytes, ListedImage] = {}
     for one in (one for own in splits.values() for one in own):
         look = facts[one.path]
         if look.problem:

@@ -24,7 +24,7 @@ MIN_SHARE = 0.1  # of the image's area that the largest person's box exceeds
 Records = dict[str, list[dict[str, Any]]]  # images, annotations, categories of a COCO json
 
 
-class Source(NamedTuple):
+class CocoSplit(NamedTuple):
     """The annotations of one COCO split."""
 
     ann_file: Path
@@ -71,7 +71,7 @@ def _person_id(source: Path, categories: Sequence[dict[str, Any]]) -> int:
 
 
 def write_lists(
-    splits: dict[str, list[Source]], out: Path, min_share: float = MIN_SHARE
+    splits: dict[str, list[CocoSplit]], out: Path, min_share: float = MIN_SHARE
 ) -> dict[str, tuple[int, int, int]]:
     """Write `<split>_list.txt` and `classes.txt` to `out`; the images stay where they are, linked.
 
@@ -128,6 +128,6 @@ def _link(place: Path, images: Path) -> None:
     place.symlink_to(target, target_is_directory=True)
 
 
-def _lines(source: Source, labels: NDArray[np.int64], folder: str) -> list[str]:
+def _lines(source: CocoSplit, labels: NDArray[np.int64], folder: str) -> list[str]:
     pairs = zip(source.records["images"], labels.tolist(), strict=True)
     return [f"{folder}/{image['file_name']} {label}\n" for image, label in pairs if label >= 0]

@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
 from classification.data.image_lists import find_images
-from classification.data.transforms import Augment
+from classification.data.transforms import ImageAugment
 from engine.data.augmentation import Transform
 from engine.data.bad_images import Policy
 from engine.data.dataset import SeededData
@@ -56,7 +56,7 @@ class ImageFolder(SeededData):
     ) -> None:
         self.data_root = Path(data_root)
         self._paths, self._labels, self.classes = find_images(self.data_root, split)
-        self._augment = Augment(transforms)
+        self._augment = ImageAugment(transforms)
         super().__init__(len(self._paths), training=training, on_bad_image=on_bad_image, seed=seed)
 
     @property

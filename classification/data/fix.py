@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path, PurePosixPath
 
-from classification.data.checks import TWO_CLASSES, Checked, Entry
+from classification.data.checks import TWO_CLASSES, CheckedLists, ListedImage
 from classification.data.image_lists import list_path
 from engine.checks.duplicates import ACROSS
 from engine.checks.fix import copy_image, fresh_folder, is_usable
@@ -11,7 +11,7 @@ from engine.data.class_list import LABEL_FILES
 from engine.fileio import write_binary
 
 
-def repair(data_root: Path, out: Path, checked: Checked) -> None:
+def repair(data_root: Path, out: Path, checked: CheckedLists) -> None:
     """Write a repaired copy of all splits to the new folder `out`; the source is only read.
 
     A list keeps its paths, but those that lead out of the data: these files are copied in.
@@ -45,13 +45,13 @@ def repair(data_root: Path, out: Path, checked: Checked) -> None:
                 write_binary(list_path(folder, split), content)
 
 
-def _of_two_classes(checked: Checked) -> set[bytes]:
+def _of_two_classes(checked: CheckedLists) -> set[bytes]:
     """Digests of the images that have more than one class, by lines or by copies."""
     found = {found.picture for found in checked.findings if found.rule is TWO_CLASSES}
     return {facts.digest for facts in checked.facts.values() if facts.path in found}
 
 
-def _inside(one: Entry, split: str, number: int) -> str:
+def _inside(one: ListedImage, split: str, number: int) -> str:
     """Path of the copy below the new folder."""
     path = PurePosixPath(one.path)
     if path.is_absolute() or ".." in path.parts:

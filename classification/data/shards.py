@@ -23,7 +23,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from torch.utils.data import IterableDataset, get_worker_info
 
-from classification.data.transforms import Augment
+from classification.data.transforms import ImageAugment
 from engine.data.augmentation import Transform
 from engine.data.bad_images import BadImages, Policy
 from engine.data.image_files import IMAGE_SUFFIXES
@@ -101,7 +101,7 @@ class ImageShards(IterableDataset[Sample]):
         self._index = read_index(self.root)
         self._firsts = np.cumsum([0, *self._index.counts])  # number of each shard's first image
         self._bad = BadImages(on_bad_image, len(self), training=training)
-        self._augment = Augment(transforms)
+        self._augment = ImageAugment(transforms)
         self._training = training
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
         self.seed = seed

@@ -50,7 +50,7 @@ Range = tuple[float, float]
 GREY = 128
 
 
-class Augment:
+class ImageAugment:
     """Runs albumentations transforms, or their configs, over an image."""
 
     def __init__(self, transforms: Sequence[Transform | dict[str, Any]]) -> None:

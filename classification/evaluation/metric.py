@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from classification.evaluation.confusion import Confusion, confusion, draw_confusion, worst_pairs
-from classification.evaluation.predictions import Predictions, write_predictions
+from classification.evaluation.predictions import ImageScores, write_predictions
 from engine.fileio import write_binary
 
 BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
@@ -235,7 +235,7 @@ class ClassificationMetric(BaseMetric):
         """
         classes = tuple(self.dataset_meta["classes"])
         ids, labels, rows = zip(*results, strict=True)
-        found = Predictions(np.stack(rows), ids, classes).checked("predictions")
+        found = ImageScores(np.stack(rows), ids, classes).checked("predictions")
         if self.results_path is not None:
             write_predictions(self.results_path, found)
         self.outcome = summary = evaluate(found.scores, np.array(labels, np.int64), self.max_fpr)

@@ -19,14 +19,14 @@ from engine.fileio import write_binary
 _ARRAYS = ("scores", "image_ids", "classes")
 
 
-class Predictions(NamedTuple):
+class ImageScores(NamedTuple):
     """Scores of images."""
 
     scores: NDArray[np.float32]  # (N, K) probabilities
     image_ids: Sequence[str]  # N paths relative to the data's root
     classes: tuple[str, ...]  # K names
 
-    def checked(self, source: Path | str) -> "Predictions":
+    def checked(self, source: Path | str) -> "ImageScores":
         """These, if they fit each other and are numbers.
 
         Raises:
@@ -44,7 +44,7 @@ class Predictions(NamedTuple):
         return self
 
 
-def write_predictions(path: Path, found: Predictions) -> None:
+def write_predictions(path: Path, found: ImageScores) -> None:
     """Write predictions as .npz (of whatever name), whole or not at all."""
     ids, classes = np.array(found.image_ids, np.str_), np.array(found.classes, np.str_)
     write_binary(
@@ -53,7 +53,7 @@ def write_predictions(path: Path, found: Predictions) -> None:
     )
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path) -> ImageScores:
     """Predictions of such a file.
 
     Raises:
@@ -71,7 +71,7 @@ def read_predictions(path: Path) -> Predictions:
             f"{path}: no file of predictions as test.py --dump-predictions writes it, a .npz of "
             f"{', '.join(_ARRAYS)} ({error})"
         ) from None
-    return Predictions(scores, image_ids, tuple(classes)).checked(path)
+    return ImageScores(scores, image_ids, tuple(classes)).checked(path)
 
 
 def _texts(array: NDArray[Any]) -> list[str]:
@@ -115,7 +115,7 @@ def _check_names(source: Path, names: tuple[str, ...], classes: tuple[str, ...])
         )
 
 
-def align(found: Predictions, image_ids: Sequence[str], source: Path) -> NDArray[np.float32]:
+def align(found: ImageScores, image_ids: Sequence[str], source: Path) -> NDArray[np.float32]:
     """Scores (N, K) in the order of `image_ids`, the images of `source`.
 
     Raises:

@@ -189,7 +189,7 @@ ENTRY_RULES: tuple[Callable[[Annotations], Iterator[Finding]], ...] = (
 )
 
 
-class Checked(NamedTuple):
+class CheckedCoco(NamedTuple):
     """A data set's findings, and what they were found in."""
 
     findings: list[Finding]
@@ -197,7 +197,7 @@ class Checked(NamedTuple):
     facts: dict[Path, ImageFacts]  # of the images that are there
 
 
-def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
+def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedCoco:
     """What can be found in the jsons and folders alone; no image is opened.
 
     Raises FileNotFoundError where a split has no json.
@@ -213,7 +213,7 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
             continue
         found = [finding for rule in ENTRY_RULES for finding in rule(contents[split])]
         findings += found if any(errors(found)) else [*found, *_reader_says(contents[split])]
-    return Checked([*findings, *_differing(contents)], contents, {})
+    return CheckedCoco([*findings, *_differing(contents)], contents, {})
 
 
 def _located(data_root: Path, split: str) -> tuple[Path, Path]:
@@ -254,7 +254,7 @@ def _differing(contents: dict[str, Annotations]) -> Iterator[Finding]:
             yield Finding(SPLITS_DIFFER, contents[split].ann_file, text, "categories")
 
 
-def check(data_root: Path, spread: Spread, size: Size) -> Checked:
+def check(data_root: Path, spread: Spread, size: Size) -> CheckedCoco:
     """All findings, of the jsons and of the images.
 
     Args:
@@ -274,7 +274,7 @@ def check(data_root: Path, spread: Spread, size: Size) -> Checked:
     for data in checked.splits.values():
         findings += [*_sizes(data, facts), *_tiny(data, size)]
     findings += duplicates({split: [facts[p] for p in ps] for split, ps in wanted.items()})
-    return Checked(findings, checked.splits, facts)
+    return CheckedCoco(findings, checked.splits, facts)
 
 
 def _paths(data: Annotations) -> list[Path]:

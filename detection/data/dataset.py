@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
 from detection.data.coco_json import CocoBoxes, locate, read_coco
-from detection.data.transforms import Augment
+from detection.data.transforms import BoxAugment
 from engine.data.augmentation import Transform
 from engine.data.bad_images import Policy
 from engine.data.dataset import SeededData
@@ -69,7 +69,7 @@ class CocoDetection(SeededData):
             raise ValueError(f"{self.ann_file}: no image {'with a box ' * training}to use")
         _log_content(self.ann_file, len(coco.image_ids) - size, coco)
         _check_files(self.image_folder, self.ann_file, self._names())
-        self._augment = Augment(transforms)
+        self._augment = BoxAugment(transforms)
         super().__init__(size, training=training, on_bad_image=on_bad_image, seed=seed)
 
     @property

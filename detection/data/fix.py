@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detection.data.box_checks import ANNOTATION_RULES, BOX_RULES, Annotations, Record, incomplete
-from detection.data.checks import Checked
+from detection.data.checks import CheckedCoco
 from detection.data.coco_json import is_inside
 from engine.checks.duplicates import ACROSS
 from engine.checks.fix import copy_image, fresh_folder, is_usable
@@ -61,7 +61,7 @@ def cut(box: Box, size: Size) -> Box | None:
     return [left, top, right - left, bottom - top] if right > left and bottom > top else None
 
 
-def repair(data_root: Path, out: Path, checked: Checked) -> None:
+def repair(data_root: Path, out: Path, checked: CheckedCoco) -> None:
     """Write a repaired copy of all splits to the new folder `out`; the source is only read.
 
     Raises:
@@ -83,7 +83,7 @@ def repair(data_root: Path, out: Path, checked: Checked) -> None:
                 copy_image(facts, target, turn=upright)
 
 
-def _usable(data: Annotations, checked: Checked) -> dict[str, ImageFacts]:
+def _usable(data: Annotations, checked: CheckedCoco) -> dict[str, ImageFacts]:
     """Facts of the images that stay, by file name."""
     leaking = {found.file for found in checked.findings if found.rule is ACROSS}
     found: dict[str, ImageFacts] = {}
@@ -95,7 +95,7 @@ def _usable(data: Annotations, checked: Checked) -> dict[str, ImageFacts]:
     return found
 
 
-def _broken(data: Annotations, checked: Checked) -> dict[int, set[str]]:
+def _broken(data: Annotations, checked: CheckedCoco) -> dict[int, set[str]]:
     """Names of the rules that annotations break, by their place in the json."""
     found: dict[int, set[str]] = {}
     for one in checked.findings:

@@ -35,13 +35,13 @@ from engine.data.augmentation import HorizontalFlip, Transform, compose, reseed
 import albumentations as A
 from albumentations.augmentations.crops.transforms import BaseCrop
 
-__all__ = ["Augment", "HorizontalFlip", "RandomCropByIoU", "RandomDistort", "Transform"]
+__all__ = ["BoxAugment", "HorizontalFlip", "RandomCropByIoU", "RandomDistort", "Transform"]
 
 Range = tuple[float, float]
 FloatArray = NDArray[np.floating[Any]]
 
 
-class Augment:
+class BoxAugment:
     """Runs albumentations transforms, or their configs, over an image and its boxes."""
 
     def __init__(self, transforms: Sequence[Transform | dict[str, Any]]) -> None:

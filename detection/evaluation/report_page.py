@@ -11,7 +11,7 @@ from detection.evaluation import plots
 from detection.evaluation.error_images import COLOURS, NAMES
 from detection.evaluation.metric import BoxScores
 from detection.evaluation.thresholds import Curve
-from detection.evaluation.tide import MISTAKES, Judged, Kind, Split
+from detection.evaluation.tide import MISTAKES, Judged, Kind, MistakeSplit
 from engine.reports import html
 from engine.reports.html import Section, Shown
 
@@ -39,7 +39,7 @@ ROWS = {
 
 
 def summary(
-    scores: BoxScores, mistakes: Split, found: Curve | None, size: tuple[int, int]
+    scores: BoxScores, mistakes: MistakeSplit, found: Curve | None, size: tuple[int, int]
 ) -> Section:
     """The most important numbers of `size` images and objects, and what they say."""
     numbers = scores.numbers
@@ -63,7 +63,7 @@ def summary(
     return Section("", [html.Tiles(tiles), *map(html.Paragraph, lines)])
 
 
-def _lost(mistakes: Split) -> list[str]:
+def _lost(mistakes: MistakeSplit) -> list[str]:
     """A sentence on the two kinds that cost most, or none where none costs anything."""
     costly = sorted(MISTAKES, key=lambda kind: -mistakes.cost[kind])[:2]
     shown = [kind for kind in costly if mistakes.cost[kind] >= NOTEWORTHY]
@@ -130,7 +130,7 @@ def curves(
     return Section(title, [html.Drawings(drawn)])
 
 
-def kinds(mistakes: Split, at_threshold: Mapping[Kind, int], threshold: float) -> Section:
+def kinds(mistakes: MistakeSplit, at_threshold: Mapping[Kind, int], threshold: float) -> Section:
     """How many mistakes there are of each kind, and what each kind costs."""
     longest = max(*mistakes.cost.values(), 1e-9)
     rows = [

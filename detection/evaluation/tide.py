@@ -152,7 +152,7 @@ def _meant(
     return result
 
 
-class Split(NamedTuple):
+class MistakeSplit(NamedTuple):
     """How many mistakes there are of each kind, and what they cost."""
 
     ap: float  # at IoU 0.5, 0..1
@@ -160,7 +160,7 @@ class Split(NamedTuple):
     cost: dict[Kind, float]  # what AP gains where this kind alone is repaired
 
 
-def split(images: Sequence[Judged], num_classes: int) -> Split:
+def split(images: Sequence[Judged], num_classes: int) -> MistakeSplit:
     """All mistakes of all images by kind.
 
     A kind's cost is the AP with it repaired minus the AP as it is, no less than 0 (TIDE's dAP).
@@ -185,7 +185,7 @@ def split(images: Sequence[Judged], num_classes: int) -> Split:
     after = average_precision(scores, labels, right, boxes, _count(missed, num_classes))
     cost[Kind.MISSED] = max(after - plain, 0.0)
     counts = {kind: int((kinds == kind).sum()) for kind in MISTAKES[:-1]}
-    return Split(plain, counts | {Kind.MISSED: len(missed)}, cost)
+    return MistakeSplit(plain, counts | {Kind.MISSED: len(missed)}, cost)
 
 
 def _count(labels: Labels, num_classes: int) -> NDArray[np.int64]:

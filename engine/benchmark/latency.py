@@ -100,7 +100,7 @@ class Subject:
 
 
 @dataclass
-class Record:
+class RunTimes:
     """What was measured of one worker."""
 
     entry: Timed
@@ -277,9 +277,9 @@ def bursts(runs: int) -> list[int]:
 
 def race(
     entries: Sequence[Timed], runs: int, advance: Callable[[int], None] = lambda _: None
-) -> list[Record]:
+) -> list[RunTimes]:
     """Let all warm up, then run in turns, another one first each time, so many runs each."""
-    records = [Record(entry, warm_up=_warm_up(entry)) for entry in entries]
+    records = [RunTimes(entry, warm_up=_warm_up(entry)) for entry in entries]
     for turn, length in enumerate(bursts(runs)):
         first = turn % len(records)
         for record in records[first:] + records[:first]:
@@ -297,7 +297,7 @@ def _warm_up(entry: Timed) -> int:
     return done * BURST
 
 
-def time_stages(records: Iterable[Record], entries: Sequence[Worker], runs: int) -> None:
+def time_stages(records: Iterable[RunTimes], entries: Sequence[Worker], runs: int) -> None:
     """Let all go from file to result in turns."""
     pairs = list(zip(records, entries, strict=True))
     for length in bursts(runs):
@@ -309,7 +309,7 @@ def _median(burst: Sequence[Timing]) -> float:
     return float(np.median([run.wall for run in burst]))
 
 
-def summary(record: Record) -> dict[str, Any]:
+def summary(record: RunTimes) -> dict[str, Any]:
     """The numbers of one worker as plain data, times in milliseconds."""
     times = np.asarray(record.wall) * MS
     medians = record.medians
@@ -329,7 +329,7 @@ def summary(record: Record) -> dict[str, Any]:
     }
 
 
-def floor(record: Record, batch: int, size: Cost, best: Peak) -> dict[str, Any]:
+def floor(record: RunTimes, batch: int, size: Cost, best: Peak) -> dict[str, Any]:
     """What a machine that does nothing but multiply, or read weights, would take, in ms.
 
     Against the fastest run, because the floor is of the machine at its fastest.

@@ -31,7 +31,7 @@ MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
-class Entry:
+class PublishedWeights:
     """A published file, and what of ours it is the weights of; the keys of configs/zoo.toml."""
 
     name: str
@@ -51,7 +51,7 @@ class Entry:
         return Path(urlsplit(self.url).path).name
 
 
-def read_table(path: Path = TABLE) -> dict[str, Entry]:
+def read_table(path: Path = TABLE) -> dict[str, PublishedWeights]:
     """The published files by name.
 
     Raises:
@@ -60,13 +60,13 @@ def read_table(path: Path = TABLE) -> dict[str, Entry]:
     return {name: _entry(name, row, path) for name, row in read_toml(path).items()}
 
 
-def _entry(name: str, row: Mapping[str, Any], path: Path) -> Entry:
-    known = [part.name for part in fields(Entry) if part.name != "name"]
+def _entry(name: str, row: Mapping[str, Any], path: Path) -> PublishedWeights:
+    known = [part.name for part in fields(PublishedWeights) if part.name != "name"]
     for key in row:
         if key not in known:
             raise ValueError(f"{path}: {name} has an unknown key {key!r}; {near(key, known)}")
     try:
-        return Entry(name=name, **{**row, "classes": tuple(row.get("classes", ()))})
+        return PublishedWeights(name=name, **{**row, "classes": tuple(row.get("classes", ()))})
     except TypeError as error:
         raise ValueError(f"{path}: {name}: {error}") from error
 
@@ -90,7 +90,7 @@ class Zoo:
     which says for files without a published hash what they were when they were accepted.
     """
 
-    table: Mapping[str, Entry] = field(default_factory=read_table)
+    table: Mapping[str, PublishedWeights] = field(default_factory=read_table)
     folder: Path = field(default_factory=cache_folder)
     offline: bool = field(default_factory=is_offline)
     manners: Manners = field(default_factory=Manners)
@@ -118,13 +118,13 @@ class Zoo:
                 self._make(entry, target)
         return target
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> PublishedWeights:
         """What the table says of a name; ValueError where it does not have it."""
         if name not in self.table:
             raise ValueError(f"no published model is called {name!r}; {near(name, [*self.table])}")
         return self.table[name]
 
-    def wanted(self, entry: Entry) -> str | None:
+    def wanted(self, entry: PublishedWeights) -> str | None:
         """The sha256 that the file must have: as published, else as pinned, else unknown."""
         pin = self._pins().get(entry.name, {})
         pinned: str | None = pin["sha256"] if pin.get("url") == entry.url else None
@@ -135,7 +135,7 @@ class Zoo:
         """Where accepted files are pinned."""
         return self.folder / "zoo.lock.json"
 
-    def _check_may_fetch(self, entry: Entry, accept_unverified: bool) -> None:
+    def _check_may_fetch(self, entry: PublishedWeights, accept_unverified: bool) -> None:
         wanted, raw = self.wanted(entry), self.folder / entry.file
         if self.offline and not raw.is_file():
             raise FileNotFoundError(
@@ -154,7 +154,7 @@ class Zoo:
                 f"{COMMAND} {entry.name} --accept-unverified"
             )
 
-    def _is_current(self, entry: Entry, target: Path) -> bool:
+    def _is_current(self, entry: PublishedWeights, target: Path) -> bool:
         """Whether there is a checkpoint of the very file that is wanted."""
         wanted = self.wanted(entry)
         if wanted is None or not target.is_file():
@@ -164,7 +164,7 @@ class Zoo:
         except ValueError:  # damaged, or of another format: is made again
             return False
 
-    def _make(self, entry: Entry, target: Path) -> None:
+    def _make(self, entry: PublishedWeights, target: Path) -> None:
         """Fetch, convert and pin; of a file that is refused nothing stays."""
         wanted, raw = self.wanted(entry), self.folder / entry.file
         with live_line() as bar:
@@ -197,7 +197,7 @@ class Zoo:
             pass
         raise ValueError(f"{self.lock_file}: damaged; restore it, or remove it and accept again")
 
-    def _pin(self, entry: Entry, found: str) -> None:
+    def _pin(self, entry: PublishedWeights, found: str) -> None:
         with _locked(self.folder / ".zoo.lock", "the lock file"):
             pin = {"url": entry.url, "sha256": found}
             write_json(self.lock_file, {**self._pins(), entry.name: pin})
@@ -226,7 +226,7 @@ def _locked(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def _convert(entry: Entry, raw: Path, target: Path, found: str) -> None:
+def _convert(entry: PublishedWeights, raw: Path, target: Path, found: str) -> None:
     """Write the checkpoint of a published file.
 
     Raises:

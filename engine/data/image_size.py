@@ -17,7 +17,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-Size = tuple[int, int]  # height, width
+from engine.types import Size
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"  # goes on: size, bits (byte 24), kind of colour
 NO_SIZE = (0, 0)

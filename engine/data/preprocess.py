@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import get_worker_info
 
-from engine.types import IGNORE
+from engine.types import IGNORE, Size
 
-Size = tuple[int, int]  # height, width
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = {

@@ -22,7 +22,7 @@ QUIET = 0.1  # of these, those that other work on the machine disturbed least
 MILLI = 1e3
 
 
-class Layer(NamedTuple):
+class TimedLayer(NamedTuple):
     """What an engine spends in one node of the graph that it really runs."""
 
     kind: str  # the engine's word for what it does
@@ -30,7 +30,7 @@ class Layer(NamedTuple):
     time: float  # ms, QUIET quantile
 
 
-class Kind(NamedTuple):
+class TimedKind(NamedTuple):
     """All nodes of one kind, before and after."""
 
     name: str
@@ -45,29 +45,29 @@ class Speed(NamedTuple):
 
     before: float  # ms of processor time, median
     after: float
-    layers_before: dict[str, Layer]  # by name, the slowest first
-    layers_after: dict[str, Layer]
+    layers_before: dict[str, TimedLayer]  # by name, the slowest first
+    layers_after: dict[str, TimedLayer]
 
     @property
     def ratio(self) -> float:
         """What is left of the time."""
         return self.after / self.before
 
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[TimedKind]:
         """The nodes by kind, the slowest first."""
         names = {
             layer.kind for layer in (*self.layers_before.values(), *self.layers_after.values())
         }
         return sorted((self._kind(name) for name in names), key=lambda kind: -kind.after)
 
-    def _kind(self, name: str) -> Kind:
+    def _kind(self, name: str) -> TimedKind:
         before, after = (
             [layer for layer in layers.values() if layer.kind == name]
             for layers in (self.layers_before, self.layers_after)
         )
         total = [sum(layer.time for layer in layers) for layers in (before, after)]
         few = sum(layer.eight_bit for layer in after)
-        return Kind(name, total[0], total[1], len(after), few)
+        return TimedKind(name, total[0], total[1], len(after), few)
 
 
 def compare(before: Path, after: Path, sample: NDArray[Any]) -> Speed:
@@ -98,7 +98,7 @@ def _seconds(run: Run, sample: NDArray[Any]) -> float:
     return time.process_time() - start
 
 
-def _openvino_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
+def _openvino_layers(path: Path, sample: NDArray[Any]) -> dict[str, TimedLayer]:
     """By the name of the layer where it has one."""
     options = {**FLOAT32, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERF_COUNT": True}
     request = core().compile_model(str(path), "CPU", options).create_infer_request()
@@ -113,7 +113,7 @@ def _openvino_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
     return _layers(times, kinds)
 
 
-def _onnxruntime_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
+def _onnxruntime_layers(path: Path, sample: NDArray[Any]) -> dict[str, TimedLayer]:
     """By the name of the node."""
     runtime = require("onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
@@ -137,8 +137,10 @@ def _onnxruntime_layers(path: Path, sample: NDArray[Any]) -> dict[str, Layer]:
 
 def _layers(
     times: Mapping[str, Sequence[float]], kinds: Mapping[str, tuple[str, bool]]
-) -> dict[str, Layer]:
-    found = {name: Layer(*kinds[name], float(np.quantile(times[name], QUIET))) for name in times}
+) -> dict[str, TimedLayer]:
+    found = {
+        name: TimedLayer(*kinds[name], float(np.quantile(times[name], QUIET))) for name in times
+    }
     return dict(sorted(found.items(), key=lambda item: -item[1].time))
 
 

@@ -14,7 +14,7 @@ Work = Callable[[Sequence[Item]], Sequence[Result | Exception]]
 
 
 @dataclass(frozen=True)
-class Rule:
+class BatchRule:
     """When a batch is worked on, and how much may wait for it."""
 
     max_batch: int = 8  # items
@@ -42,7 +42,7 @@ class Batcher(Generic[Item, Result]):
         rule: The sizes.
     """
 
-    def __init__(self, work: Work[Item, Result], thread: Executor, rule: Rule) -> None:
+    def __init__(self, work: Work[Item, Result], thread: Executor, rule: BatchRule) -> None:
         self.work = work
         self.thread = thread
         self.rule = rule
@@ -76,7 +76,7 @@ class Batcher(Generic[Item, Result]):
 
         Args:
             item: What to work on.
-            weight: Its share of `Rule.max_weight`.
+            weight: Its share of `BatchRule.max_weight`.
         """
         loop = asyncio.get_running_loop()
         job = _Job[Item, Result](item, weight, loop.time(), loop.create_future())

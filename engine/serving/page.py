@@ -40,7 +40,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class View:
+class ImageResult:
     """What one model found in one image."""
 
     model: str  # name
@@ -63,18 +63,18 @@ class Viewer:
         self._watch = Stopwatch()
         self._watch.watch(PREPARE, model.network.data_preprocessor)
 
-    def look(self, image: Picture) -> View:
+    def look(self, image: Picture) -> ImageResult:
         """Everything that the model finds, however low its score."""
         self._watch.taken.clear()
         with self._watch.stage("network", without=PREPARE):
             found = self.model.predict(image)[0]
-        return View(self.name, image, found, self._watch.medians())
+        return ImageResult(self.name, image, found, self._watch.medians())
 
-    def draw(self, view: View, threshold: float) -> Picture:
+    def draw(self, view: ImageResult, threshold: float) -> Picture:
         """The image with what scores at least `threshold` on it, no side longer than SIDE."""
         return fitted(self.model.draw(view.image, view.found, threshold))
 
-    def rows(self, view: View, threshold: float) -> list[dict[str, Any]]:
+    def rows(self, view: ImageResult, threshold: float) -> list[dict[str, Any]]:
         """The same as plain data, as tools/predict.py writes it."""
         return self.model.describe(view.found, threshold)
 
@@ -232,7 +232,7 @@ class Actions:
         times = [_times(watch.medians() | view.taken) for view in views]
         return [views, *times, *self.redraw(views, threshold)]
 
-    def redraw(self, views: Sequence[View], threshold: float) -> Update:
+    def redraw(self, views: Sequence[ImageResult], threshold: float) -> Update:
         """Text of all results, and of each model picture and table; no model is run."""
         if not views:
             return [gr.skip()] * (1 + 2 * len(self.viewers))

@@ -19,7 +19,7 @@ from uvicorn.supervisors import Multiprocess
 
 from engine import config
 from engine.checkpoint.zoo import local
-from engine.cli import USER_ERRORS, Source
+from engine.cli import USER_ERRORS, ModelSource
 from engine.hardware import usable_cores
 from engine.inference.predictor import load_model
 from engine.runtime.content import read_content
@@ -34,7 +34,7 @@ PATIENCE = 30  # seconds that a worker may be silent, as while it starts, before
 class Setup:
     """What a server serves, where and how."""
 
-    models: Sequence[Source]
+    models: Sequence[ModelSource]
     limits: Limits
     host: str
     port: int

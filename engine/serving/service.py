@@ -10,7 +10,7 @@ import numpy as np
 from engine.data.image_size import header_size
 from engine.data.images import pixels_of
 from engine.inference.predictor import Predictor
-from engine.serving.batching import Rule
+from engine.serving.batching import BatchRule
 from engine.types import Picture, Result
 
 Given = TypeVar("Given")
@@ -23,7 +23,7 @@ NAME = "image"  # of an upload in error lines; what its sender calls it is not r
 class Limits:
     """What a server takes, and how long it works on it."""
 
-    rule: Rule = field(default_factory=Rule)  # its weights are pixels
+    rule: BatchRule = field(default_factory=BatchRule)  # its weights are pixels
     max_bytes: int = 16 * 2**20  # of a request's body
     timeout: float = 30.0  # seconds for the body to arrive, and again for the answer
     threshold: float = 0.4  # lowest score, where a request names none

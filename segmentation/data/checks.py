@@ -24,8 +24,8 @@ from segmentation.data.masks import (
     IMAGE_END,
     LABEL_IDS_END,
     TRAIN_IDS_END,
+    ImageAndMask,
     MaskError,
-    Pair,
     pair_up,
     read_classes,
     read_mask,
@@ -63,12 +63,12 @@ class MaskFacts(NamedTuple):
     counts: NDArray[np.int64]  # (256,) pixels of each value; none where there is a fault
 
 
-class Checked(NamedTuple):
+class CheckedMasks(NamedTuple):
     """A data set's findings, and what they were found in."""
 
     findings: list[Finding]
     classes: tuple[str, ...]
-    splits: dict[str, list[Pair]]  # without the images that have no mask
+    splits: dict[str, list[ImageAndMask]]  # without the images that have no mask
     facts: dict[Path, ImageFacts]  # of images and masks
     masks: dict[Path, MaskFacts]
 
@@ -97,7 +97,7 @@ def inspect_mask(path: Path, classes: Sequence[str]) -> MaskFacts:
     return MaskFacts(path, "", "", np.bincount(mask.ravel(), minlength=256))
 
 
-def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
+def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedMasks:
     """What can be found by file names and the class list; no image is opened.
 
     Raises FileNotFoundError where a split has no folder of images.
@@ -108,12 +108,12 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
         classes = read_classes(data_root)
     except ValueError as error:
         findings.append(Finding(CLASS_LIST, data_root, str(error)))
-    pairs: dict[str, list[Pair]] = {}
+    pairs: dict[str, list[ImageAndMask]] = {}
     for split in splits:
         pairs[split] = []
         found = list(pair_up(data_root, split))
         for image, pair in found:
-            if isinstance(pair, Pair):
+            if isinstance(pair, ImageAndMask):
                 pairs[split].append(pair)
                 continue
             rule = MASK_MISSING if isinstance(pair, FileNotFoundError) else NAME_TWICE
@@ -124,10 +124,10 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> Checked:
         findings += outside
         gone = {one.file for one in outside}
         pairs[split] = [pair for pair in pairs[split] if not gone & {pair.image, pair.mask}]
-    return Checked(findings, classes, pairs, {}, {})
+    return CheckedMasks(findings, classes, pairs, {}, {})
 
 
-def _outside(data_root: Path, pairs: Sequence[Pair]) -> list[Finding]:
+def _outside(data_root: Path, pairs: Sequence[ImageAndMask]) -> list[Finding]:
     """Images and masks that links lead out of the data to."""
     files = [path for pair in pairs for path in (pair.image, pair.mask)]
     places = outside_files(data_root, [path.relative_to(data_root).as_posix() for path in files])
@@ -142,7 +142,7 @@ def _orphans(truth: Path, images: set[str]) -> Iterator[Finding]:
                 yield Finding(ORPHAN, path, f"no image of this name in split {truth.name}")
 
 
-def check(data_root: Path, spread: Spread, size: Size | None = None) -> Checked:  # noqa: ARG001
+def check(data_root: Path, spread: Spread, size: Size | None = None) -> CheckedMasks:  # noqa: ARG001
     """All findings, of the layout, the images and the masks.
 
     Args:
@@ -174,7 +174,7 @@ def check(data_root: Path, spread: Spread, size: Size | None = None) -> Checked:
     return checked._replace(findings=findings)
 
 
-def _mask_findings(pair: Pair, checked: Checked) -> Iterator[Finding]:
+def _mask_findings(pair: ImageAndMask, checked: CheckedMasks) -> Iterator[Finding]:
     """What is wrong with a mask: as a file, in its values, or beside its image."""
     image, file = checked.facts[pair.image], checked.facts[pair.mask]
     mask = checked.masks[pair.mask]

@@ -19,7 +19,7 @@ from engine.data.dataset import SeededData
 from engine.data.images import read_image
 from engine.types import Mask
 from segmentation.data.masks import find_pairs, read_classes, read_mask
-from segmentation.data.transforms import Augment
+from segmentation.data.transforms import MaskAugment
 
 
 @DATASETS.register_module()
@@ -58,7 +58,7 @@ class Cityscapes(SeededData):
     ) -> None:
         self.classes = read_classes(Path(data_root))
         self._pairs = find_pairs(Path(data_root), split)
-        self._augment = Augment(transforms)
+        self._augment = MaskAugment(transforms)
         super().__init__(len(self._pairs), training=training, on_bad_image=on_bad_image, seed=seed)
         print_log(
             f"{data_root}: {len(self)} images in split {split!r}, {len(self.classes)} classes",

@@ -19,11 +19,11 @@ from engine.checks.image_checks import LEFT_OUT
 from engine.data.images import encode_image
 from engine.types import IGNORE, Mask
 from segmentation.classes import CLASSES, LABELS, train_id_table
-from segmentation.data.checks import Checked
-from segmentation.data.masks import CLASSES_FILE, Pair
+from segmentation.data.checks import CheckedMasks
+from segmentation.data.masks import CLASSES_FILE, ImageAndMask
 
 
-def repair(data_root: Path, out: Path, checked: Checked) -> None:
+def repair(data_root: Path, out: Path, checked: CheckedMasks) -> None:
     """Write a repaired copy of all splits to the new folder `out`; the source is only read.
 
     Raises:
@@ -54,7 +54,7 @@ def repair(data_root: Path, out: Path, checked: Checked) -> None:
             copy_image(image, folder / pair.image.relative_to(data_root))
 
 
-def _counted_from_one(checked: Checked) -> bool:
+def _counted_from_one(checked: CheckedMasks) -> bool:
     """Whether no mask has the value 0, though some have the number of classes."""
     faults = {facts.fault for facts in checked.masks.values()}
     if "mask-off-by-one" not in faults:
@@ -66,7 +66,7 @@ def _counted_from_one(checked: Checked) -> bool:
     return all(values_of(facts.path).min() > 0 for facts in wrong)
 
 
-def _mask_content(pair: Pair, checked: Checked, *, from_one: bool) -> bytes | None:
+def _mask_content(pair: ImageAndMask, checked: CheckedMasks, *, from_one: bool) -> bytes | None:
     """The mask's file, repaired where its values are wrong; None where they cannot be."""
     fault = checked.masks[pair.mask].fault
     if not fault and not from_one:

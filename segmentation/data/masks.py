@@ -28,7 +28,7 @@ CLASSES_FILE = "classes.txt"
 _BITS = "bits a value; masks have 8, one class each"
 
 
-class Pair(NamedTuple):
+class ImageAndMask(NamedTuple):
     """An image and its mask."""
 
     name: str  # of both files up to their endings, such as aachen_000000_000019
@@ -70,7 +70,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def find_pairs(data_root: Path, split: str) -> list[Pair]:
+def find_pairs(data_root: Path, split: str) -> list[ImageAndMask]:
     """Every image of the split with its mask, sorted by name.
 
     Raises:
@@ -87,7 +87,7 @@ def find_pairs(data_root: Path, split: str) -> list[Pair]:
     return sorted(pairs)
 
 
-def pair_up(data_root: Path, split: str) -> Iterator[tuple[Path, Pair | Exception]]:
+def pair_up(data_root: Path, split: str) -> Iterator[tuple[Path, ImageAndMask | Exception]]:
     """Every image of the split, sorted, with its pair or with the error that it has none.
 
     Raises:
@@ -125,7 +125,7 @@ def pair_up(data_root: Path, split: str) -> Iterator[tuple[Path, Pair | Exceptio
         except FileNotFoundError as error:
             yield image, error
         else:
-            yield image, Pair(name, image, truth / mask)
+            yield image, ImageAndMask(name, image, truth / mask)
 
 
 def _others(data_root: Path) -> str:

@@ -32,13 +32,13 @@ import albumentations as A
 
 from engine.types import IGNORE
 
-__all__ = ["Augment", "HorizontalFlip", "RandomColour", "RandomPaddedCrop", "RandomStepScale"]
+__all__ = ["HorizontalFlip", "MaskAugment", "RandomColour", "RandomPaddedCrop", "RandomStepScale"]
 
 Range = tuple[float, float]
 PAD_VALUE = 127
 
 
-class Augment:
+class MaskAugment:
     """Runs albumentations transforms, or their configs, over an image and its mask."""
 
     def __init__(self, transforms: Sequence[Transform | dict[str, Any]]) -> None:

@@ -22,7 +22,7 @@ SIDES = (0, 16, 32, 64, 128, 256)  # pixels: size i has areas of SIDES[i]**2 up 
 HALF = 0.5  # an object with this recall or more counts as found
 
 
-class Objects(NamedTuple):
+class ObjectRecalls(NamedTuple):
     """Sums over objects by class and size, of the classes that occur."""
 
     labels: NDArray[np.int64]  # (C,)
@@ -31,13 +31,17 @@ class Objects(NamedTuple):
     found: NDArray[np.int64]  # (C, S) objects with a recall of HALF or more
 
 
-def measure(truth: Mask, predicted: Mask, num_classes: int) -> Objects:
+def measure(truth: Mask, predicted: Mask, num_classes: int) -> ObjectRecalls:
     """The objects of one image, truth and prediction (H, W)."""
     labels = np.flatnonzero(np.bincount(truth.ravel(), minlength=256)[:num_classes])
     rows = [_of_class(truth == label, predicted == label) for label in labels]
     sums = (np.array(part).reshape(-1, len(SIDES)) for part in zip(*rows, strict=True))
     empty = np.zeros((0, len(SIDES)), np.int64)
-    return Objects(labels, *sums) if rows else Objects(labels, empty, empty.astype(float), empty)
+    return (
+        ObjectRecalls(labels, *sums)
+        if rows
+        else ObjectRecalls(labels, empty, empty.astype(float), empty)
+    )
 
 
 def _of_class(
@@ -55,10 +59,10 @@ def _of_class(
     )
 
 
-def total(images: Sequence[Objects], num_classes: int) -> Objects:
+def total(images: Sequence[ObjectRecalls], num_classes: int) -> ObjectRecalls:
     """The sums over images, with a row for each of the K classes."""
     shape = (num_classes, len(SIDES))
-    result = Objects(
+    result = ObjectRecalls(
         np.arange(num_classes),
         np.zeros(shape, np.int64),
         np.zeros(shape, np.float64),

@@ -13,7 +13,7 @@ from engine.reports.report import Content, Evaluated, fitted
 from engine.types import Mask, Picture, Target
 from segmentation.evaluation import report_page
 from segmentation.evaluation.metric import Confusion, by_class, confusion, score
-from segmentation.evaluation.objects import Objects, measure, size_names, total
+from segmentation.evaluation.objects import ObjectRecalls, measure, size_names, total
 from segmentation.evaluation.report_page import MaskExhibit
 
 SIDE = 420  # pixels of each of the four pictures of an image
@@ -23,7 +23,7 @@ class MaskRecord(NamedTuple):
     """What is kept of an image."""
 
     miou: float  # percent, over the classes in its truth or prediction; NaN without counted pixels
-    objects: Objects
+    objects: ObjectRecalls
 
 
 class SegmentationReport:

@@ -15,7 +15,7 @@ from engine.reports.report import encode
 from engine.types import IGNORE, Mask, Picture
 from segmentation.classes import colours_of
 from segmentation.evaluation.metric import Confusion, Scores
-from segmentation.evaluation.objects import Objects, size_names
+from segmentation.evaluation.objects import ObjectRecalls, size_names
 
 MOST_NAMED = 30  # classes in a heat map
 SHOWN_PAIRS = 12
@@ -34,7 +34,7 @@ class MaskExhibit(NamedTuple):
     wrong: float  # percent of the counted pixels
 
 
-def summary(scores: Scores, objects: Objects, classes: Sequence[str]) -> Section:
+def summary(scores: Scores, objects: ObjectRecalls, classes: Sequence[str]) -> Section:
     """The most important numbers, and what they say."""
     numbers = {
         name: "-" if np.isnan(scores.numbers[key]) else f"{scores.numbers[key]:.2f} %"
@@ -92,7 +92,7 @@ def taken_for(matrix: Confusion, classes: Sequence[str]) -> Section:
     )
 
 
-def by_size(objects: Objects, classes: Sequence[str]) -> Section:
+def by_size(objects: ObjectRecalls, classes: Sequence[str]) -> Section:
     """Recall of objects by size, of all and of each class."""
     number, recall, found = (part.sum(axis=0) for part in objects[1:])  # (S,) each
     head = ["side, pixels", "objects", "mean recall, %", "found, %"]

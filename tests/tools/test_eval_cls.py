@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from classification.evaluation.metric import ClassificationMetric
-from classification.evaluation.predictions import Predictions, write_predictions
+from classification.evaluation.predictions import ImageScores, write_predictions
 
 Run = Callable[..., Any]
 SCORES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]], np.float32)
@@ -22,7 +22,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     """Truth 0 0 1 1 and predictions: three of four right."""
     truth, found = tmp_path / "val_list.txt", tmp_path / "found.npz"
     truth.write_text("".join(f"{name} {i // 2}\n" for i, name in enumerate(NAMES)))
-    write_predictions(found, Predictions(SCORES, NAMES, ("nobody", "someone")))
+    write_predictions(found, ImageScores(SCORES, NAMES, ("nobody", "someone")))
     return truth, found
 
 
@@ -56,7 +56,7 @@ def test_a_folder_of_class_folders_is_a_truth_too(files, tmp_path: Path, run_too
     for path in ids:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"")
-    write_predictions(files[1], Predictions(SCORES, ids, ("nobody", "someone")))
+    write_predictions(files[1], ImageScores(SCORES, ids, ("nobody", "someone")))
     ran = run_tool("eval_cls", tmp_path / "test", files[1])
     assert (ran.code, ran.err) == (0, "")
     assert "accuracy/top1  75.0" in ran.out

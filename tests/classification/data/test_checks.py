@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from classification.data.checks import Checked, check, check_entries, splits_of
+from classification.data.checks import CheckedLists, check, check_entries, splits_of
 from classification.data.fix import repair
 from engine.checks.parallel import spread
 from engine.findings import Finding, exit_code
@@ -48,7 +48,7 @@ def lists(folders: Path) -> Path:
     return folders
 
 
-def look(root: Path) -> Checked:
+def look(root: Path) -> CheckedLists:
     return check(root, spread)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classification.data.convert_person_exists import Source, label_images, write_lists
+from classification.data.convert_person_exists import CocoSplit, label_images, write_lists
 from classification.data.image_lists import find_images
 from engine import config
 
@@ -69,7 +69,7 @@ def test_without_a_person_category() -> None:
 def test_lists_point_at_the_images_where_they_are(tmp_path: Path, write_images) -> None:
     root = write_images(*[f"coco/val/{i}.jpg" for i in range(3)])
     some = records([], [(PERSON, 50, 50, 0)], [(PERSON, 2, 2, 0)])
-    source = Source(root / "coco/a.json", root / "coco/val", some)
+    source = CocoSplit(root / "coco/a.json", root / "coco/val", some)
     out = tmp_path / "lists/person"
     assert write_lists({"val": [source], "train": [source, source]}, out) == {
         "val": (1, 1, 1),
@@ -89,7 +89,7 @@ def test_lists_point_at_the_images_where_they_are(tmp_path: Path, write_images) 
 
 
 def test_one_class_only_writes_nothing(tmp_path: Path) -> None:
-    source = Source(tmp_path / "a.json", tmp_path, records([(PERSON, 50, 50, 0)]))
+    source = CocoSplit(tmp_path / "a.json", tmp_path, records([(PERSON, 50, 50, 0)]))
     with pytest.raises(ValueError, match=r"a\.json: 0 images of nobody, 1 of someone; both are"):
         write_lists({"train": [source]}, tmp_path / "out")
     assert not (tmp_path / "out").exists()

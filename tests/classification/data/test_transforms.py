@@ -9,10 +9,10 @@ import torch
 
 from classification.data import transforms
 from classification.data.transforms import (
-    Augment,
     AutoAugment,
     ColorJitter,
     HorizontalFlip,
+    ImageAugment,
     RandAugment,
     RandomErasing,
     RandomResizedCrop,
@@ -57,7 +57,7 @@ def test_an_area_too_large_for_its_aspect_is_cut_to_what_fits() -> None:
 
 def test_a_tall_strip_and_a_single_pixel_are_cropped() -> None:
     assert (crops(1000, 3)[:, 2:] <= [3, 1000]).all()
-    out = Augment([RandomResizedCrop((6, 5))])(picture(1, 1), (0,))
+    out = ImageAugment([RandomResizedCrop((6, 5))])(picture(1, 1), (0,))
     assert np.array_equal(out, np.broadcast_to(picture(1, 1), (6, 5, 3)))
 
 
@@ -66,7 +66,7 @@ def test_a_crop_is_resized_bilinearly() -> None:
     image = np.zeros((2, 2, 3), np.uint8)
     image[:, 1] = 100
     whole = RandomResizedCrop((2, 4), scale=(1.0, 1.0), ratio=(1.0, 1.0))
-    assert Augment([whole])(image, (0,))[0, :, 0].tolist() == [0, 25, 75, 100]
+    assert ImageAugment([whole])(image, (0,))[0, :, 0].tolist() == [0, 25, 75, 100]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_crop_is_resized_bilinearly() -> None:
 )
 def test_equal_seeds_repeat_and_others_differ(transform) -> None:
     image = picture(24, 32)
-    augment, before = Augment([transform]), torch.get_rng_state()
+    augment, before = ImageAugment([transform]), torch.get_rng_state()
     many = [augment(image, (0, seed)) for seed in range(20)]
     assert torch.equal(torch.get_rng_state(), before)
     again = [augment(image, (0, seed)) for seed in range(20)]
@@ -125,7 +125,7 @@ def test_a_rectangle_that_never_fits_leaves_the_image() -> None:
 
 def test_flips_and_erasing_happen_as_often_as_asked() -> None:
     image = picture(12, 16)
-    erase, flip = Augment([RandomErasing(p=0.1)]), Augment([HorizontalFlip(p=0.5)])
+    erase, flip = ImageAugment([RandomErasing(p=0.1)]), ImageAugment([HorizontalFlip(p=0.5)])
     erased = sum(not np.array_equal(erase(image, (s,)), image) for s in range(600))
     flipped = sum(np.array_equal(flip(image, (s,)), image[:, ::-1]) for s in range(200))
     assert 35 <= erased <= 90
@@ -134,7 +134,7 @@ def test_flips_and_erasing_happen_as_often_as_asked() -> None:
 
 def test_no_transform_leaves_the_image_itself() -> None:
     image = picture(4, 4)
-    assert Augment([])(image, (0,)) is image
+    assert ImageAugment([])(image, (0,)) is image
 
 
 def test_transforms_are_built_by_name_and_their_options_are_known() -> None:

@@ -22,7 +22,7 @@ from classification.evaluation.metric import (
     report,
 )
 from classification.evaluation.predictions import (
-    Predictions,
+    ImageScores,
     align,
     read_predictions,
     write_predictions,
@@ -245,13 +245,13 @@ def test_saved_predictions_come_back_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_predictions_are_brought_into_the_order_of_the_list(tmp_path: Path) -> None:
     scores, _ = drawn(3, 2)
-    found = Predictions(scores, ["x", "y", "z"], ("a", "b"))
+    found = ImageScores(scores, ["x", "y", "z"], ("a", "b"))
     assert np.array_equal(align(found, ["z", "x", "y"], tmp_path), scores[[2, 0, 1]])
     with pytest.raises(ValueError, match=r"no prediction for w \(1 of 3 images\)"):
         align(found, ["x", "y", "w"], tmp_path)
     with pytest.raises(ValueError, match="predictions for z, which is not listed"):
         align(found, ["x", "y"], tmp_path)
-    twice = Predictions(scores, ["x", "y", "y"], ("a", "b"))
+    twice = ImageScores(scores, ["x", "y", "y"], ("a", "b"))
     with pytest.raises(ValueError, match="predictions for an image twice"):
         align(twice, ["x", "y"], tmp_path)
 
@@ -277,7 +277,7 @@ def test_a_pickle_in_the_file_is_not_run(tmp_path: Path) -> None:
 
 def test_shapes_in_a_file_must_fit(tmp_path: Path) -> None:
     write_predictions(
-        tmp_path / "p", Predictions(np.zeros((2, 3), np.float32), ["a"], ("x", "y", "z"))
+        tmp_path / "p", ImageScores(np.zeros((2, 3), np.float32), ["a"], ("x", "y", "z"))
     )
     with pytest.raises(ValueError, match=r"p: scores of shape \(2, 3\) for 1 images and 3 classes"):
         read_predictions(tmp_path / "p")

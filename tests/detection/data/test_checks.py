@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.data.checks import Checked, check, check_entries, splits_of
+from detection.data.checks import CheckedCoco, check, check_entries, splits_of
 from detection.data.dataset import CocoDetection
 from detection.data.fix import cut, repair
 from engine.checks.parallel import spread
@@ -68,7 +68,7 @@ def change(root: Path, edit: Change, split: str = "train") -> None:
     path.write_text(json.dumps(content))
 
 
-def look(root: Path) -> Checked:
+def look(root: Path) -> CheckedCoco:
     return check(root, spread, SIZE)
 
 

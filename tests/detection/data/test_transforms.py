@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mmengine.registry import TRANSFORMS
 
-from detection.data.transforms import Augment, HorizontalFlip, RandomCropByIoU, RandomDistort
+from detection.data.transforms import BoxAugment, HorizontalFlip, RandomCropByIoU, RandomDistort
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -20,8 +20,8 @@ def scene(seed: int, height: int = 60, width: int = 80, count: int = 5) -> Sampl
     return image, boxes, np.arange(count, dtype=np.int64)
 
 
-def published() -> Augment:
-    return Augment([RandomCropByIoU(), HorizontalFlip(), RandomDistort()])
+def published() -> BoxAugment:
+    return BoxAugment([RandomCropByIoU(), HorizontalFlip(), RandomDistort()])
 
 
 def test_boxes_stay_inside_the_image_with_positive_sides() -> None:
@@ -64,7 +64,7 @@ def test_boxes_outside_or_empty_do_not_raise() -> None:
     """albumentations refuses both by default: the first is cut, the second dropped."""
     image = np.zeros((10, 10, 3), np.uint8)
     boxes = np.array([[-0.01, 2, 10.01, 8], [5, 5, 5, 9]], np.float32)
-    _, kept, labels = Augment([HorizontalFlip(p=1)])(image, boxes, np.array([0, 1]), seed=(0,))
+    _, kept, labels = BoxAugment([HorizontalFlip(p=1)])(image, boxes, np.array([0, 1]), seed=(0,))
     np.testing.assert_allclose(kept, [[0, 2, 10, 8]], atol=1e-5)
     assert labels.tolist() == [0]
 
@@ -81,7 +81,7 @@ def test_same_seed_same_sample_and_other_seed_other_sample() -> None:
 
 def test_nothing_to_do_returns_the_sample() -> None:
     image, boxes, labels = scene(0)
-    out = Augment([])(image, boxes, labels, seed=(0,))
+    out = BoxAugment([])(image, boxes, labels, seed=(0,))
     assert out[0] is image
     assert out[1] is boxes
 
@@ -90,7 +90,7 @@ def test_flip_mirrors_pixels_and_boxes() -> None:
     """In a picture 80 wide, x from 10 to 30 becomes x from 50 to 70."""
     image, _, _ = scene(0)
     boxes = np.array([[10, 5, 30, 25]], np.float32)
-    flipped, moved, _ = Augment([HorizontalFlip(p=1)])(image, boxes, np.array([0]), seed=(0,))
+    flipped, moved, _ = BoxAugment([HorizontalFlip(p=1)])(image, boxes, np.array([0]), seed=(0,))
     np.testing.assert_array_equal(flipped, image[:, ::-1])
     np.testing.assert_allclose(moved, [[50, 5, 70, 25]], atol=1e-4)
 
@@ -98,7 +98,7 @@ def test_flip_mirrors_pixels_and_boxes() -> None:
 def test_flips_happen_half_of_the_time_and_apart_from_the_distortion() -> None:
     """Independent halves: all four combinations within 4 deviations (0.068) of a quarter."""
     grey = np.tile(np.array([[[90, 90, 90], [110, 110, 110]]], np.uint8), (4, 1, 1))
-    augment = Augment([HorizontalFlip(), RandomDistort((1.4, 1.4), (1, 1), (1, 1), (0, 0))])
+    augment = BoxAugment([HorizontalFlip(), RandomDistort((1.4, 1.4), (1, 1), (1, 1), (0, 0))])
     counts = np.zeros((2, 2))
     for index in range(650):
         image, _, _ = augment(grey, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), (index,))
@@ -113,7 +113,7 @@ def test_crop_moves_pixels_and_boxes_together() -> None:
     boxes = np.array([[20, 10, 60, 50]], np.float32)
     cropped = 0
     for seed in range(60):
-        out, moved, _ = Augment([RandomCropByIoU()])(image, boxes, np.array([0]), seed=(seed,))
+        out, moved, _ = BoxAugment([RandomCropByIoU()])(image, boxes, np.array([0]), seed=(seed,))
         x1, y1, x2, _ = moved[0]
         cropped += out.shape != image.shape
         if x1 > 0 and y1 > 0:
@@ -133,7 +133,7 @@ def test_crop_reaches_its_threshold(threshold: float) -> None:
     boxes = np.array([[20, 10, 60, 50]], np.float32)
     crops = 0
     for seed in range(60):
-        augment = Augment([RandomCropByIoU(thresholds=(threshold,))])
+        augment = BoxAugment([RandomCropByIoU(thresholds=(threshold,))])
         out, moved, _ = augment(image, boxes, np.array([0]), seed=(seed,))
         if out.shape == image.shape:
             continue
@@ -150,7 +150,7 @@ def test_crop_keeps_boxes_by_their_centre() -> None:
     image = np.stack([x, y, x], axis=-1).astype(np.uint8)
     for seed in range(80):
         _, boxes, labels = scene(seed, count=8)
-        out, moved, kept = Augment([RandomCropByIoU()])(image, boxes, labels, seed=(seed,))
+        out, moved, kept = BoxAugment([RandomCropByIoU()])(image, boxes, labels, seed=(seed,))
         low = out[0, 0, :2].astype(float)
         high = low + np.array(out.shape[1::-1])
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -164,18 +164,18 @@ def test_no_crop_is_one_of_the_choices() -> None:
     """With six reachable thresholds about one in seven images stays whole."""
     image, _, _ = scene(0)
     boxes = np.array([[0, 0, 80, 60], [10, 10, 20, 20]], np.float32)
-    augment = Augment([RandomCropByIoU()])
+    augment = BoxAugment([RandomCropByIoU()])
     whole = [
         augment(image, boxes, np.array([0, 1]), (i,))[0].shape == image.shape for i in range(300)
     ]
     assert np.mean(whole) == pytest.approx(1 / 7, abs=0.08)
 
 
-def only(index: int, low: float, high: float) -> Augment:
+def only(index: int, low: float, high: float) -> BoxAugment:
     """RandomDistort in which one of the four always happens and the others do nothing."""
     ranges = [(1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (0.0, 0.0)]
     ranges[index] = (low, high)
-    return Augment([HorizontalFlip(p=0), RandomDistort(*ranges, p=1)])
+    return BoxAugment([HorizontalFlip(p=0), RandomDistort(*ranges, p=1)])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from detection.evaluation.error_images import COLOURS, draw_mistakes
 from detection.evaluation.metric import CocoMetric
 from detection.evaluation.report import DetectionReport, truths
 from detection.evaluation.report_page import _lost, counts_at
-from detection.evaluation.tide import MISTAKES, Kind, Split
+from detection.evaluation.tide import MISTAKES, Kind, MistakeSplit
 from engine.data.images import pixels_of
 from engine.reports.html import document
 from engine.reports.report import Evaluated
@@ -167,8 +167,8 @@ def test_data_without_any_object(meta: dict[str, Any]) -> None:
 
 def test_only_kinds_that_cost_something_are_named() -> None:
     cost = dict.fromkeys(MISTAKES, 0.0)
-    assert _lost(Split(0.5, dict.fromkeys(MISTAKES, 1), cost)) == []
-    (line,) = _lost(Split(0.5, dict.fromkeys(MISTAKES, 1), cost | {Kind.MISSED: 0.25}))
+    assert _lost(MistakeSplit(0.5, dict.fromkeys(MISTAKES, 1), cost)) == []
+    (line,) = _lost(MistakeSplit(0.5, dict.fromkeys(MISTAKES, 1), cost | {Kind.MISSED: 0.25}))
     assert "the kind “missed” (+0.250): so much" in line
 
 

@@ -10,7 +10,7 @@ import torch
 
 from engine import config
 from engine.benchmark import latency
-from engine.benchmark.latency import Order, Record, bursts, floor, middle_half, race, summary
+from engine.benchmark.latency import Order, RunTimes, bursts, floor, middle_half, race, summary
 from engine.benchmark.statistics import ratio
 from engine.benchmark.worker import COLD, Local, Timing
 from engine.hardware import Cost, Peak
@@ -41,8 +41,8 @@ def subject(order: Order, folder: Path) -> latency.Subject:
     return latency.subject(config.load(order.config, order.options), order, folder)
 
 
-def record(*rounds: list[float]) -> Record:
-    made = Record(Scripted([1.0]))
+def record(*rounds: list[float]) -> RunTimes:
+    made = RunTimes(Scripted([1.0]))
     made.rounds = [[Timing(ms / 1000, ms / 500) for ms in burst] for burst in rounds]
     return made
 

@@ -19,7 +19,15 @@ import torch
 from engine import config
 from engine.checkpoint import checkpoint
 from engine.checkpoint.download import Manners
-from engine.checkpoint.zoo import CONFIGS, Entry, Zoo, cache_folder, is_offline, local, read_table
+from engine.checkpoint.zoo import (
+    CONFIGS,
+    PublishedWeights,
+    Zoo,
+    cache_folder,
+    is_offline,
+    local,
+    read_table,
+)
 from engine.fileio import write_json
 
 QUICK = Manners(timeout=5, attempts=1, pause=0, loopback_http=True)
@@ -84,7 +92,7 @@ def zoo(server: Server, folder: Path, *, offline: bool = False, **changes: objec
         "options": {"model.num_classes": 3},
         **changes,
     }
-    return Zoo({"tiny": Entry(**entry)}, folder / "cache", offline, QUICK)
+    return Zoo({"tiny": PublishedWeights(**entry)}, folder / "cache", offline, QUICK)
 
 
 def sha256(content: bytes) -> str:
@@ -228,9 +236,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from engine.checkpoint.download import Manners
-from engine.checkpoint.zoo import Entry, Zoo
+from engine.checkpoint.zoo import PublishedWeights, Zoo
 url, folder = sys.argv[1:]
-entry = Entry(
+entry = PublishedWeights(
     "tiny", url, "here", "Apache-2.0", "classifier_lcnet_x0_25.py", False,
     {"model.num_classes": 3},
 )

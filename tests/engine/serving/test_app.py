@@ -15,7 +15,7 @@ pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx2")
 
 from engine.serving.app import create_app  # noqa: E402
-from engine.serving.batching import Rule  # noqa: E402
+from engine.serving.batching import BatchRule  # noqa: E402
 from engine.serving.service import Limits, Upload  # noqa: E402
 
 PNG = cv2.imencode(".png", np.full((20, 30, 3), 7, np.uint8))[1].tobytes()
@@ -153,8 +153,8 @@ def test_too_many_bytes(ask: Callable[..., Any]) -> None:
 
 
 def test_too_many_pixels(ask: Callable[..., Any], model: StandIn) -> None:
-    assert ask(post(), rule=Rule(max_weight=600)).status_code == 200
-    refused = line(ask(post(), rule=Rule(max_weight=599)), 413)
+    assert ask(post(), rule=BatchRule(max_weight=600)).status_code == 200
+    refused = line(ask(post(), rule=BatchRule(max_weight=599)), 413)
     assert refused == "image: 30 x 20 pixels are more than the limit of 599; scale it down"
     assert model.batches == [1]
 
@@ -188,7 +188,7 @@ def test_too_many_at_once(ask: Callable[..., Any], model: StandIn) -> None:
         refused = [task.result() for task in done]
         return refused, taken, ready, await client.get("/ready"), await post()(client)
 
-    done, taken, full, ready, after = ask(check, rule=Rule(max_queue=3, max_batch=2))
+    done, taken, full, ready, after = ask(check, rule=BatchRule(max_queue=3, max_batch=2))
     assert [line(answer, 503) for answer in done] == ["too many requests at once"] * 2
     assert {answer.headers["retry-after"] for answer in done} == {"1"}
     assert [answer.status_code for answer in taken] == [200] * 3
@@ -200,7 +200,7 @@ def test_requests_at_once_share_batches(ask: Callable[..., Any], model: StandIn)
     async def check(client: Any) -> Any:
         return await asyncio.gather(*(post()(client) for _ in range(12)))
 
-    answers = ask(check, rule=Rule(max_batch=4, max_wait=0.2))
+    answers = ask(check, rule=BatchRule(max_batch=4, max_wait=0.2))
     assert [answer.status_code for answer in answers] == [200] * 12
     assert sum(model.batches) == 12
     assert max(model.batches) == 4

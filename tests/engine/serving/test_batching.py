@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.serving.batching import Batcher, Rule
+from engine.serving.batching import Batcher, BatchRule
 
 
 class Times10:
@@ -49,7 +49,7 @@ def together(batcher: Batcher[int, int], *work: Coroutine[Any, Any, int]) -> lis
 
 def test_batches_and_answers(thread: ThreadPoolExecutor) -> None:
     work = Times10()
-    batcher = Batcher(work, thread, Rule(max_batch=3, max_wait=0.05))
+    batcher = Batcher(work, thread, BatchRule(max_batch=3, max_wait=0.05))
     answers = together(batcher, *(batcher.answer(number) for number in range(1, 8)))
     assert answers == [10, 20, 30, 40, 50, 60, 70]
     assert work.batches == [[1, 2, 3], [4, 5, 6], [7]]
@@ -57,7 +57,7 @@ def test_batches_and_answers(thread: ThreadPoolExecutor) -> None:
 
 def test_one_by_one(thread: ThreadPoolExecutor) -> None:
     work = Times10()
-    batcher = Batcher(work, thread, Rule(max_batch=1))
+    batcher = Batcher(work, thread, BatchRule(max_batch=1))
     assert together(batcher, *(batcher.answer(n) for n in (1, 2, 3))) == [10, 20, 30]
     assert work.batches == [[1], [2], [3]]
 
@@ -71,7 +71,7 @@ def test_the_first_waits_no_longer_than_allowed(thread: ThreadPoolExecutor) -> N
 
     for apart, batches in ((0.3, [[1], [2]]), (0.02, [[1, 2]])):
         work = Times10()
-        batcher = Batcher(work, thread, Rule(max_wait=0.15))
+        batcher = Batcher(work, thread, BatchRule(max_wait=0.15))
         assert together(batcher, batcher.answer(1), late(batcher, apart)) == [10, 20]
         assert work.batches == batches
 
@@ -79,7 +79,7 @@ def test_the_first_waits_no_longer_than_allowed(thread: ThreadPoolExecutor) -> N
 def test_weight_of_a_batch(thread: ThreadPoolExecutor) -> None:
     """At most 10 together; 11 alone is worked on all the same."""
     work = Times10()
-    batcher = Batcher(work, thread, Rule(max_weight=10, max_wait=0.05))
+    batcher = Batcher(work, thread, BatchRule(max_weight=10, max_wait=0.05))
     weights = {1: 6, 2: 4, 3: 1, 4: 11, 5: 2}
     answers = together(batcher, *(batcher.answer(n, weight) for n, weight in weights.items()))
     assert answers == [10, 20, 30, 40, 50]
@@ -87,13 +87,13 @@ def test_weight_of_a_batch(thread: ThreadPoolExecutor) -> None:
 
 
 def test_an_error_of_one_is_its_own(thread: ThreadPoolExecutor) -> None:
-    batcher = Batcher(Times10(), thread, Rule(max_wait=0.05))
+    batcher = Batcher(Times10(), thread, BatchRule(max_wait=0.05))
     first, second, third = together(batcher, *(batcher.answer(n) for n in (1, -2, 3)))
     assert (first, str(second), third) == (10, "-2 is negative", 30)
 
 
 def test_work_that_breaks_fails_its_batch_alone(thread: ThreadPoolExecutor) -> None:
-    batcher = Batcher(Times10(), thread, Rule(max_batch=2))
+    batcher = Batcher(Times10(), thread, BatchRule(max_batch=2))
     answers = together(batcher, *(batcher.answer(n) for n in (1, 0, 2, 3)))
     assert [type(a) for a in answers] == [ZeroDivisionError, ZeroDivisionError, int, int]
     assert answers[2:] == [20, 30]
@@ -103,7 +103,7 @@ def test_what_was_given_up_is_not_worked_on(thread: ThreadPoolExecutor) -> None:
     """2 is given up while 1 is worked on; 1 is given up too, but too late."""
     work = Times10()
     work.go.clear()
-    batcher = Batcher(work, thread, Rule(max_batch=1))
+    batcher = Batcher(work, thread, BatchRule(max_batch=1))
 
     async def run() -> int:
         task = asyncio.create_task(batcher.run())
@@ -121,7 +121,7 @@ def test_what_was_given_up_is_not_worked_on(thread: ThreadPoolExecutor) -> None:
 
 def test_places() -> None:
     with ThreadPoolExecutor(1) as thread:
-        batcher = Batcher(Times10(), thread, Rule(max_queue=2))
+        batcher = Batcher(Times10(), thread, BatchRule(max_queue=2))
         with batcher.place():
             with batcher.place():
                 assert batcher.full

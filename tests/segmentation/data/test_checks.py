@@ -13,7 +13,7 @@ from PIL import Image
 from engine.checks.parallel import spread
 from engine.findings import Finding, exit_code
 from segmentation.classes import LABELS
-from segmentation.data.checks import Checked, check, check_entries, splits_of
+from segmentation.data.checks import CheckedMasks, check, check_entries, splits_of
 from segmentation.data.fix import from_colours, repair, values_of
 from segmentation.data.masks import find_pairs, read_mask
 
@@ -56,7 +56,7 @@ def mask_of(root: Path, number: int = 1, split: str = "train") -> Path:
     return root / f"gtFine/{split}/hall/{number}_gtFine_labelTrainIds.png"
 
 
-def look(root: Path) -> Checked:
+def look(root: Path) -> CheckedMasks:
     return check(root, spread)
 
 
