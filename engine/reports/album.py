@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from engine.checks.fix import fresh_folder
 from engine.data.images import encode_image
 from engine.inference.files import save_picture
-from engine.reports.browse import Browser, Pair, Truth, View
+from engine.reports.browse import Browser, DataTruth, Pair, View
 from engine.reports.contact_sheet import arrange
 from engine.reports.lettering import PAPER, ROW, LegendEntry, legend, shortened, write_text
 from engine.reports.object_counts import Tally, classes_chart, sizes_chart
@@ -82,7 +82,7 @@ def write_album(
 
 
 def write_picture(
-    folder: Path, number: int, truth: Truth, pair: Pair, mode: Mode, entries: Entries
+    folder: Path, number: int, truth: DataTruth, pair: Pair, mode: Mode, entries: Entries
 ) -> None:
     """A JPEG of the sample, named by its number and the image."""
     side = int(np.clip(max(pair.original.picture.shape), *LONG_SIDE))
@@ -103,7 +103,7 @@ def write_sheet(path: Path, given: Sequence[Picture], entries: Entries) -> None:
     path.write_bytes(encode_image(np.vstack([above, sheet]), ".png"))
 
 
-def _tile(truth: Truth, pair: Pair, mode: Mode) -> Picture:
+def _tile(truth: DataTruth, pair: Pair, mode: Mode) -> Picture:
     """The drawn sample above its name and sizes."""
     picture = draw(truth, pair, mode, TILE)
     height, width = picture.shape[:2]
@@ -123,7 +123,7 @@ def _views(pair: Pair, mode: Mode) -> list[View]:
     ]
 
 
-def draw(truth: Truth, pair: Pair, mode: Mode, room: tuple[int, int]) -> Picture:
+def draw(truth: DataTruth, pair: Pair, mode: Mode, room: tuple[int, int]) -> Picture:
     """The views that `mode` names, side by side, each as large as fits `room` (height, width)."""
     drawn = [truth.draw(resized(view, room)) for view in _views(pair, mode)]
     height = max(len(picture) for picture in drawn)
@@ -161,7 +161,7 @@ def _padded(picture: Picture, size: tuple[int, int]) -> Picture:
     return paper
 
 
-def entries_of(truth: Truth, pair: Pair) -> Entries:
+def entries_of(truth: DataTruth, pair: Pair) -> Entries:
     """Colours and names of the classes in a sample, by label; of masks what is not labelled too."""
     colours, classes = truth.colours, truth.classes
     if not len(colours):

@@ -41,7 +41,7 @@ class Pair(NamedTuple):
     pipeline: View
 
 
-class Truth:
+class DataTruth:
     """What a task knows of the targets of its data sets.
 
     Args:
@@ -89,7 +89,7 @@ class Browser:
         self.plain: SeededData = DATASETS.build({**loader.dataset, "transforms": []})
         self.classes: tuple[str, ...] = tuple(self.data.metainfo["classes"])
         self.task = task_of_config(cfg)
-        self.truth = Truth(self.task, self.classes)
+        self.truth = DataTruth(self.task, self.classes)
         self.data_root = Path(loader.dataset.data_root)
         self.split = split
         self.training = split == "train"
