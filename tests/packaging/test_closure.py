@@ -30,19 +30,13 @@ def imported(statement: str) -> list[str]:
 @pytest.mark.parametrize(
     ("statement", "most"),
     [
-        pytest.param(
-            LOAD.format("picodet_lcnet"), 40,
-            marks=pytest.mark.xfail(strict=False, reason="the network imports its tooling"),
-        ),
+        (LOAD.format("picodet_lcnet"), 40),
         (LOAD.format("deeplabv3plus_lcnet"), 40),
         (LOAD.format("classifier_lcnet"), 40),
-        pytest.param(
-            "import detection.picodet", 20,
-            marks=pytest.mark.xfail(strict=False, reason="the network imports its tooling"),
-        ),
+        ("import detection.picodet", 20),
         ("from engine import config", 10),
     ],
-)  # fmt: skip
+)
 def test_few_files(statement: str, most: int) -> None:
     found = imported(statement)
     assert len(found) <= most, found
