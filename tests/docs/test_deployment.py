@@ -1,7 +1,6 @@
-"""The programs in docs/deployment.md, run as printed there."""
+"""The programs of docs/deployment.md, run as the page says."""
 
 import importlib.util
-import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from engine.export.exporter import export
 from engine.export.plan import Plan
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/deployment.md"
+PROGRAMS = ROOT / "docs/programs"
 CONFIG = ROOT / "configs/picodet_xs_lcnet.py"
 pytestmark = pytest.mark.slow
 
@@ -27,12 +26,6 @@ class Case(NamedTuple):
 
     folder: Path
     lines: list[list[str]]
-
-
-def program(name: str) -> str:
-    """The block of the page whose first line is a comment with this name."""
-    (found,) = re.findall(rf"```\w+\n(?:#|//) {re.escape(name)}\n(.*?)```", PAGE.read_text(), re.S)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +79,7 @@ def run(*command: str | Path, folder: Path) -> str:
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 def test_python_with_the_engine_alone(case: Case, engine: str) -> None:
     script = case.folder / f"detect_{engine}.py"
-    script.write_text(program(script.name))
+    shutil.copy(PROGRAMS / script.name, script)
     model = {"onnx": "xs.onnx", "openvino": "xs.xml"}[engine]
     assert_same(run(sys.executable, "-P", script, model, "photo.png", folder=case.folder), case)
 
@@ -99,7 +92,7 @@ def test_cpp(case: Case) -> None:
     home = Path(spec.origin).parent
     if not (home / "include/openvino/openvino.hpp").is_file():
         pytest.skip("this OpenVINO package has no C++ headers")
-    (case.folder / "detect.cpp").write_text(program("detect.cpp"))
+    shutil.copy(PROGRAMS / "detect.cpp", case.folder)
     libraries = sorted((home / "libs").glob("libopenvino.so.*"))
     run(
         compiler, "-std=c++17", "-O0", "detect.cpp", f"-I{home / 'include'}", *libraries,
