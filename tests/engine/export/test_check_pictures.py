@@ -18,9 +18,9 @@ def test_edges_colours_and_texture_are_everywhere() -> None:
     """In each of 8 x 8 tiles; a photo of plain sky would let wrong outputs pass as equal."""
     found = picture(256, 256).astype(np.float64)
     tiles = found.reshape(8, 32, 8, 32, 3).transpose(0, 2, 1, 3, 4).reshape(64, 1024, 3)
-    assert tiles.std(axis=1).min() > 3  # grain has 6, less where colours end
-    assert np.median(tiles.std(axis=1)) > 25
-    assert found.min() == 0
-    assert found.max() == 255
+    assert tiles.std(axis=1).min() > 5.5  # the grain has 6.06
+    assert np.median(tiles.std(axis=1)) > 20
+    assert 40 - 10 <= found.min() < 40
+    assert 215 < found.max() <= 215 + 10
     colours = {tuple(pixel) for pixel in (tiles.mean(axis=1) // 16).astype(int).tolist()}
     assert len(colours) > 50
