@@ -2,7 +2,7 @@
 
 The drawn objects are large, so 192 pixels do and cost a third of 320; minutes leave no time to
 learn from strong augmentation, so pictures are only mirrored.
-Reproduced here: README.md.
+Reproduced here: docs/detection.md.
 Command: python tools/make_mini_data.py --out data/mini
          python tools/train.py configs/picodet_lcnet_mini.py
 """

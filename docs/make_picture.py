@@ -20,6 +20,7 @@ from engine.fileio import write_binary
 from engine.types import Picture
 
 CONFIGS = ("picodet_lcnet_mini", "deeplabv3plus_lcnet_mini", "classifier_lcnet_mini")
+ROOT = Path(__file__).parents[1]
 SIDE, GAP, WHITE = 240, 6, 255  # pixels of a picture, pixels between two, colour between them
 COLUMNS = 4
 THRESHOLD = 0.4
@@ -29,7 +30,7 @@ QUALITY = 88
 def main(arguments: argparse.Namespace) -> None:
     """Predict on scenes and cut-outs of the validation split, and write one picture."""
     detector, segmenter, classifier = (
-        load_model(Path("configs") / f"{name}.py", path)
+        load_model(ROOT / f"configs/{name}.py", path)
         for name, path in zip(CONFIGS, arguments.checkpoints, strict=True)
     )
     scenes = [read_image(path) for path in spread(arguments.data / "detection/val")]
