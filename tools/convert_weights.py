@@ -5,6 +5,7 @@ checkpoint of ours.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.progress import Progress
 
 from engine import cli, config
 from engine.checkpoint import checkpoint
-from engine.checkpoint.foreign_weights import Foreign, content
+from engine.checkpoint.foreign_weights import Foreign, content, names_or_numbers
 from engine.data.image_files import find_images
 from engine.progress import live_line
 from engine.task import task_of
@@ -25,7 +26,10 @@ def main(arguments: argparse.Namespace) -> None:
     cfg = config.plain(config.load(arguments.config, arguments.cfg_options).model)
     model = checkpoint.build_model(cfg)
     task = task_of(model)
-    names = () if arguments.classes is None else task.use("class_list")(arguments.classes)
+    names: Sequence[str] = ()
+    if arguments.classes is not None:
+        listed = task.use("class_list")(arguments.classes)
+        names = names_or_numbers(listed, cfg["num_classes"], arguments.classes)
     filled: Foreign = task.use("foreign_weights")(model, arguments.source, names)
     print(f"{arguments.source}: {filled.report}")
     info: dict[str, object] = {"source": arguments.source.name}

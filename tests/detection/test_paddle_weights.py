@@ -19,6 +19,7 @@ from detection.paddle_weights import (
     read_class_list,
 )
 from detection.picodet import PicoDet
+from detection.results import describe
 from engine.checkpoint.checkpoint import load_weights
 from engine.data.image_files import find_images
 from engine.data.images import read_image
@@ -281,7 +282,7 @@ def test_real_layout_model_equals_onnx_runtime_and_reads_a_page(
     np.testing.assert_allclose(found.dist_logits, logits, rtol=0, atol=1e-4)
     model.classes = classes
     (seen,) = model(**batch, mode="predict")
-    rows = model.describe(seen, 0.5)
+    rows = describe(seen, classes, 0.5)
     names = [row["class"] for row in rows]
     assert {name: names.count(name) for name in names} == {
         "text": 3, "title": 1, "table": 1, "table_caption": 1, "header": 2,

@@ -67,7 +67,7 @@ def test_no_images_to_calibrate(refuse: Callable[..., str], tmp_path: Path) -> N
 def test_images_of_another_task(refuse: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "streets/gtFine").mkdir(parents=True)
     line = refuse("--int8", "--calib", tmp_path / "streets")
-    assert "streets: is laid out for DeepLabV3Plus, the config is one of PicoDet" in line
+    assert "streets: is laid out for 'seg' data, the config is of the task 'det'" in line
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch
 from engine import config
 from engine.checkpoint import checkpoint
 from engine.data.images import read_image
-from segmentation.evaluation.metric import MeanIoU
 
 pytestmark = pytest.mark.slow
 
@@ -104,18 +102,13 @@ def test_a_report_that_cannot_be_written(evaluate: Run, trained: Path, tmp_path:
     assert not (tmp_path / "work").exists()
 
 
-def test_a_report_is_on_one_metric() -> None:
-    metric_of = runpy.run_path(str(ROOT / "tools/test.py"))["metric_of"]
-    coco, iou = {"type": "CocoMetric"}, {"type": MeanIoU}
-    assert [metric_of(one) for one in (coco, [coco], iou)] == [
-        "CocoMetric",
-        "CocoMetric",
-        "MeanIoU",
-    ]
-    assert metric_of({"type": "Unknown"}) == "Unknown"
-    for several in ([coco, iou], [], {"metrics": [coco]}):
-        with pytest.raises(ValueError, match=r"--report: test_evaluator has \d entries; give one"):
-            metric_of(several)
+def test_a_report_is_on_one_metric(evaluate: Run, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    path = tmp_path / "configs/listed.py"
+    several = "[dict(type='CocoMetric'), dict(type='CocoMetric', classwise=True)]"
+    path.write_text(f"{OWN.read_text()}\ntest_evaluator = {several}\n")
+    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "report", config_file=path)
+    assert "--report: test_evaluator has 2 entries; give one metric" in error_line(ran)
 
 
 def test_a_report_of_a_list_of_one_metric(evaluate: Run, trained: Path, tmp_path: Path) -> None:

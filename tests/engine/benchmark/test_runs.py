@@ -149,11 +149,6 @@ def test_shorten_iterations() -> None:
     assert cfg.default_hooks.checkpoint.interval == 30
 
 
-def test_percent() -> None:
-    assert runs.percent("coco/bbox_mAP", 0.25) == 25
-    assert runs.percent("mIoU", 0.25) == 0.25
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_rows_of_a_preset_are_dumped_as_configs_that_load(name: str, tmp_path: Path) -> None:
     preset = PRESETS[name]
