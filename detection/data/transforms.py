@@ -1,23 +1,23 @@
 """Training augmentation of the detector: the published one, run by albumentations.
 
 The published pipeline (PaddleDetection, `configs/picodet/_base_/picodet_320_reader.yml`) is
-`[RandomCropByIoU(), HorizontalFlip(), RandomDistort()]` with the defaults here; any other
-albumentations transform may stand in the list. Resizing and normalising happen per batch, in
+`[RandomCropByIoU(), HorizontalFlip(), RandomDistort()]` with the defaults here; the list may hold
+any other albumentations transform. Resizing and normalising happen per batch, in
 `engine.data.preprocess`.
 
 Deviations from PaddleDetection, and why:
 
-* The crop is ours: albumentations' box-aware crops keep every box or one chosen box and know no
-  IoU threshold. All attempts at one threshold are drawn at once and the first good one is taken,
+* The crop is our own: albumentations' box-aware crops keep every box or one chosen box and have no
+  IoU threshold. All attempts at one threshold are drawn together and the first good one is taken,
   which has the same distribution. A crop side is at least 1 pixel and the crop may touch the right
   and lower edge; the original leaves out the last offset and fails on images that small.
-* A crop of an image without boxes leaves it whole, as in the original.
+* An image without boxes is not cropped, as in the original.
 * RandomDistort is albumentations' ColorJitter in random order. Its hue steps are 2 degrees wide
   (OpenCV's 8-bit HSV), Pillow's 1.4; values saturate instead of being cut off; the grey of contrast
   and saturation is rounded differently. Per pixel the two differ by a few levels of 255.
-* Boxes of less than 1e-7 square pixels are dropped by albumentations; the original keeps them.
-* Draws come from one generator a sample, seeded by (seed, epoch, index), so they do not repeat
-  PaddleDetection's numbers.
+* albumentations drops boxes of less than 1e-7 square pixels; the original keeps them.
+* Each sample has one random generator, seeded by (seed, epoch, index), so random numbers differ
+  from PaddleDetection's.
 
 Shapes: G boxes of one image, N attempts. Boxes are xyxy in pixels of the image.
 """
@@ -78,11 +78,11 @@ class BoxAugment:
 
 @TRANSFORMS.register_module()
 class RandomCropByIoU(BaseCrop):
-    """Crop that overlaps some box by at least a random IoU: PaddleDetection's RandomCrop, SSD's.
+    """Crop that has at least a random IoU with some box: PaddleDetection's RandomCrop, SSD's.
 
     The thresholds and "no crop" are tried in random order. Each threshold gets `attempts` random
-    crops; the first whose largest IoU with a box reaches it and which holds the centre of a box is
-    taken. Boxes whose centre lies outside the crop are dropped, the others cut at its edge.
+    crops. The first one is taken that contains the centre of a box and whose largest IoU with a box
+    reaches the threshold. Boxes whose centre is outside the crop are dropped, the others clipped.
 
     Args:
         thresholds: Least IoU of the crop with the box it overlaps most.
@@ -126,17 +126,13 @@ class RandomCropByIoU(BaseCrop):
         keep: NDArray[np.bool_],
         **params: Any,
     ) -> NDArray[np.float32]:
-        """Normalised boxes relative to the crop and cut at its edge; only those it keeps."""
+        """Normalised boxes relative to the crop, clipped to it; only those it keeps."""
         moved = super().apply_to_bboxes(bboxes[keep], crop_coords, **params)
         moved[:, :4] = np.clip(moved[:, :4], 0, 1)
         return np.asarray(moved, np.float32)
 
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """Names of the constructor's arguments, for albumentations' printing."""
-        return ("thresholds", "scaling", "aspect", "attempts")
-
     def _find(self, boxes: FloatArray, height: int, width: int) -> NDArray[np.int64] | None:
-        """First good crop (4,) at the first threshold that has one; None for no crop."""
+        """First good crop (4,) at the first threshold that has one; None: no crop."""
         for choice in self.random_generator.permutation(len(self.thresholds) + 1):
             if choice == len(self.thresholds):
                 return None
@@ -193,7 +189,7 @@ class RandomDistort(A.RandomOrder):
 
 
 def _iou(crops: NDArray[np.int64], boxes: FloatArray) -> FloatArray:
-    """IoU (N, G) of crops (N, 4) with boxes (G, 4), xyxy both."""
+    """IoU (N, G) of crops (N, 4) with boxes (G, 4), both xyxy."""
     upper = np.maximum(crops[:, None, :2], boxes[:, :2])  # (N, G, 2)
     lower = np.minimum(crops[:, None, 2:], boxes[:, 2:])
     overlap = np.clip(lower - upper, 0, None).prod(axis=-1)  # (N, G)
@@ -204,7 +200,7 @@ def _iou(crops: NDArray[np.int64], boxes: FloatArray) -> FloatArray:
 
 
 def _holds(crops: NDArray[np.int64], boxes: FloatArray) -> NDArray[np.bool_]:
-    """Which boxes (G, 4) have their centre in which crops (N, 4), xyxy both: (N, G)."""
+    """Whether crops (N, 4) contain the centres of boxes (G, 4), both xyxy: (N, G)."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2  # (G, 2)
     inside = (crops[:, None, :2] <= centres) & (centres < crops[:, None, 2:])  # (N, G, 2)
     return np.logical_and(inside[..., 0], inside[..., 1])
