@@ -29,7 +29,14 @@ import numpy as np
 from mmengine.registry import TRANSFORMS
 from numpy.typing import NDArray
 
-from engine.data.augmentation import HorizontalFlip, Transform, compose, reseed
+from engine.data.augmentation import (
+    HorizontalFlip,
+    RandomOrderJitter,
+    Range,
+    Transform,
+    compose,
+    reseed,
+)
 
 # isort: split
 import albumentations as A
@@ -37,7 +44,6 @@ from albumentations.augmentations.crops.transforms import BaseCrop
 
 __all__ = ["BoxAugment", "HorizontalFlip", "RandomCropByIoU", "RandomDistort", "Transform"]
 
-Range = tuple[float, float]
 FloatArray = NDArray[np.floating[Any]]
 
 
@@ -158,34 +164,10 @@ class RandomCropByIoU(BaseCrop):
 
 
 @TRANSFORMS.register_module()
-class RandomDistort(A.RandomOrder):
-    """Brightness, contrast, saturation and hue, each with probability `p`, in random order.
+class RandomDistort(RandomOrderJitter):
+    """Brightness, contrast and saturation by 0.5 to 1.5, and hue: see RandomOrderJitter."""
 
-    Args:
-        brightness: Range of the factor on all values.
-        contrast: Range of the factor on the distance to the image's mean grey.
-        saturation: Range of the factor on the distance to the pixel's grey.
-        hue: Range of the shift of the hue in Pillow's HSV units, 255 a full turn.
-        p: Probability of each of the four.
-    """
-
-    def __init__(
-        self,
-        brightness: Range = (0.5, 1.5),
-        contrast: Range = (0.5, 1.5),
-        saturation: Range = (0.5, 1.5),
-        hue: Range = (-18, 18),
-        p: float = 0.5,
-    ) -> None:
-        one, none = (1.0, 1.0), (0.0, 0.0)
-        turn = (hue[0] / 255, hue[1] / 255)
-        ranges = [
-            (brightness, one, one, none),
-            (one, contrast, one, none),
-            (one, one, saturation, none),
-            (one, one, one, turn),
-        ]
-        super().__init__([A.ColorJitter(*four, p=p) for four in ranges], n=4)
+    usual = (0.5, 1.5)
 
 
 def _iou(crops: NDArray[np.int64], boxes: FloatArray) -> FloatArray:
