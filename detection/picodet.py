@@ -121,7 +121,7 @@ class PicoDet(BaseModel):
             return self._losses(predictions, boxes, targets)
         if mode == "predict":
             return detections(images, _decode(predictions), predictions.scores, targets)
-        raise ValueError(f"mode={mode!r} is unknown; use tensor, loss (needs targets) or predict")
+        raise ValueError(f"expected mode tensor, loss (needs targets) or predict, got {mode!r}")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
         """Detections of a batch, then its losses in the form that mmengine's loops collect.

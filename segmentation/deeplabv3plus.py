@@ -116,7 +116,7 @@ class DeepLabV3Plus(BaseModel):
         if mode == "predict":
             targets = targets or [{}] * len(images)
             return results(self, lambda views: (self._logits(views),), images, targets)
-        raise ValueError(f"mode={mode!r} is unknown; use tensor, loss (needs targets) or predict")
+        raise ValueError(f"expected mode tensor, loss (needs targets) or predict, got {mode!r}")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
         """Masks of a batch, then its losses in the form that mmengine's loops collect.

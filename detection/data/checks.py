@@ -53,7 +53,7 @@ TINY_OBJECTS = Rule("tiny-objects", "note", "train at a larger size, or cut imag
 def splits_of(data_root: Path) -> list[str]:
     """Splits that have a json, train first.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is no json.
     """
     files = (data_root / "annotations").glob("instances_*.json")
     names = [path.stem.removeprefix("instances_") for path in files]
