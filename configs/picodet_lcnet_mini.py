@@ -1,7 +1,7 @@
 """PicoDet-S on the drawn mini data set: a trained detector in minutes on two cores.
 
-The drawn objects are large, so 192 pixels do and cost a third of 320; minutes leave no time to
-learn from strong augmentation, so pictures are only mirrored.
+The drawn objects are large, so 192 pixels are enough and cost a third of 320. Some minutes are too
+short for strong augmentation, so pictures are only mirrored.
 Reproduced here: README.md.
 Command: python tools/make_mini_data.py --out data/mini
          python tools/train.py configs/picodet_lcnet_mini.py

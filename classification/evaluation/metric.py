@@ -168,7 +168,7 @@ def by_class(summary: Summary, classes: Sequence[str]) -> dict[str, float]:
 
 
 def report(summary: Summary, classes: Sequence[str]) -> str:
-    """Accuracy by class as text, with the confusion matrix, or with its largest errors if K > 20."""
+    """Accuracy by class as text, with the confusion matrix, or its largest errors if K > 20."""
     stream = io.StringIO()
     matrix, few = summary.matrix, len(classes) <= SHOWN_CLASSES
     table = Table("truth", "images", "Acc", *(map(str, range(len(classes))) if few else ()))
