@@ -189,14 +189,11 @@ def show(cost: Cost) -> None:
         print(f"  worker: {start:.0f} MB of its own at the fork, {end:.0f} after; PSS {pss:.0f} MB")
 
 
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("--share", type=float, default=1.0, help="fraction of the sizes, for a try")
-    result.add_argument("--seed", type=int, default=0)
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument(
+        "--share", type=float, default=1.0, help="fraction of the sizes, for a try"
+    )
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

@@ -165,15 +165,10 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"the numbers differ: {fast.numbers} and {slow.numbers}")
 
 
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("--images", type=int, default=5000)
-    result.add_argument("--per-image", type=int, default=100, help="detections of each image")
-    result.add_argument("--seed", type=int, default=0)
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument("--images", type=int, default=5000)
+    command.add_argument("--per-image", type=int, default=100, help="detections of each image")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

@@ -84,14 +84,9 @@ def main(arguments: argparse.Namespace) -> None:
         write_json(arguments.out, {name: cost._asdict() for name, cost in costs.items()})
 
 
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
-    result.add_argument("--batch", type=int, default=2)
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
+    command.add_argument("--batch", type=int, default=2)
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

@@ -86,16 +86,11 @@ def main(arguments: argparse.Namespace) -> None:
         write_json(arguments.out, {"machine": machine(), "rates": rows})
 
 
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("data", type=Path, metavar="DATA", help="class folders or list files")
-    result.add_argument("--size", type=int, default=224, help="pixels of the input's side")
-    result.add_argument("--batch", type=int, default=64, help="images per batch")
-    result.add_argument("--rounds", type=int, default=15, help="batches of each source")
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument("data", type=Path, metavar="DATA", help="class folders or list files")
+    command.add_argument("--size", type=int, default=224, help="pixels of the input's side")
+    command.add_argument("--batch", type=int, default=64, help="images per batch")
+    command.add_argument("--rounds", type=int, default=15, help="batches of each source")
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

@@ -129,7 +129,7 @@ def check_range(listed: ListFile, num_classes: int, source: Path | str) -> None:
 
 def _from_list(data_root: Path, split: str) -> Listing:
     listed = read_list(list_path(data_root, split))
-    classes, source = _classes_of_list(data_root, split, listed)
+    classes, source = _classes_of(data_root, split, listed)
     check_range(listed, len(classes.names), source)
     _check_folders(listed, classes, source)
     _check_files(data_root, listed)
@@ -145,17 +145,19 @@ def _from_list(data_root: Path, split: str) -> Listing:
     return _listing(listed.paths, listed.labels, classes.names)
 
 
-def _classes_of_list(data_root: Path, split: str, listed: ListFile) -> tuple[ClassList, Path]:
-    """The classes of a split that has a list, and the file or folder that names them."""
+def _classes_of(data_root: Path, split: str, listed: ListFile | None) -> tuple[ClassList, Path]:
+    """The classes of a split with a list or, if None, folders; and the file that names them."""
     label_file = find_label_file(data_root)
     if label_file is not None:
-        return read_classes(label_file), label_file
+        return read_classes(label_file) if listed else _folders_of(label_file), label_file
     reference = list_path(data_root, REFERENCE)
     if split != REFERENCE and reference.is_file():
         return _numbered(read_list(reference)), reference
-    if split != REFERENCE and (data_root / REFERENCE).is_dir():
-        return _named_by_folder(data_root / REFERENCE), data_root / REFERENCE
-    return _numbered(listed), listed.source
+    folder = data_root / REFERENCE
+    if listed and (split == REFERENCE or not folder.is_dir()):
+        return _numbered(listed), listed.source
+    folder = folder if folder.is_dir() else data_root / split
+    return _named_by_folder(folder), folder
 
 
 def _numbered(listed: ListFile) -> ClassList:
@@ -233,7 +235,7 @@ def find_unsplit(root: Path) -> tuple[Listing, Path | None]:
 
 
 def _from_folders(data_root: Path, split: str) -> Listing:
-    classes, source = _classes_of_folders(data_root, split)
+    classes, source = _classes_of(data_root, split, None)
     must_have_all = split == REFERENCE
     return _below(data_root / split, f"{split}/", classes, source, must_have_all=must_have_all)
 
@@ -269,18 +271,6 @@ def _below(
     check_inside(root.parent if prefix else root, paths)
     _report(root, np.array(labels, np.int64), classes.names, must_have_all=must_have_all)
     return _listing(paths, np.array(labels, np.int64), classes.names)
-
-
-def _classes_of_folders(data_root: Path, split: str) -> tuple[ClassList, Path]:
-    """The classes of a split that has folders, and the file or folder that names them."""
-    label_file = find_label_file(data_root)
-    if label_file is not None:
-        return _folders_of(label_file), label_file
-    reference = list_path(data_root, REFERENCE)
-    if split != REFERENCE and reference.is_file():
-        return _numbered(read_list(reference)), reference
-    named_by = REFERENCE if (data_root / REFERENCE).is_dir() else split
-    return _named_by_folder(data_root / named_by), data_root / named_by
 
 
 def _folders_of(label_file: Path) -> ClassList:

@@ -128,7 +128,7 @@ def best_operating(
 def check_budget(max_fpr: float) -> None:
     """Raise ValueError unless `max_fpr` is a fraction."""
     if not 0 <= max_fpr <= 1:
-        raise ValueError(f"max_fpr {max_fpr} must be a fraction of class 0, 0..1")
+        raise ValueError(f"the largest false positive rate, {max_fpr}, must be in 0..1")
 
 
 def evaluate(scores: Scores, labels: Labels, max_fpr: float = MAX_FPR) -> Summary:

@@ -225,9 +225,7 @@ def odd_crowd(data: Annotations) -> Flags:
 
 def crowds(data: Annotations) -> Flags:
     """The box is a crowd."""
-    rows = np.flatnonzero(data.crowd)
-    is_one = [data.annotations[row]["iscrowd"] == 1 for row in rows.tolist()]
-    return np.isin(np.arange(len(data.crowd)), rows[np.array(is_one, bool)])
+    return np.array([r.get("iscrowd", 0) == 1 for r in data.annotations], bool)
 
 
 def repeated(data: Annotations) -> Flags:

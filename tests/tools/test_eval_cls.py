@@ -79,7 +79,7 @@ def test_errors_are_one_line(files, tmp_path: Path, run_tool: Run) -> None:
     assert "none.txt: no such list file" in line(tmp_path / "none.txt", found)
     assert "none.npz: no such file of predictions" in line(truth, tmp_path / "none.npz")
     assert "val_list.txt: not a file of predictions" in line(truth, truth)
-    assert "budget of false alarms 7.0" in line(truth, found, "--fpr", "7")
+    assert "false positive rate, 7.0, must be in 0..1" in line(truth, found, "--fpr", "7")
     (tmp_path / "classes.txt").write_text("someone\nnobody\n")
     assert "classes.txt: its classes are ['someone', 'nobody']" in line(truth, found)
     (tmp_path / "classes.txt").unlink()

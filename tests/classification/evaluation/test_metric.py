@@ -224,7 +224,7 @@ def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_is_no_share_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"max_fpr 10 must be a fraction of class 0, 0\.\.1"):
+    with pytest.raises(ValueError, match=r"false positive rate, 10, must be in 0\.\.1"):
         ClassificationMetric(max_fpr=10)
 
 
