@@ -17,21 +17,21 @@ class Backbone(Protocol):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
-    pre_pool_channels: int  # of a 1x1 conv that its classifier has before the pooling; 0: has none
+    pre_pool_channels: int  # of the 1x1 conv that its classifier has before pooling; 0: no conv
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) a stride."""
+        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) per stride."""
         ...
 
 
 def check_choice(name: str, value: object, known: tuple[object, ...]) -> None:
-    """ValueError that lists `known` where `value` is none of them."""
+    """Raise ValueError, which lists `known`, unless `value` is one of them."""
     if value not in known:
         raise ValueError(f"{name}={value!r} is unknown; known: {', '.join(map(str, known))}")
 
 
 def check_out_strides(out_strides: tuple[int, ...], known: tuple[int, ...]) -> None:
-    """ValueError where `out_strides` is empty, not ascending or holds one outside `known`."""
+    """Raise ValueError unless `out_strides` ascends, is not empty and holds strides of `known`."""
     if not out_strides or sorted(set(out_strides)) != list(out_strides):
         raise ValueError(
             f"out_strides={out_strides} must ascend without repeats, such as (8, 16, 32)"
@@ -43,9 +43,10 @@ def check_out_strides(out_strides: tuple[int, ...], known: tuple[int, ...]) -> N
 def dilate(block_strides: Iterable[int], stem_stride: int, limit: int) -> Iterator[tuple[int, int]]:
     """(stride, dilation) of each block, so that no map is coarser than 1 / `limit`.
 
-    A stride that would go beyond becomes 1 and doubles the dilation of the blocks behind it. Every
-    kernel then reads the samples it read before, and the finer map holds the coarser one at every
-    second position (the algorithm "à trous"; but for squeeze-excite, whose mean is over more).
+    A stride that would exceed the limit becomes 1 and doubles the dilation of the blocks behind it.
+    Every kernel then reads the samples it read before, and the finer map holds the coarser one at
+    every second position (the algorithm "à trous"). Squeeze-excite is the exception: its mean is
+    over more positions.
 
     Args:
         block_strides: Strides without a limit, first block first.

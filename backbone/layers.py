@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-Stride = int | tuple[int, int]  # one number, or vertical and horizontal
+Stride = int | tuple[int, int]  # one number, or (vertical, horizontal)
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -16,7 +16,7 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 
 class ConvBN(nn.Module):
-    """Convolution without bias, batch-norm, activation (`act=None`: none); padding keeps the size.
+    """Convolution, batch-norm, activation (`act=None`: none); padding keeps the size.
 
     (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)).
     """
@@ -30,6 +30,7 @@ class ConvBN(nn.Module):
         stride: Stride = 1,
         dilation: int = 1,
         groups: int = 1,
+        bias: bool = False,
         act: type[nn.Module] | None = nn.Hardswish,
     ) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class ConvBN(nn.Module):
             padding=dilation * (kernel - 1) // 2,
             dilation=dilation,
             groups=groups,
-            bias=False,
+            bias=bias,
         )
         self.norm = nn.BatchNorm2d(out_channels)
         self.act = nn.Identity() if act is None else act()
@@ -53,15 +54,13 @@ class ConvBN(nn.Module):
 class SqueezeExcite(nn.Module):
     """Channel gate: global mean, 1x1 to a quarter, ReLU, 1x1 back, `gate`, multiply.
 
-    The squeeze width is plain `channels // reduction`, without rounding to a multiple of 8.
+    The squeeze width is `channels // 4`, without rounding to a multiple of 8.
     """
 
-    def __init__(
-        self, channels: int, *, reduction: int = 4, gate: type[nn.Module] = nn.Hardsigmoid
-    ) -> None:
+    def __init__(self, channels: int, *, gate: type[nn.Module] = nn.Hardsigmoid) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, channels // reduction, 1)
-        self.expand = nn.Conv2d(channels // reduction, channels, 1)
+        self.reduce = nn.Conv2d(channels, channels // 4, 1)
+        self.expand = nn.Conv2d(channels // 4, channels, 1)
         self.act = nn.ReLU()
         self.gate = gate()
 
@@ -102,11 +101,11 @@ class DepthwiseSeparable(nn.Module):
 
 
 def init_convs(module: nn.Module) -> None:
-    """Fill every convolution in `module`: Kaiming normal over the fan-in, biases zero.
+    """Initialise every convolution in `module`: Kaiming normal over the fan-in, biases zero.
 
-    The rule of the Paddle originals for PP-LCNet, squeeze-excite included. Those for MobileNetV3
-    leave Paddle's default, the same but for depthwise kernels, which start sqrt(channels) smaller;
-    the batch-norm behind them takes that scale away.
+    The Paddle originals of PP-LCNet do the same, squeeze-excite included. Those of MobileNetV3 use
+    Paddle's default. It differs in depthwise kernels alone, which start sqrt(channels) smaller; the
+    batch-norm behind them removes that scale.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

@@ -14,7 +14,7 @@ STEM_CHANNELS = 16
 ACTIVATIONS: dict[str, type[nn.Module]] = {"hardswish": nn.Hardswish, "relu": nn.ReLU}
 
 # Paper, tables 1 and 2: kernel, expanded channels, out channels, squeeze-excite, activation,
-# stride; one row a block, widths at scale 1.
+# stride; one row per block, widths at scale 1.
 BLOCKS = {
     "large": (
         (3, 16, 16, 0, "relu", 1),
@@ -111,8 +111,8 @@ class MobileNetV3(nn.Module):
         out_strides: which maps to return, ascending, out of 4, 8, 16, 32. Blocks behind the last
             map are neither built nor computed.
         output_stride: 32, 16 or 8: blocks that would be coarser are dilated instead, with the same
-            weights. `out_strides` still names maps by their stride without this; `strides` tells
-            what they have.
+            weights. `out_strides` still names maps by their stride without this option; the
+            attribute `strides` has their real strides.
 
     Raises:
         ValueError: unknown arch, scale or stride.
@@ -162,12 +162,12 @@ class MobileNetV3(nn.Module):
             channels = out
             widths.append(out)
         self.channels = tuple(widths[tap] for tap in self.taps)
-        # As wide as the expansion of the last block of all (table 1: 960, table 2: 576).
+        # As wide as the expansion of the last block (table 1: 960, table 2: 576).
         self.pre_pool_channels = make_divisible(BLOCKS[arch][-1][1] * scale)
         init_convs(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) a stride."""
+        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) per stride."""
         maps = []
         x = self.stem(images)  # (B, 16 * scale, H / 2, W / 2)
         for index, block in enumerate(self.blocks):

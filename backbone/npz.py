@@ -1,4 +1,4 @@
-"""Arrays of a `.npz` file, read without pickle and within bounds."""
+"""Reads the arrays of a `.npz` file, without pickle and within a size limit."""
 
 import zipfile
 import zlib
@@ -16,11 +16,11 @@ _DAMAGED = (
 
 
 def read_npz(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of a file, all or those `wanted`.
+    """All arrays of a file, or those `wanted`.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is damaged, holds objects or lacks one, or its arrays take more than
+        ValueError: it is damaged, holds objects, lacks a wanted array, or its arrays take more than
             `MAX_BYTES`.
     """
     if not path.is_file():
@@ -34,11 +34,11 @@ def read_npz(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.
             return {name: _checked(file[name]) for name in wanted or file.files}
     except _DAMAGED as error:
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: no .npz file of plain arrays ({why})") from error
+        raise ValueError(f"{path}: not a .npz file of plain arrays ({why})") from error
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
-    """The array; of an entry that is none, numpy gives the bytes."""
+    """Raise ValueError unless an entry is an array: numpy gives other entries as bytes."""
     if not isinstance(array, np.ndarray):
-        raise ValueError("it holds a file that is no array")
+        raise ValueError("it holds a file that is not an array")
     return array

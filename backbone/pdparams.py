@@ -1,4 +1,4 @@
-"""Arrays of a `.pdparams` file, a pickle of which nothing is executed."""
+"""Reads the arrays of a `.pdparams` file. It is a pickle; nothing in it is executed."""
 
 import pickle
 import pickletools
@@ -13,13 +13,13 @@ Arrays = dict[str, np.ndarray]
 
 PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
 GETS = ("GET", "BINGET", "LONG_BINGET")
-TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "POP", "POP_MARK")  # what may leave one on top
-PASSIVE = (*PUTS, "PROTO", "FRAME")  # leave the same on top
-GROWTH = 4  # times the size of the file, of all its arrays; equal ones are stored once
+TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "POP", "POP_MARK")  # may leave a tuple on top
+PASSIVE = (*PUTS, "PROTO", "FRAME")  # do not change the top of the stack
+GROWTH = 4  # most bytes of all arrays, in file sizes; equal arrays are stored once
 
 
 class _Dtype:
-    """Stands for `numpy.dtype` in a pickle: notes the type code and the byte order."""
+    """Replaces `numpy.dtype` in a pickle: keeps the type code and the byte order."""
 
     def __init__(self, code: object, *_: object) -> None:
         self.code = code if isinstance(code, str) else ""
@@ -30,7 +30,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for `numpy.ndarray` in a pickle: notes shape, type and bytes, interprets nothing."""
+    """Replaces `numpy.ndarray` in a pickle: keeps shape, type and bytes, interprets nothing."""
 
     def __init__(self, *_: object) -> None:
         self.state: tuple[object, ...] = ()
@@ -39,10 +39,10 @@ class _Array:
         self.state = state
 
     def decode(self) -> np.ndarray:
-        """The array; ValueError where the bytes are none of plain numbers of that shape."""
+        """The array; ValueError unless the bytes are plain numbers of that shape."""
         _, shape, dtype, fortran, data = self.state
         if not isinstance(dtype, _Dtype) or not re.fullmatch(r"[<>]?[fiub]\d", dtype.code):
-            raise ValueError("it holds an array of other things than numbers")
+            raise ValueError("it holds an array of something other than numbers")
         if isinstance(data, _Text):  # protocol 2
             data = data.text
         if isinstance(data, str):  # protocol 2 of Python 2
@@ -55,7 +55,7 @@ class _Array:
 
 
 class _Text:
-    """Bytes as protocol 2 writes them, by `_codecs.encode`; notes the text."""
+    """Replaces `_codecs.encode`, by which protocol 2 writes bytes: keeps the text."""
 
     def __init__(self, text: object, codec: object) -> None:
         if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
@@ -66,7 +66,7 @@ class _Text:
         raise pickle.UnpicklingError("it sets the state of a text")
 
 
-STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
+REPLACEMENTS: dict[tuple[str, str], Callable[..., object]] = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy", "ndarray"): _Array,
@@ -77,16 +77,16 @@ STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows arrays and plain containers, by stand-ins; any other name in the file is refused."""
+    """Uses REPLACEMENTS for arrays and plain containers; refuses any other name in the file."""
 
     def find_class(self, module: str, name: str) -> Callable[..., object]:
-        if (module, name) not in STAND_INS:
+        if (module, name) not in REPLACEMENTS:
             asked = f"{module}.{name}"
             raise pickle.UnpicklingError(f"it asks for {asked:.100}, which no weight file needs")
-        return STAND_INS[module, name]
+        return REPLACEMENTS[module, name]
 
 
-# What the documentation of pickle lists, and what operations out of order raise.
+# The documentation of pickle lists these; operations in a wrong order raise others of them.
 PICKLE_ERRORS = (
     pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, KeyError,
     MemoryError, OverflowError, RecursionError, TypeError, ValueError,
@@ -114,7 +114,7 @@ def read_pickled(path: Path, skip: re.Pattern[str]) -> Arrays:
         return dict(_arrays(content, skip, GROWTH * size))
     except PICKLE_ERRORS as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: refused, no .pdparams file of plain arrays: {why}") from error
+        raise ValueError(f"{path}: refused, not a .pdparams file of plain arrays: {why}") from error
 
 
 def _arrays(
@@ -128,7 +128,7 @@ def _arrays(
             continue
         array = value[1] if isinstance(value, tuple) and len(value) == 2 else value
         if not isinstance(array, _Array):
-            raise ValueError(f"entry {name!r:.100} is a {type(array).__name__}, no array")
+            raise ValueError(f"entry {name!r:.100} is a {type(array).__name__}, not an array")
         decoded = array.decode()
         room -= decoded.nbytes
         if room < 0:
@@ -137,13 +137,13 @@ def _arrays(
 
 
 def _check_operations(data: bytes) -> None:
-    """Refuse operations by which a few bytes take gigabytes or centuries; pickle writes no such.
+    """Refuse operations by which a few bytes take gigabytes or centuries; pickle never writes them.
 
-    The reader makes its list of places as long as the highest number put; tuples that hold one
-    tuple twice, which holds one twice, take twice the time with every step.
+    The reader makes its list of places as long as the highest number put. Where a tuple holds a
+    tuple twice, which holds another one twice, every level doubles the time.
 
     Raises:
-        ValueError: there is one, or an operation that is none.
+        ValueError: there is such an operation, or an unknown one.
     """
     top, places = "", 0
     tuples: set[object] = set()  # places

@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 STEM_CHANNELS = 16
 
-# Architecture table of the paper by the stride of each stage's output, one row a block:
+# Architecture table of the paper by the stride of each stage's output, one row per block:
 # kernel, out channels at scale 1, stride, squeeze-excite.
 Row = tuple[int, int, int, int]
 STAGES: dict[int, tuple[Row, ...]] = {
@@ -47,15 +47,16 @@ class PPLCNet(nn.Module):
         out_strides: which maps to return, ascending, out of 2, 4, 8, 16, 32. Stages coarser than
             the last one are neither built nor computed.
         output_stride: 32, 16 or 8: stages that would be coarser are dilated instead, with the same
-            weights. `out_strides` still names stages by their stride without this; `strides` tells
-            what the maps have.
+            weights. `out_strides` still names stages by their stride without this option; the
+            attribute `strides` has the real strides of the maps.
         downsampling: five strides, of the stem and of the first blocks of stages 4, 8, 16, 32; each
             a number or (vertical, horizontal). None: 2 everywhere. `out_strides` still names
-            stages by their stride without this; `strides` tells the vertical one. Where the two
-            directions differ, it must name one stage alone, as for a classifier.
+            stages by their stride without this option; the attribute `strides` has the vertical
+            ones. Where the two directions differ, `out_strides` must have one entry, as for a
+            classifier.
         act: activation after every batch-norm, a key of ACTIVATIONS.
-        se: 13 zeros and ones, in which blocks a squeeze-excite stands; None: the last two.
-        large_kernel: 13 zeros and ones, which blocks are 5 x 5 instead of 3 x 3; None: the last
+        se: 13 zeros and ones: which blocks have a squeeze-excite; None: the last two.
+        large_kernel: 13 zeros and ones: which blocks are 5 x 5 instead of 3 x 3; None: the last
             seven. Both are the bit strings of the paper's ablations, first block first.
 
     Raises:
@@ -101,7 +102,7 @@ class PPLCNet(nn.Module):
         init_convs(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) a stride."""
+        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) per stride."""
         maps = []
         x = self.stem(images)  # (B, 16 * scale, H / 2, W / 2)
         for stride, stage in zip(STAGES, self.stages, strict=False):
@@ -145,7 +146,7 @@ def _steps(
 def _vertical_strides(
     downsampling: Sequence[Stride], out_strides: Sequence[int], output_stride: int
 ) -> tuple[int, ...]:
-    """What the vertical stride of each of `out_strides` is with `downsampling`; checks it first."""
+    """Vertical stride of each of `out_strides` with `downsampling`, which is checked first."""
     if len(downsampling) != len(STAGES) or output_stride != 32:
         raise ValueError(
             f"downsampling={downsampling!r} must hold {len(STAGES)} strides, of the stem and the "
@@ -164,7 +165,7 @@ def _vertical_strides(
 def _apply_switches(
     se: Sequence[int] | None, large_kernel: Sequence[int] | None
 ) -> dict[int, list[Row]]:
-    """STAGES with the given squeeze-excite and 5 x 5 positions in place of its own."""
+    """STAGES with the given positions of squeeze-excite and 5 x 5 kernels instead of its own."""
     rows = [row for stage in STAGES.values() for row in stage]
     has_se = iter(_check_switch("se", se, [row[3] for row in rows]))
     is_large = iter(_check_switch("large_kernel", large_kernel, [row[0] == 5 for row in rows]))
@@ -182,7 +183,7 @@ def _check_switch(name: str, given: Sequence[int] | None, default: Sequence[int]
     switch = default if given is None else given
     if len(switch) != NUM_BLOCKS or not set(switch) <= {0, 1}:
         raise ValueError(
-            f"{name}={given!r} must hold {NUM_BLOCKS} zeros and ones, one a block, "
+            f"{name}={given!r} must hold {NUM_BLOCKS} zeros and ones, one per block, "
             f"such as {tuple(int(bit) for bit in default)}"
         )
     return switch

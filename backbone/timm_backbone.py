@@ -1,32 +1,33 @@
-"""Any trunk of the package timm, as a guest: channels and strides are read from it."""
+"""Any network of the package timm as a backbone; channels and strides are read from it."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from types import ModuleType
 from typing import Any
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-# What timm raises where a net cannot give feature maps.
+from engine.extras import require
+
+# What timm raises for a network that cannot give feature maps.
 NO_FEATURES = (RuntimeError, AttributeError, AssertionError, TypeError, NotImplementedError)
-# What fetching weights raises without a network or without weights of that name.
+# What a download of weights raises without a connection or without weights of that name.
 NO_WEIGHTS = (OSError, RuntimeError, ValueError)
 
 
 @MODELS.register_module()
 class TimmBackbone(nn.Module):
-    """The net that timm calls `name`, without its classifier.
+    """The network that timm calls `name`, without its classifier.
 
     Args:
         name: As in `timm.list_models()`, such as "mobilenetv2_100"; with the tag of its weights
             where it has several, such as "mobilenetv2_100.ra_in1k".
         out_strides: Which maps to return, ascending.
-        pretrained: Fetch timm's ImageNet weights when training starts (mmengine's runner calls
-            `init_weights`). Nothing is fetched before, nor when a checkpoint is loaded.
+        pretrained: Download timm's ImageNet weights when training starts (mmengine's runner calls
+            `init_weights`). Nothing is downloaded before, nor when a checkpoint is loaded.
 
     Raises:
-        ValueError: timm is missing, it has no such net, or the net has no such maps.
+        ValueError: timm is missing, it has no such network, or the network has no such maps.
     """
 
     channels: tuple[int, ...]
@@ -54,10 +55,10 @@ class TimmBackbone(nn.Module):
         self.channels = tuple(info.channels()[tap] for tap in self.taps)
 
     def init_weights(self) -> None:
-        """Fetch the pretrained weights where they are wanted.
+        """Download the pretrained weights if `pretrained` is set.
 
         Raises:
-            ValueError: they could not be fetched.
+            ValueError: they could not be downloaded.
         """
         if not self.pretrained:
             return
@@ -72,14 +73,14 @@ class TimmBackbone(nn.Module):
         self.net.load_state_dict(source.state_dict())
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) a stride."""
+        """(B, 3, H, W) -> one (B, channels[i], H / strides[i], W / strides[i]) per stride."""
         maps = self.net(images)
         return tuple(maps[tap] for tap in self.taps)
 
 
 def _feature_net(name: str, *, pretrained: bool) -> nn.Module:
-    """timm's net in the form that returns its maps, fine to coarse."""
-    timm = _timm()
+    """timm's network in the form that returns its maps, fine to coarse."""
+    timm = require("timm")
     if not timm.is_model(name):
         close = get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
         raise ValueError(
@@ -92,14 +93,3 @@ def _feature_net(name: str, *, pretrained: bool) -> nn.Module:
         if pretrained:
             raise
         raise ValueError(f"TimmBackbone: {name!r} gives no feature maps ({error})") from error
-
-
-def _timm() -> ModuleType:
-    try:
-        import timm
-    except ImportError as error:
-        raise ValueError(
-            "TimmBackbone: timm is not installed; run: pip install 'lcnet-vision[timm]' "
-            "(in a checkout: pip install -e '.[timm]')"
-        ) from error
-    return timm

@@ -1,7 +1,7 @@
-"""Foreign weight files to our state dicts; nothing inside a file is ever executed.
+"""Converts foreign weight files to our state dicts; nothing inside a file is ever executed.
 
-Readers give plain arrays by the file's own names; the maps rename those of a trunk. What belongs
-to a task (necks, heads, classifiers) is renamed by that task.
+Readers return plain arrays by the file's own names; the name maps rename those of a trunk. Each
+task renames what belongs to it (necks, heads, classifiers).
 """
 
 import re
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from backbone.npz import read_npz
 from backbone.pdparams import Arrays, read_pickled
+from engine.extras import require
 
 State = dict[str, Tensor]
 
 BATCH_NORM_EPS = 1e-5
-# Paddle's own bookkeeping and graph constants: no weights of any layer.
+# Paddle's own bookkeeping and graph constants: not weights of a layer.
 NO_WEIGHT = re.compile(r"StructuredToParameterName@@|eager_tmp_\d+|p2o\.helper\.constant\.\d+")
 NORM_NAMES = {"w_0": "weight", "b_0": "bias", "w_1": "running_mean", "w_2": "running_var"}
 CREATION_ORDER = re.compile(r"(conv2d|batch_norm2d|linear)_\d+\.[wb]_\d")
@@ -48,14 +49,14 @@ def read_arrays(path: Path) -> Arrays:
     arrays = {name: array for name, array in found.items() if not NO_WEIGHT.fullmatch(name)}
     for name, array in arrays.items():
         if array.dtype.kind not in NUMBERS:
-            raise ValueError(f"{path}: array {name!r} holds {array.dtype}, no plain numbers")
+            raise ValueError(f"{path}: array {name!r} holds {array.dtype}, not plain numbers")
     return {re.sub(r"_deepcopy_\d+$", "", name): array for name, array in arrays.items()}
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Class names in label order that an `.onnx` file of Paddle's brings along; else nothing.
+    """Class names in label order from the metadata of an `.onnx` file of Paddle's; else nothing.
 
-    They stand in its metadata under "character", one a line.
+    They are the lines of its entry "character".
     """
     if path.suffix != ".onnx":
         return ()
@@ -64,10 +65,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 
 def _text(path: Path, value: str | bytes) -> str:
-    """A text in an `.onnx` file, which comes as bytes where it is not UTF-8.
-
-    Raises ValueError there.
-    """
+    """A text in an `.onnx` file; ValueError if it is bytes, which it is where it is not UTF-8."""
     if isinstance(value, bytes):
         raise ValueError(f"{path}: a name in it is not UTF-8; is the file damaged?")
     return value
@@ -75,7 +73,7 @@ def _text(path: Path, value: str | bytes) -> str:
 
 def _read_onnx(path: Path) -> Arrays:
     """Arrays that the graph of an `.onnx` file holds; the graph itself is not run."""
-    graph = _onnx_model(path).graph  # says so where the package is missing
+    graph = _onnx_model(path).graph  # first: it says how to install onnx if it is missing
     from onnx import TensorProto, numpy_helper
 
     tensors = {_text(path, tensor.name): tensor for tensor in graph.initializer}
@@ -85,7 +83,7 @@ def _read_onnx(path: Path) -> Arrays:
     weights = {name: tensor for name, tensor in tensors.items() if not NO_WEIGHT.fullmatch(name)}
     for name, tensor in weights.items():
         if tensor.data_location == TensorProto.EXTERNAL:
-            raise ValueError(f"{path}: array {name!r} stands in another file; merge them into one")
+            raise ValueError(f"{path}: array {name!r} is in another file; merge them into one")
     try:
         return {name: numpy_helper.to_array(tensor) for name, tensor in weights.items()}
     except (ValueError, TypeError, KeyError, OverflowError, MemoryError, AttributeError) as error:
@@ -103,18 +101,13 @@ def _onnx_model(path: Path) -> Any:
     Raises:
         ValueError: it is damaged, or the package onnx is missing.
     """
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ImportError as error:
-        raise ValueError(
-            f"{path}: onnx is not installed; run: pip install 'lcnet-vision[export]' "
-            "(in a checkout: pip install -e '.[export]')"
-        ) from error
+    onnx = require("onnx")
+    from google.protobuf.message import DecodeError
+
     try:
         return onnx.load(path, load_external_data=False)
     except DecodeError as error:
-        raise ValueError(f"{path}: no .onnx file, or a damaged one") from error
+        raise ValueError(f"{path}: not an .onnx file, or a damaged one") from error
 
 
 # Structured names of PaddleClas, PaddleDetection and PaddleSeg -> ours, applied in this order.
@@ -147,7 +140,8 @@ def trunk_name(name: str) -> str:
 def trunk_state(arrays: Arrays, backbone: nn.Module) -> State:
     """State dict for `backbone` from the arrays of a classifier or trunk file.
 
-    What does not belong to the trunk keeps the file's name, so that loading reports it as extra.
+    An array that does not belong to the trunk keeps the file's name, so that loading reports it as
+    extra.
     """
     if is_creation_order(arrays):
         return fill_norms(rename(arrays, creation_names(conv_names(backbone))))
@@ -155,12 +149,12 @@ def trunk_state(arrays: Arrays, backbone: nn.Module) -> State:
 
 
 def is_creation_order(arrays: Arrays) -> bool:
-    """Whether the names count layers (`conv2d_7.w_0`) instead of telling where they stand."""
+    """Whether the names number the layers (`conv2d_7.w_0`) instead of naming their modules."""
     return any(CREATION_ORDER.fullmatch(name) for name in arrays)
 
 
 def is_folded(arrays: Arrays) -> bool:
-    """Whether the file has batch-norms of which only the offset is left (scale in the conv)."""
+    """Whether the file has batch-norms with an offset alone (their scale is in the conv)."""
     norms = [name.removesuffix("b_0") for name in arrays if re.match(r"batch_norm.*b_0$", name)]
     return any(f"{norm}w_2" not in arrays for norm in norms)
 
@@ -173,8 +167,8 @@ def conv_names(module: nn.Module, prefix: str = "") -> list[str]:
 def creation_names(convs: Iterable[str | None]) -> Callable[[str], str]:
     """Map from names by creation order to ours, for convolutions built in the order of `convs`.
 
-    A convolution called `X.conv` has its batch-norm beside it as `X.norm` (see ConvBN), any other
-    none. None stands for one that was built but never used.
+    A convolution called `X.conv` has a batch-norm called `X.norm` (see ConvBN); any other has no
+    batch-norm. None means a convolution that was built but never used.
     """
     table: dict[str, str] = {}
     num_norms = 0
@@ -195,7 +189,7 @@ def rename(arrays: Arrays, name_of: Callable[[str], str]) -> State:
     """Tensors by new names; two arrays may get the same one only if they are equal.
 
     Raises:
-        ValueError: two different arrays claim one name.
+        ValueError: two different arrays get one name.
     """
     state: State = {}
     for name, array in arrays.items():
@@ -207,9 +201,9 @@ def rename(arrays: Arrays, name_of: Callable[[str], str]) -> State:
 
 
 def fill_norms(state: State) -> State:
-    """`state` with what its batch-norms lack: counters, and all but the offset of folded ones.
+    """`state` with the missing arrays of its batch-norms: counters, and for folded ones all else.
 
-    A folded norm computes x + bias: weight 1, mean 0, variance 1 - eps.
+    A folded norm has an offset alone and computes x + bias: weight 1, mean 0, variance 1 - eps.
     """
     filled = dict(state)
     for name, offset in state.items():

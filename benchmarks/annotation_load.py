@@ -1,10 +1,10 @@
 """Annotations of COCO's and ImageNet's size: python benchmarks/annotation_load.py.
 
 Writes a json of COCO train2017's size (118,287 images, 860,001 boxes with polygons) and a list of
-ImageNet's (1,281,167 lines, 1,000 folders) to a temporary folder, with empty files where images
-would be, and loads each in a process of its own: seconds, memory at most and afterwards. Then two
-forked workers make every sample of their half (of one small picture), and tell what memory is
-theirs alone: what is shared with the process that loaded it costs nothing.
+ImageNet's (1,281,167 lines, 1,000 folders) to a temporary folder, with empty files for images, and
+loads each in its own process: seconds, largest memory and memory afterwards. Then each of two
+forked workers makes half of the samples (of one small picture) and measures its own memory; memory
+shared with the process that loaded the data costs nothing.
 """
 
 import argparse
@@ -30,20 +30,20 @@ from engine.fileio import write_json
 
 IMAGES, BOXES, CLASSES = 118_287, 860_001, 80  # COCO train2017
 LINES, FOLDERS = 1_281_167, 1_000  # ImageNet-1k
-POLYGON_POINTS = 22  # of an object of COCO on average; polygons are 9 / 10 of its json
+POLYGON_POINTS = 22  # average of COCO's objects; polygons are 9 / 10 of its json
 WORKERS = 2
 SIDE = 8  # pixels of the picture
 
 
 class Cost(NamedTuple):
-    """What loading took; memory in MB."""
+    """Time and memory of loading; memory in MB."""
 
     seconds: float
     core_seconds: float
     before: float
     peak: float
     after: float
-    workers: list[tuple[float, float, float]]  # own memory when forked, afterwards; PSS afterwards
+    workers: list[tuple[float, float, float]]  # own memory at the fork, at the end; PSS at the end
 
 
 def write_coco(root: Path, seed: int, images: int, boxes: int) -> Path:
@@ -83,7 +83,7 @@ def write_coco(root: Path, seed: int, images: int, boxes: int) -> Path:
 
 
 def write_list(root: Path, lines: int, folders: int) -> Path:
-    """ImageNet's list; all class folders are links to one folder of empty files."""
+    """A list of ImageNet's size; all class folders are links to one folder of empty files."""
     each = -(-lines // folders)
     (root / "pool").mkdir(parents=True)
     names = [f"n{number:08}_{number}.JPEG" for number in range(each)]
@@ -103,7 +103,7 @@ def write_list(root: Path, lines: int, folders: int) -> Path:
 
 
 def own_memory() -> tuple[float, float]:
-    """(pages that this process alone has written, proportional share of all) in MB."""
+    """(pages that only this process has written, proportional share of all pages) in MB."""
     rows = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
     kilobytes = {row.split(":")[0]: int(row.split()[1]) for row in rows}
     return kilobytes["Private_Dirty"] / 1024, kilobytes["Pss"] / 1024
@@ -136,12 +136,12 @@ def load(make: Callable[[], Any]) -> Cost:
 
 
 def work(data: Any, number: int, ready: Any, answers: Any) -> None:
-    """What a loader worker does, but for decoding."""
+    """Does the work of a loader worker, without decoding."""
     at_start, _ = own_memory()
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
     for index in range(number, len(data), WORKERS):
         data._sample(index, picture, (0, 0, index))
-    ready.wait()  # shares are proportional to who is there
+    ready.wait()  # all workers must exist while shares are measured
     answers.put((at_start, *own_memory()))
     ready.wait()
 
@@ -153,7 +153,7 @@ def alone(make: Callable[[], Any]) -> Cost:
 
 
 def may_have_children() -> None:
-    """A pool's processes may not, otherwise."""
+    """Let a process of a pool have children."""
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
 
 
@@ -180,23 +180,20 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def show(cost: Cost) -> None:
-    """Two lines."""
+    """Print a cost."""
     print(
         f"  loaded in {cost.seconds:.1f} s ({cost.core_seconds:.1f} s of a core); memory "
         f"{cost.before:.0f} MB before, {cost.peak:.0f} at most, {cost.after:.0f} after"
     )
     for start, end, pss in cost.workers:
-        print(f"  worker: {start:.0f} MB of its own when forked, {end:.0f} after; PSS {pss:.0f} MB")
-
-
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("--share", type=float, default=1.0, help="of the sizes, to try it out")
-    result.add_argument("--seed", type=int, default=0)
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
+        print(f"  worker: {start:.0f} MB of its own at the fork, {end:.0f} after; PSS {pss:.0f} MB")
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument(
+        "--share", type=float, default=1.0, help="fraction of the sizes, for a try"
+    )
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

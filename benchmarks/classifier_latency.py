@@ -1,8 +1,8 @@
 """PP-LCNet x1.0 at 224 against others, 1 thread: python benchmarks/classifier_latency.py.
 
 Against timm's lcnet_100 (its own ONNX export) and MobileNetV3-large x0.75 in OpenVINO, and against
-itself in eager PyTorch; and what `model.predict` of a decoded image adds to the engine. Weights are
-random, which the time of these networks does not depend on. Needs timm.
+itself in eager PyTorch; and the time that `model.predict` of a decoded image adds to the engine.
+Weights are random; the time of these networks does not depend on them. Needs timm.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def timms(path: Path) -> Path:
 
 
 def eager(checkpoint: Path, layout: torch.memory_format) -> Local:
-    """The model as torch runs it, given images in this memory order."""
+    """The model in PyTorch, with images in this memory format."""
     model = load_model(CONFIGS / CONFIG, checkpoint).network
     images = torch.randn(1, 3, 224, 224).contiguous(memory_format=layout)
 

@@ -2,10 +2,10 @@
 
 Both train PP-LCNet x1.0 (timm's lcnet_100) with 1000 classes on one random uint8 batch, from these
 pixels to the updated weights: normalising, forward pass, cross-entropy with smoothed labels,
-backward pass, SGD with momentum that decays no batch-norm. Ours is the step that tools/train.py
-runs; theirs does what timm's train.py does (the prefetcher's normalising, create_optimizer_v2).
-Steps alternate, so that whatever else the machine does hits both; each round starts with another
-one. Needs timm.
+backward pass, SGD with momentum, without weight decay of batch-norms. Ours is the step of
+tools/train.py; theirs does what timm's train.py does (the prefetcher's normalising,
+create_optimizer_v2). Steps alternate, so that other work on the machine slows both down; each round
+starts with another one. Needs timm.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from engine.training.memory import keep_memory
 from engine.training.runner import use_amp
 
 CONFIG = Path(__file__).parents[1] / "configs/classifier_lcnet.py"
-WARM_UP = 2  # uncounted rounds: kernels are chosen, memory is claimed
-LEARNING_RATE = 1e-3  # small, for there is no warm-up here
+WARM_UP = 2  # uncounted rounds, in which kernels are chosen and memory is allocated
+LEARNING_RATE = 1e-3  # small, because there is no warm-up here
 Step = Callable[[], Tensor]
 
 
 def our_step(pixels: Tensor, labels: Tensor, bf16: bool) -> Step:
-    """A step of BaseModel.train_step; pixels (B, H, W, 3) as the data set gives them."""
+    """A step of BaseModel.train_step; pixels (B, H, W, 3) as from the data set."""
     cfg = config.load(CONFIG)
     if bf16:
         use_amp(cfg)
@@ -47,7 +47,7 @@ def our_step(pixels: Tensor, labels: Tensor, bf16: bool) -> Step:
 
 
 def timms_step(pixels: Tensor, labels: Tensor, bf16: bool, channels_last: bool) -> Step:
-    """A step of timm's train.py; pixels are stacked and turned before, as its loader does."""
+    """A step of timm's train.py; pixels are stacked and permuted before, as its loader does."""
     import timm
     from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     from timm.loss import LabelSmoothingCrossEntropy
@@ -125,7 +125,7 @@ if __name__ == "__main__":
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     options.add_argument("--rounds", type=int, default=20, help="steps of each")
     options.add_argument(
-        "--cpu-time", action="store_true", help="count seconds of processor time: on busy machines"
+        "--cpu-time", action="store_true", help="measure processor time, for busy machines"
     )
     options.add_argument("--bf16", action="store_true", help="autocast in bfloat16 for both")
     options.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")

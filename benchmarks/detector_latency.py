@@ -1,11 +1,11 @@
 """PicoDet-S at 320 against ultralytics' yolo11n, 1 thread: python benchmarks/detector_latency.py.
 
 The networks in OpenVINO, each from its own ONNX export, with random weights; and with --checkpoint
-from a JPEG's bytes to boxes, ours by `model.predict`, theirs, of random weights, by `YOLO.predict`
-with its OpenVINO export. How many boxes are left is printed. Random weights of ours would not do:
-170,000 candidates pass the threshold, of which trained ones leave some thousand.
+from a JPEG's bytes to boxes, ours by `model.predict`, theirs, with random weights, by
+`YOLO.predict` with its OpenVINO export. The number of boxes is printed. Ours needs trained weights:
+with random ones 170,000 candidates pass the threshold, with trained ones some thousand.
 
-ultralytics is AGPL-3.0 and no dependency of this project. To measure against it, install it beside:
+ultralytics is AGPL-3.0 and not a dependency of this project. To measure it, install it separately:
 
     pip install --no-deps --target ULTRA ultralytics ultralytics-thop polars polars-runtime-32 py-cpuinfo
     PYTHONPATH=ULTRA python benchmarks/detector_latency.py --photo PHOTO.jpg
@@ -64,7 +64,7 @@ def yolo(folder: Path) -> tuple[Path, Any]:
 def whole(
     photo: Path, folder: Path, arguments: argparse.Namespace, theirs: Any
 ) -> dict[str, Callable[[], Sized]]:
-    """What makes boxes of the photo's bytes: of the checkpoint given, and theirs."""
+    """Functions from the photo's bytes to boxes: of the given checkpoint, and theirs."""
     data = photo.read_bytes()
     given = subject(arguments.config, folder, path=arguments.checkpoint)
     model = predictor(arguments.config, given, folder)
@@ -97,7 +97,7 @@ def main(arguments: argparse.Namespace) -> None:
         notes = {
             "PicoDet-S": floor_note(what),
             "photo": f"{width} x {height}, {photo.stat().st_size / 1e3:.0f} kB",
-            **{f"boxes left, {name}": len(task()) for name, task in tasks.items()},
+            **{f"boxes found, {name}": len(task()) for name, task in tasks.items()},
         }
         targets = [*TARGETS, WHOLE] if tasks else TARGETS
         save(arguments, settle(entries, targets, arguments.runs, notes))
@@ -105,7 +105,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     given = options(__doc__ or "")
-    given.add_argument("--photo", type=Path, help="JPEG file; drawn if none")
+    given.add_argument("--photo", type=Path, help="JPEG file; default: a drawn one")
     given.add_argument("--checkpoint", type=Path, help="trained detector, for the second part")
     given.add_argument("--config", default=CONFIG, help="of --checkpoint, by its name in configs/")
     cli.run(main, given)

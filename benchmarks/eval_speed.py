@@ -1,10 +1,10 @@
 """COCO's evaluation by hotcoco and by pycocotools: python benchmarks/eval_speed.py.
 
-Drawn boxes of COCO's proportions (80 classes, 7.3 boxes an image, one in a hundred a crowd) and
-detections of which some hit, some hit badly and most hit nothing. Each library evaluates them in a
-process of its own, one after the other, through `detection.evaluation.metric.CocoMetric`: from the
-tensors of a model and the json of the truth to the twelve numbers. Given are the seconds, the
-memory at most, and whether the numbers are equal to the last bit.
+Random boxes of COCO's proportions (80 classes, 7.3 boxes per image, one in a hundred a crowd) and
+detections: some are good, some are inaccurate and most match no box. Each library evaluates them in
+its own process, one after the other, through `detection.evaluation.metric.CocoMetric`: from the
+tensors of a model and the json of the truth to the twelve numbers. It prints the seconds, the
+largest memory, and whether the numbers are equal to the last bit.
 """
 
 import argparse
@@ -37,17 +37,17 @@ WIDTH, HEIGHT = 640, 480
 
 
 class Cost(NamedTuple):
-    """What an evaluation took and gave."""
+    """Cost and result of an evaluation."""
 
     seconds: float  # from tensors to numbers, the ground truth's json included
-    core_seconds: float  # processor time of all threads: what other work cannot lengthen
+    core_seconds: float  # processor time of all threads, which does not depend on other work
     before_mb: float  # memory of the process at its start
     peak_mb: float  # the most it had
     numbers: dict[str, float]
 
 
 def draw_boxes(random: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """`count` boxes (count, 4) xywh inside an image, their sides of all orders of magnitude."""
+    """`count` boxes (count, 4) xywh inside an image, with log-uniform sides."""
     sides = np.exp(random.uniform(np.log(6), np.log(400), (count, 2)))
     corners = random.random((count, 2)) * np.maximum((WIDTH, HEIGHT) - sides, 1)
     return np.concatenate([corners, np.minimum(sides, (WIDTH, HEIGHT) - corners)], axis=1)
@@ -84,7 +84,7 @@ def draw_truth(images: int, seed: int) -> dict[str, list[dict[str, Any]]]:
 def draw_found(
     truth: dict[str, list[dict[str, Any]]], per_image: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Predictions of every image as a model of ours gives them."""
+    """Predictions of every image in the form of a detector's results."""
     random = np.random.default_rng(seed)
     mine: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
     for record in truth["annotations"]:
@@ -165,15 +165,10 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"the numbers differ: {fast.numbers} and {slow.numbers}")
 
 
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("--images", type=int, default=5000)
-    result.add_argument("--per-image", type=int, default=100, help="detections of each image")
-    result.add_argument("--seed", type=int, default=0)
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument("--images", type=int, default=5000)
+    command.add_argument("--per-image", type=int, default=100, help="detections of each image")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

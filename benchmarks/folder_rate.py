@@ -1,7 +1,7 @@
-"""Images a second of a folder with two workers: python benchmarks/folder_rate.py [FOLDER].
+"""Images per second of a folder with two workers: python benchmarks/folder_rate.py [FOLDER].
 
-`predict_files` (tools/predict.py --workers) with the classifier x1.0 in OpenVINO, each worker
-computing with one thread, against one worker; in turns. Weights are random.
+`predict_files` (tools/predict.py --workers) with the classifier x1.0 in OpenVINO: two workers of
+one thread each against one, in turns. Weights are random.
 """
 
 import argparse
@@ -38,14 +38,14 @@ def drawn(folder: Path) -> list[Path]:
 
 
 class Rate(NamedTuple):
-    """How a folder went."""
+    """Speed over a folder."""
 
-    images: float  # a second
-    processor: float  # seconds of processor time an image, over all threads
+    images: float  # per second
+    processor: float  # seconds of processor time per image, over all threads
 
 
 def rate(model: Any, files: Sequence[Path], workers: int) -> Rate:
-    """One go over the folder."""
+    """One pass over the folder."""
     wall, processor = time.perf_counter(), time.process_time()
     predict_files(model, files, None, 0.4, workers=workers)
     taken = time.perf_counter() - wall, time.process_time() - processor
@@ -77,9 +77,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def tell(name: str, alone: Sequence[Rate], together: Sequence[Rate]) -> None:
-    """Print the rates and their ratio, of rounds in pairs and of the best of both.
+    """Print the rates and their ratio, of pairs of rounds and of the best rounds.
 
-    Where other work takes the cores away, processor time tells what two workers cost each other.
+    If other work uses the cores, processor time shows how much two workers slow each other down.
     """
     pairs = [two.images / (WORKERS * one.images) for one, two in zip(alone, together, strict=True)]
     median = float(np.median(pairs))
@@ -87,13 +87,13 @@ def tell(name: str, alone: Sequence[Rate], together: Sequence[Rate]) -> None:
     costs = [float(np.median([row.processor for row in rows])) for rows in (alone, together)]
     print(
         f"{name}: at best {one:.1f} images/s alone, {two:.1f} with {WORKERS} workers: "
-        f"{two / one / WORKERS:.3f} of {WORKERS} times (median of rounds: {median:.3f}), to reach "
-        f"{REACH:.2f}; processor time an image {costs[0] * 1e3:.1f} ms alone, "
+        f"{two / one / WORKERS:.3f} of {WORKERS} times (median of rounds: {median:.3f}), target "
+        f"{REACH:.2f}; processor time per image {costs[0] * 1e3:.1f} ms alone, "
         f"{costs[1] * 1e3:.1f} ms with {WORKERS}: {costs[0] / costs[1]:.3f}"
     )
 
 
 if __name__ == "__main__":
     given = options(__doc__ or "")
-    given.add_argument("folder", nargs="?", type=Path, help="of JPEG files; drawn if none")
+    given.add_argument("folder", nargs="?", type=Path, help="of JPEG files; default: drawn ones")
     cli.run(main, given)

@@ -1,10 +1,10 @@
 """Loading images to train a classifier: python benchmarks/load_speed.py FOLDER.
 
-JPEG files become normalised float batches by this project's data set and preprocessing, by
+Loads JPEG files as normalised float batches by this project's data set and preprocessing, by
 torchvision's v2 transforms (decoding with Pillow, and with torchvision itself) and by timm's loader
-(normalising in the transform, and by its prefetcher), with the same augmentation asked of each. One
-thread, no workers. The loaders take turns, batch by batch, on the same files; what counts is
-processor time, so that other work on the machine matters little.
+(normalising in the transform, and by its prefetcher), all with the same augmentation. One thread,
+no workers. The loaders take turns, batch by batch, on the same files. Processor time is measured,
+so that other work on the machine matters little.
 """
 
 import argparse
@@ -48,7 +48,7 @@ Loader = Callable[[Sequence[Path]], DataLoader[Any]]
 
 
 class Files(Dataset[tuple[Tensor, int]]):
-    """Files opened by a function and changed by transforms, as torchvision's own data sets do."""
+    """Files read by a function and changed by transforms, as in torchvision's own data sets."""
 
     def __init__(
         self, files: Sequence[Path], read: Callable[[Path], Any], transform: Callable[[Any], Tensor]
@@ -71,7 +71,7 @@ class Ours(DataLoader[Any]):
             transforms.append(ColorJitter(*[(1 - JITTER, 1 + JITTER)] * 3, hue=0, p=1.0))
         if augment == "auto":
             transforms.append(AutoAugment())
-        self.folder = tempfile.TemporaryDirectory()  # as long as the loader
+        self.folder = tempfile.TemporaryDirectory()  # exists as long as the loader
         root, home = Path(self.folder.name), Path(os.path.commonpath([p.parent for p in files]))
         (root / "images").symlink_to(home.resolve())
         lines = (f"images/{p.relative_to(home)} {n % 2}\n" for n, p in enumerate(files))
@@ -87,7 +87,7 @@ class Ours(DataLoader[Any]):
 def by_torchvision(
     files: Sequence[Path], augment: str, size: int, batch: int, *, pillow: bool
 ) -> DataLoader[Any]:
-    """torchvision's v2 transforms behind Pillow's or torchvision's decoder."""
+    """torchvision's v2 transforms after Pillow's or torchvision's decoder."""
     extra = {
         "crop": [],
         "colour": [v2.ColorJitter(JITTER, JITTER, JITTER)],
@@ -118,13 +118,13 @@ def read_by_torchvision(path: Path) -> Tensor:
 
 
 class Reader(list[tuple[Path, int]]):
-    """What timm's data set asks for files."""
+    """A list of files, as timm's data set expects it."""
 
 
 def by_timm(
     files: Sequence[Path], augment: str, size: int, batch: int, *, prefetcher: bool
 ) -> DataLoader[Any]:
-    """timm's data set and loader; with `prefetcher` it normalises whole batches."""
+    """timm's data set and loader; with `prefetcher`, whole batches are normalised."""
     from timm.data import ImageDataset, create_loader
 
     return create_loader(
@@ -143,7 +143,7 @@ def by_timm(
 
 
 def loaders(augment: str, size: int, batch: int) -> dict[str, Loader]:
-    """How each worker makes a loader of files."""
+    """Function of each worker that makes a loader of files."""
     made: dict[str, Any] = {
         "ours": Ours,
         "torchvision v2, Pillow": partial(by_torchvision, pillow=True),
@@ -160,7 +160,7 @@ def loaders(augment: str, size: int, batch: int) -> dict[str, Loader]:
 def seconds(make: Loader, files: Sequence[Path], size: int) -> float:
     """Processor time in which a loader makes a batch of `files`.
 
-    Raises ValueError where it makes something else.
+    Raises ValueError if the batch has a wrong shape or type.
     """
     loader = make(files)
     start = time.process_time()
@@ -168,20 +168,20 @@ def seconds(make: Loader, files: Sequence[Path], size: int) -> float:
     taken = time.process_time() - start
     images = batch[0] if isinstance(batch, list | tuple) else batch  # (B, 3, size, size)
     if images.shape != (len(files), 3, size, size) or images.dtype != torch.float32:
-        raise ValueError(f"a batch of {tuple(images.shape)} {images.dtype} came out")
+        raise ValueError(f"the loader made a batch of {tuple(images.shape)} {images.dtype}")
     return taken
 
 
 def measure(
     workers: dict[str, Loader], files: Sequence[Path], batch: int, rounds: int, size: int
 ) -> dict[str, list[float]]:
-    """Images per second of each worker in each of `rounds`, which take turns to begin."""
+    """Images per second of each worker in each of `rounds`; each round starts with another one."""
     names = list(workers)
     rates: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(WARM_UP + rounds):
         some = [files[(turn * batch + i) % len(files)] for i in range(batch)]
         for path in some:
-            path.read_bytes()  # into memory, so that nobody waits for the disk
+            path.read_bytes()  # into the page cache, so that no worker waits for the disk
         start = turn % len(names)
         for name in names[start:] + names[:start]:
             rates[name].append(batch / seconds(workers[name], some, size))
@@ -189,9 +189,9 @@ def measure(
 
 
 def find_jpegs(folder: Path) -> list[Path]:
-    """JPEG files below a folder, in an order of no meaning.
+    """JPEG files below a folder, in random order.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is none.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
@@ -230,17 +230,12 @@ def main(arguments: argparse.Namespace) -> None:
         write_json(arguments.out, {"machine": machine(), "options": options, "rates": numbers})
 
 
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("folder", type=Path, metavar="FOLDER", help="JPEG files, at any depth")
-    result.add_argument("--augments", nargs="+", choices=AUGMENTS, default=list(AUGMENTS))
-    result.add_argument("--size", type=int, default=224, help="pixels of the input's side")
-    result.add_argument("--batch", type=int, default=64, help="images a batch")
-    result.add_argument("--rounds", type=int, default=15, help="batches of each loader")
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="JPEG files, at any depth")
+    command.add_argument("--augments", nargs="+", choices=AUGMENTS, default=list(AUGMENTS))
+    command.add_argument("--size", type=int, default=224, help="pixels of the input's side")
+    command.add_argument("--batch", type=int, default=64, help="images per batch")
+    command.add_argument("--rounds", type=int, default=15, help="batches of each loader")
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

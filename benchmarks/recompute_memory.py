@@ -1,7 +1,7 @@
 """Memory and time of activation checkpointing: python benchmarks/recompute_memory.py.
 
-DeepLabV3+ on PP-LCNet takes one training step at a large input, in a process of its own for each
-choice of modules to recompute: the most memory that the step added, and its time.
+DeepLabV3+ on PP-LCNet does one training step at a large input, in a new process for each choice of
+modules to recompute: the largest memory that the step adds, and its time.
 """
 
 import argparse
@@ -30,9 +30,9 @@ CHOICES = {
 
 
 class Cost(NamedTuple):
-    """What a step took, and gave."""
+    """Cost and result of a step."""
 
-    megabytes: float  # at most, above what was there before it
+    megabytes: float  # largest memory minus memory before the step
     core_seconds: float
     loss: float
     slope: float  # sum of all gradients' absolute values
@@ -45,7 +45,7 @@ def step(names: list[str], batch: int, height: int, width: int) -> Cost:
     model = DeepLabV3Plus(backbone=PPLCNet(1.0, out_strides=(4, 32)), num_classes=19).train()
     if names:
         recompute(model, names)
-    _learn(model, 1, 64, 64)  # what the first call of all brings in is not to count
+    _learn(model, 1, 64, 64)  # the first call allocates more, which does not count
     model.zero_grad()
     start_memory, start = peak(), time.process_time()
     loss = _learn(model, batch, height, width)
@@ -63,7 +63,7 @@ def _learn(model: DeepLabV3Plus, batch: int, height: int, width: int) -> Tensor:
 
 
 def peak() -> float:
-    """The most memory that this process had, in MB."""
+    """The largest memory that this process had, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -84,14 +84,9 @@ def main(arguments: argparse.Namespace) -> None:
         write_json(arguments.out, {name: cost._asdict() for name, cost in costs.items()})
 
 
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
-    result.add_argument("--batch", type=int, default=2)
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
+    command.add_argument("--batch", type=int, default=2)
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

@@ -1,8 +1,8 @@
 """DeepLabV3+ at 1024 x 512, 1 thread: python benchmarks/segmenter_latency.py.
 
-PP-LCNet x1.0 against its twin on MobileNetV3-large x0.75, from a JPEG's bytes to the mask by
-`model.predict` in OpenVINO; then where the time of each goes: stages of the whole, and parts of the
-network by OpenVINO's own profile. Weights are random, which these times do not depend on.
+PP-LCNet x1.0 against the same segmenter on MobileNetV3-large x0.75, from a JPEG's bytes to the mask
+by `model.predict` in OpenVINO; then the time of each stage, and of each part of the network by
+OpenVINO's own profile. Weights are random; these times do not depend on them.
 """
 
 import argparse

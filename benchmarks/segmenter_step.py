@@ -1,8 +1,8 @@
-"""What a training step of the segmenter costs: python benchmarks/segmenter_step.py [--crop H W].
+"""Time of a training step of the segmenter: python benchmarks/segmenter_step.py [--crop H W].
 
-Two things: the parts of the network, forward and backward; and the whole step with the memory of
-the step before kept (engine/training/memory.py) against given back to the system, in fresh
-processes that take turns.
+Two measurements: the parts of the network, forward and backward; and the whole step if the memory
+of the step before is kept (engine/training/memory.py), or returned to the system, in new processes
+that take turns.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def build(path: Path, sizes: Sizes) -> tuple[Any, Tensor, list[dict[str, Tensor]
 
 
 def time_step(path: Path, sizes: Sizes, threads: int, repeats: int, kept: bool) -> float:
-    """Milliseconds of forward and backward; for a process of its own."""
+    """Milliseconds of forward and backward pass; runs in a new process."""
     torch.set_num_threads(threads)
     if kept and not keep_memory():
         raise ValueError("this C library has no mallopt; the comparison needs glibc")
@@ -56,7 +56,7 @@ def time_step(path: Path, sizes: Sizes, threads: int, repeats: int, kept: bool) 
 
 
 def time_parts(path: Path, sizes: Sizes, repeats: int) -> dict[str, float]:
-    """Milliseconds by part, forward and backward, each on its own."""
+    """Milliseconds by part, forward and backward, each alone."""
     model, images, targets = build(path, sizes)
     maps = [part.detach() for part in model.backbone(images)]
     deep = model.aspp(maps[-1]).detach().requires_grad_()
@@ -102,10 +102,10 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
     options.add_argument("--config", type=Path, default=Path("configs/deeplabv3plus_lcnet_own.py"))
-    options.add_argument("--batch", type=int, default=8, help="crops a step")
+    options.add_argument("--batch", type=int, default=8, help="crops per step")
     options.add_argument("--crop", type=int, nargs=2, default=(192, 256), metavar=("H", "W"))
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options.add_argument("--repeats", type=int, default=5, help="steps in a process")
+    options.add_argument("--repeats", type=int, default=5, help="steps per process")
     options.add_argument("--rounds", type=int, default=3, help="processes of each kind")
     options.add_argument("--out", type=Path, metavar="JSON", help="write the numbers to this file")
     cli.run(main, options)

@@ -1,9 +1,9 @@
 """A server under load: python benchmarks/server_load.py CONFIG CKPT IMAGES [--workers 2].
 
-Starts tools/serve.py on the loopback and sends it the images of a folder, each answer compared with
-what the model finds in that image alone. Three parts: requests a second and latency at several
-numbers of clients; one long run with five in a hundred images broken, and the server's memory
-before and after; and with several workers, one of them killed in the middle.
+Starts tools/serve.py on the loopback, sends it the images of a folder, and compares each answer
+with the model's result for that image alone. Three parts: requests per second and latency with
+different numbers of clients; one long run with five in a hundred images broken, and the server's
+memory before and after; and two workers, one of which is killed during the run.
 """
 
 import argparse
@@ -30,13 +30,13 @@ from engine.fileio import write_json
 from engine.hardware import fingerprint
 
 BROKEN_EVERY = 20  # requests: five in a hundred
-NEAR = 2e-4  # numbers of an answer, relative to the larger of itself and 1
+NEAR = 2e-4  # allowed difference of a number, relative to the larger of itself and 1
 THRESHOLD = 0.05
-WARM_UP = 0.1  # of the long run, once more before it, and before memory is looked at
+WARM_UP = 0.1  # fraction of the long run that runs before it and before memory is measured
 
 
 class Case(NamedTuple):
-    """What is sent, and what must come back."""
+    """A request, and the expected answer."""
 
     data: bytes
     status: int
@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a run went."""
+    """The result of a run."""
 
     seconds: float
     latencies: list[float]  # of each answer in seconds
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 
 
 def good_cases(config: Path, checkpoint: Path, files: Sequence[Path]) -> list[Case]:
-    """The images, and what the model finds in each alone."""
+    """The images, and the model's result for each alone."""
     model = load_model(config, checkpoint)
     cases = []
     for path in files:
@@ -62,20 +62,20 @@ def good_cases(config: Path, checkpoint: Path, files: Sequence[Path]) -> list[Ca
 
 
 def broken_cases(good: Case) -> list[Case]:
-    """Nothing, noise, an image's head alone, and a text."""
+    """Four broken files: an empty one, noise, the start of an image, and a text."""
     noise = np.random.default_rng(0).bytes(5_000)
     return [Case(data, 422, []) for data in (b"", noise, good.data[:200], b"no image at all")]
 
 
 def case_of(number: int, good: Sequence[Case], broken: Sequence[Case]) -> Case:
-    """What request `number` sends."""
+    """The request with this number."""
     if broken and number % BROKEN_EVERY == BROKEN_EVERY - 1:
         return broken[number // BROKEN_EVERY % len(broken)]
     return good[number % len(good)]
 
 
 def alike(found: Any, wanted: Any) -> bool:
-    """Whether two answers are equal but for rounding."""
+    """Whether two answers are equal, except for rounding."""
     if isinstance(wanted, float):
         return abs(found - wanted) <= NEAR * max(1.0, abs(wanted))
     if isinstance(wanted, dict):
@@ -86,7 +86,7 @@ def alike(found: Any, wanted: Any) -> bool:
 
 
 def same_rows(found: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]]) -> bool:
-    """As `alike`; a row whose score lies at the threshold may be on one side alone."""
+    """As `alike`; a row whose score is near the threshold may be in one answer alone."""
     sure = [[row for row in rows if _sure(row)] for rows in (found, wanted)]
     return alike(*sure)
 
@@ -96,7 +96,7 @@ def _sure(row: dict[str, Any]) -> bool:
 
 
 class Client(threading.Thread):
-    """Sends requests one after the other over one connection, as long as there are any."""
+    """Sends requests one after the other over one connection, until `numbers` ends."""
 
     def __init__(
         self, port: int, numbers: Iterator[int], case: Callable[[int], Case], retry: bool
@@ -147,7 +147,7 @@ def run(
     meanwhile: Callable[[], None] = lambda: None,
     retry: bool = False,
 ) -> Outcome:
-    """So many clients share out the requests."""
+    """Sends requests `numbers` by n clients at a time."""
     shared = Shared(numbers)
     threads = [Client(server.port, shared, case, retry) for _ in range(clients)]
     start = time.perf_counter()
@@ -162,7 +162,7 @@ def run(
 
 
 class Shared:
-    """Numbers, each given out once, to whichever thread asks."""
+    """An iterator that several threads can share."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = iter(numbers)
@@ -177,7 +177,7 @@ class Shared:
 
 
 def told(what: str, outcome: Outcome) -> dict[str, Any]:
-    """Print how a run went; as plain data."""
+    """Prints the result of a run, and returns it as plain data."""
     p50, p99 = np.percentile(outcome.latencies, [50, 99]) * 1000
     row = {
         "requests": len(outcome.latencies),
@@ -192,7 +192,7 @@ def told(what: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def given_to(arguments: argparse.Namespace) -> list[str]:
-    """What every server here is started with."""
+    """Options of every server here."""
     options = [arguments.config, arguments.checkpoint, "--names", "model", "--max-queue", "256"]
     if arguments.threads:
         options += ["--threads", arguments.threads]
@@ -200,7 +200,7 @@ def given_to(arguments: argparse.Namespace) -> list[str]:
 
 
 def sweep(arguments: argparse.Namespace, good: Sequence[Case]) -> list[dict[str, Any]]:
-    """Rates at several numbers of clients, with batches and without."""
+    """Rates with different numbers of clients, with batches and without."""
     rows = []
     for batch in arguments.batches:
         with serving(arguments.workers, *given_to(arguments), "--max-batch", str(batch)) as server:
@@ -215,7 +215,7 @@ def sweep(arguments: argparse.Namespace, good: Sequence[Case]) -> list[dict[str,
 
 
 def endure(arguments: argparse.Namespace, good: Sequence[Case]) -> dict[str, Any]:
-    """Many requests, some of them broken, and the memory of the server."""
+    """Many requests, some of them broken, and the memory of the server before and after."""
     broken = broken_cases(good[0])
     before = int(arguments.requests * WARM_UP)
 
@@ -237,7 +237,7 @@ def endure(arguments: argparse.Namespace, good: Sequence[Case]) -> dict[str, Any
 
 
 def survive(arguments: argparse.Namespace, good: Sequence[Case]) -> dict[str, Any]:
-    """One of two workers killed; requests that were lost are sent again."""
+    """Kills one of two workers; lost requests are sent again."""
     with serving(2, *given_to(arguments)) as server:
         first = server.workers()
         back: list[float] = []
@@ -258,13 +258,13 @@ def survive(arguments: argparse.Namespace, good: Sequence[Case]) -> dict[str, An
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Measure, print, write; 1 where an answer was wrong or lost."""
+    """Measure, print, write; returns 1 if an answer was wrong or lost."""
     MMLogger.get_current_instance().setLevel("WARNING")
     machine = fingerprint()
     files = find_sources([str(arguments.images)])[: arguments.number]
     good = good_cases(arguments.config, arguments.checkpoint, files)
     twins = sum(same_rows(a.rows, b.rows) for a, b in itertools.combinations(good, 2))
-    print(f"{len(good)} images, {twins} pairs of them with one answer")
+    print(f"{len(good)} images, {twins} pairs of them with the same answer")
     report: dict[str, Any] = {"machine": machine, "images": len(good), "twins": twins}
     report["sweep"] = sweep(arguments, good)
     report["endure"] = endure(arguments, good)
@@ -293,7 +293,7 @@ if __name__ == "__main__":
     given.add_argument("--requests", type=int, default=20_000, help="of the long run")
     given.add_argument("--workers", type=int, default=1)
     given.add_argument(
-        "--threads", type=int, default=0, help="of a worker; 0 is its share of cores"
+        "--threads", type=int, default=0, help="of each worker; 0: its share of the cores"
     )
     given.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
     cli.run(main, given)

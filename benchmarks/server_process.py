@@ -1,4 +1,4 @@
-"""A process of tools/serve.py that a benchmark starts, asks and ends."""
+"""Starts and ends a process of tools/serve.py for a benchmark."""
 
 import re
 import subprocess
@@ -14,18 +14,18 @@ SERVE = Path(__file__).parents[1] / "tools" / "serve.py"
 
 
 class Server(NamedTuple):
-    """A server that runs."""
+    """A running server."""
 
     process: subprocess.Popen[str]
     port: int
-    said: list[str]  # its log so far
+    said: list[str]  # lines of its log so far
 
     def started(self) -> int:
-        """How many workers have started so far."""
+        """Number of workers that have started so far."""
         return sum("startup complete" in line for line in self.said)
 
     def workers(self) -> list[int]:
-        """Processes that answer: those that serve.py started, or itself."""
+        """Processes that answer requests: those that serve.py started, or itself."""
         return [child for child in children(self.process.pid) if _serves(child)] or [
             self.process.pid
         ]
@@ -33,7 +33,7 @@ class Server(NamedTuple):
 
 @contextmanager
 def serving(workers: int, *options: str | Path) -> Iterator[Server]:
-    """A server with these options, on a free port of the loopback; ended afterwards."""
+    """A server with these options on a free port of the loopback; it is ended afterwards."""
     command = [sys.executable, SERVE, *options, "--port", "0", "--workers", str(workers)]
     texts = list(map(str, command))
     process = subprocess.Popen(texts, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -63,7 +63,7 @@ def _port(lines: Iterable[str]) -> int:
 
 
 def wait(condition: Callable[[], bool], seconds: float = 60) -> float:
-    """Seconds until something is so."""
+    """Seconds until the condition holds."""
     start = time.perf_counter()
     while not condition():
         if time.perf_counter() - start > seconds:
@@ -73,18 +73,18 @@ def wait(condition: Callable[[], bool], seconds: float = 60) -> float:
 
 
 def children(parent: int) -> list[int]:
-    """Processes that a process started."""
+    """Child processes of a process."""
     path = Path(f"/proc/{parent}/task/{parent}/children")
     return [int(text) for text in path.read_text().split()]
 
 
 def _serves(process: int) -> bool:
-    """Whether it is a worker, and not what keeps count of shared memory."""
+    """Whether the process is a worker, and not multiprocessing's resource tracker."""
     return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def resident(server: Server) -> float:
-    """MB in RAM of all that answer."""
+    """MB in RAM of all worker processes."""
     total = 0
     for process in server.workers():
         text = Path(f"/proc/{process}/status").read_text()

@@ -1,9 +1,9 @@
 """Images of a classifier from files and from tar shards: python benchmarks/shard_speed.py DATA.
 
 DATA is a folder as for training; its training split is packed into shards in a temporary folder.
-Both sources make the same training batches (random crop to 224, flip) with no workers, batch by
-batch in turns. Both lie on the same disk and in memory once they were read, so this is what reading
-and unpacking costs the processor, not what a disk or a network gives.
+Both sources make the same training batches (random crop to 224, flip) without workers, batch by
+batch in turns. Both are on the same disk, and in memory after the first read. So this measures the
+processor time of reading and unpacking, not the speed of a disk or a network.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Rates = dict[str, list[float]]
 
 
 def transforms(size: int) -> list[Any]:
-    """Of the published recipe."""
+    """The transforms of the published recipe."""
     return [RandomResizedCrop((size, size)), HorizontalFlip(p=0.5)]
 
 
@@ -45,7 +45,7 @@ def batches(data: Dataset[Any], batch: int) -> Iterator[Any]:
 
 
 def measure(streams: dict[str, Iterator[Any]], batch: int, rounds: int) -> tuple[Rates, Rates]:
-    """Images a second, and a second of a core, of every stream in every round."""
+    """Images per second and per core second, of every stream in every round."""
     walls: Rates = {name: [] for name in streams}
     cores: Rates = {name: [] for name in streams}
     for turn in range(WARM_UP + rounds):
@@ -78,7 +78,7 @@ def main(arguments: argparse.Namespace) -> None:
             "shards": batches(ImageShards(folder, transforms=steps, training=True), size),
         }
         walls, cores = measure(streams, size, arguments.rounds)
-    print("images per second of a core [quartiles], and as the clock has it")
+    print("images per core second [quartiles], and per second of wall time")
     for name in streams:
         print(f"{name:8} {spread(cores[name])!s:32} {spread(walls[name])!s}")
     if arguments.out is not None:
@@ -86,16 +86,11 @@ def main(arguments: argparse.Namespace) -> None:
         write_json(arguments.out, {"machine": machine(), "rates": rows})
 
 
-def arguments_of_command() -> argparse.ArgumentParser:
-    """The command line."""
-    result = cli.parser(__doc__ or "")
-    result.add_argument("data", type=Path, metavar="DATA", help="class folders or list files")
-    result.add_argument("--size", type=int, default=224, help="pixels of the input's side")
-    result.add_argument("--batch", type=int, default=64, help="images a batch")
-    result.add_argument("--rounds", type=int, default=15, help="batches of each source")
-    result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
-    return result
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments_of_command())
+    command = cli.parser(__doc__ or "")
+    command.add_argument("data", type=Path, metavar="DATA", help="class folders or list files")
+    command.add_argument("--size", type=int, default=224, help="pixels of the input's side")
+    command.add_argument("--batch", type=int, default=64, help="images per batch")
+    command.add_argument("--rounds", type=int, default=15, help="batches of each source")
+    command.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
+    cli.run(main, command)

@@ -1,4 +1,4 @@
-"""What the latency benchmarks share: models in an engine, turns, and ratios with targets."""
+"""Shared parts of the latency benchmarks: models in an engine, turns, and ratios with targets."""
 
 import argparse
 import os
@@ -27,11 +27,11 @@ from engine.types import Picture, Size
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ENGINE = "openvino"
-NICENESS = -9  # where the system lets us
+NICENESS = -9  # if the system allows it
 
 
 class Target(NamedTuple):
-    """A ratio of two workers' times to stay at or below."""
+    """The largest accepted ratio of the times of two workers."""
 
     what: str
     against: str
@@ -39,7 +39,7 @@ class Target(NamedTuple):
 
 
 def calm(threads: int = 1) -> None:
-    """This process quiet, on so many cores, and before other work where the system lets it."""
+    """Run this process quietly, on n cores, with high priority if the system allows it."""
     MMLogger.get_current_instance().setLevel("WARNING")
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
@@ -56,7 +56,7 @@ def subject(
     path: Path | None = None,
     shape: Size | None = None,
 ) -> Subject:
-    """The model of a config as a checkpoint, of random weights if none is given, and as ONNX."""
+    """The model of a config as a checkpoint, random unless `path` is given, and as ONNX."""
     order = Order(CONFIGS / name, [ENGINE], options or {}, path=path, shape=shape)
     own = folder / str(len(list(folder.iterdir())))
     own.mkdir()
@@ -93,7 +93,7 @@ def pixels(path: Path, data: bytes) -> Picture:
 def settle(
     entries: Sequence[Timed], targets: Sequence[Target], runs: int, notes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Let all run in turns; print their times and the ratios; return everything as plain data."""
+    """Run all in turns; print their times and the ratios; return everything as plain data."""
     load_before, top = os.getloadavg()[0], peak(1)
     found = {record.entry.name: record for record in latency.race(entries, runs)}
     top = top.or_better(peak(1))
@@ -101,7 +101,7 @@ def settle(
     for name, record in found.items():
         row = latency.summary(record)
         print(f"{name:46}{row['fastest']:9.2f}{row['p50']:9.2f}{row['p90']:9.2f}")
-    ratios = [_verdict(target, found) for target in targets]
+    ratios = [_ratio(target, found) for target in targets]
     for name, value in notes.items():
         print(f"{name}: {value}")
     machine = fingerprint()
@@ -118,15 +118,15 @@ def settle(
     }
 
 
-def _verdict(target: Target, found: Mapping[str, RunTimes]) -> dict[str, Any]:
-    """Print one ratio: of the rounds in pairs, and of the fastest runs."""
+def _ratio(target: Target, found: Mapping[str, RunTimes]) -> dict[str, Any]:
+    """Print one ratio: of pairs of rounds, and of the fastest runs."""
     ours, theirs = found[target.what], found[target.against]
     got = ratio(ours.medians, theirs.medians)
     fastest = min(ours.wall) / min(theirs.wall)
     met = "met" if got.median <= target.reach else "missed"
     print(
         f"{target.what} / {target.against}: {got.median:.3f} (fastest runs: {fastest:.3f}), "
-        f"to reach {target.reach:.2f}: {met}"
+        f"target {target.reach:.2f}: {met}"
     )
     return {**target._asdict(), **got._asdict(), "fastest": fastest}
 
@@ -137,14 +137,14 @@ def floor_note(what: Subject) -> str:
 
 
 def options(description: str) -> argparse.ArgumentParser:
-    """What all latency benchmarks take."""
+    """Options of all latency benchmarks."""
     result = cli.parser(description)
-    result.add_argument("--runs", type=int, default=300, help="of each worker")
+    result.add_argument("--runs", type=int, default=300, help="runs of each worker")
     result.add_argument("--out", type=Path, metavar="JSON", help="write all numbers to this file")
     return result
 
 
 def save(arguments: argparse.Namespace, report: Mapping[str, Any]) -> None:
-    """Write the numbers where the command wants them."""
+    """Write the numbers to the file given by --out."""
     if arguments.out is not None:
         write_json(arguments.out, dict(report))

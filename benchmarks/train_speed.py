@@ -1,9 +1,9 @@
-"""Where a training step spends its time: python benchmarks/train_speed.py [--data DIR].
+"""Time of the phases of a training step: python benchmarks/train_speed.py [--data DIR].
 
-Every variant (precision / memory format) trains a model of its own with the loader, preprocessing,
-loss, optimiser and weight average of tools/train.py, at one input size, with the targets of the
-last epochs. Variants take turns, step by step, so that whatever else the machine does hits all of
-them alike. Then the loader alone: whether the data keep up with the network.
+Every variant (precision / memory format) trains its own model with the loader, preprocessing, loss,
+optimiser and weight average of tools/train.py, at one input size, with the targets of the last
+epochs. Variants take turns, step by step, so that other work on the machine slows all of them down
+equally. Then the loader is measured alone, to see whether it is as fast as the network.
 """
 
 import argparse
@@ -36,25 +36,25 @@ LAYOUTS = ("contiguous", "channels_last_input", "channels_last")  # the last: we
 VARIANTS = [f"{precision}/{layout}" for precision in ("fp32", "bf16") for layout in LAYOUTS]
 PHASES = ("wait", "prepare", "forward", "backward", "optimiser", "average")
 WORKERS = (1, 2)
-LOADER_BATCHES = 24  # that one measurement of the loader takes, where the data has as many
-WARM_UP = 2  # uncounted rounds: kernels are chosen, memory is claimed
-LEARNING_RATE = 1e-3  # small, for there is no warm-up here
+LOADER_BATCHES = 24  # of one measurement of the loader, if the data has that many
+WARM_UP = 2  # uncounted rounds, in which kernels are chosen and memory is allocated
+LEARNING_RATE = 1e-3  # small, because there is no warm-up here
 EMA_DECAY = 0.9998
 
 Batches = Iterator[dict[str, Any]]
 
 
-class Trial(NamedTuple):
-    """One variant's training."""
+class Variant(NamedTuple):
+    """The training of one variant."""
 
-    model: Any  # an engine.types.Model
+    model: Any
     optim: OptimWrapper
     average: WeightAverage
     contiguous: bool  # else images stay in channels-last memory, as Preprocess gives them
 
 
 class Spread(NamedTuple):
-    """Quartiles of many measurements."""
+    """Quartiles of measurements."""
 
     low: float
     median: float
@@ -70,7 +70,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def machine() -> str:
-    """The machine, and how busy it is, in one line."""
+    """The machine and its load, in one line."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(": ", 1)[1] for line in lines if line.startswith("model name")]
@@ -109,8 +109,8 @@ def build_loader(cfg: Config, dataset: Any, workers: int) -> DataLoader[dict[str
     return Runner.build_dataloader(options, seed=0)
 
 
-def build_trial(cfg: Config, variant: str) -> Trial:
-    """Model, optimiser and average of a variant; equal weights in all of them."""
+def build_variant(cfg: Config, variant: str) -> Variant:
+    """Model, optimiser and average of a variant; all variants have equal weights."""
     precision, layout = variant.split("/")
     cfg = cfg.copy()
     if precision == "bf16":
@@ -121,12 +121,12 @@ def build_trial(cfg: Config, variant: str) -> Trial:
     if layout == "channels_last":
         model.to(memory_format=torch.channels_last)
     optim = build_optim_wrapper(model, cfg.optim_wrapper)
-    return Trial(model, optim, WeightAverage(model, EMA_DECAY), layout == "contiguous")
+    return Variant(model, optim, WeightAverage(model, EMA_DECAY), layout == "contiguous")
 
 
-def step(trial: Trial, batches: Batches) -> list[float]:
-    """Seconds by phase of one training step: the pieces of BaseModel.train_step, in its order."""
-    model, optim, average, contiguous = trial
+def step(variant: Variant, batches: Batches) -> list[float]:
+    """Seconds by phase of one training step: the parts of BaseModel.train_step, in its order."""
+    model, optim, average, contiguous = variant
     marks = [time.perf_counter()]
     batch = next(batches)
     marks.append(time.perf_counter())
@@ -148,15 +148,15 @@ def step(trial: Trial, batches: Batches) -> list[float]:
 
 
 def time_steps(
-    trials: dict[str, Trial], batches: Batches, rounds: int
+    variants: dict[str, Variant], batches: Batches, rounds: int
 ) -> dict[str, list[list[float]]]:
     """Seconds by phase of `rounds` steps of every variant; each round starts with another one."""
-    names = list(trials)
+    names = list(variants)
     taken: dict[str, list[list[float]]] = {name: [] for name in names}
     for turn in range(WARM_UP + rounds):
         start = turn % len(names)
         for name in names[start:] + names[:start]:
-            taken[name].append(step(trials[name], batches))
+            taken[name].append(step(variants[name], batches))
     return {name: steps[WARM_UP:] for name, steps in taken.items()}
 
 
@@ -167,7 +167,7 @@ def endless(loader: DataLoader[dict[str, Any]]) -> Batches:
 
 
 def time_loaders(cfg: Config, dataset: Any, rounds: int) -> dict[int, Spread]:
-    """Images per second of the loader alone by workers: epochs of workers that run already."""
+    """Images per second of the loader alone, by number of workers, which run already."""
     count = min(cfg.train_dataloader.batch_size * LOADER_BATCHES, len(dataset))
     some = Subset(dataset, range(count))
     loaders = {workers: build_loader(cfg, some, workers) for workers in WORKERS}
@@ -181,7 +181,7 @@ def time_loaders(cfg: Config, dataset: Any, rounds: int) -> dict[int, Spread]:
 
 
 def summarise(batch: int, steps: list[list[float]]) -> dict[str, Spread]:
-    """Images per second; milliseconds of a step and of each of its phases."""
+    """Images per second, and milliseconds of a step and of each of its phases."""
     totals = [sum(seconds) for seconds in steps]
     rows = zip(("step", *PHASES), (totals, *zip(*steps, strict=True)), strict=True)
     milliseconds = {name: spread([1000 * x for x in seconds]) for name, seconds in rows}
@@ -216,8 +216,8 @@ def main(arguments: argparse.Namespace) -> None:
         f"{arguments.config.stem}, batch {arguments.batch}, {arguments.size} px, {len(dataset)} "
         f"images, {workers} loader workers; median [quartiles] of {arguments.rounds} rounds"
     )
-    trials = {name: build_trial(cfg, name) for name in arguments.variants}
-    steps = time_steps(trials, endless(build_loader(cfg, dataset, workers)), arguments.rounds)
+    built = {name: build_variant(cfg, name) for name in arguments.variants}
+    steps = time_steps(built, endless(build_loader(cfg, dataset, workers)), arguments.rounds)
     variants = {name: summarise(arguments.batch, taken) for name, taken in steps.items()}
     loaders = time_loaders(cfg, dataset, max(1, arguments.rounds // 4))
     print(*report(variants, loaders), sep="\n")
@@ -234,7 +234,7 @@ def arguments_of_command() -> argparse.ArgumentParser:
     result = cli.parser(__doc__ or "")
     result.add_argument("--config", type=Path, default=Path("configs/picodet_lcnet_own.py"))
     result.add_argument("--data", type=Path, help=f"COCO-format folder (default: drawn in {MINI})")
-    result.add_argument("--batch", type=int, default=16, help="images a step")
+    result.add_argument("--batch", type=int, default=16, help="images per step")
     result.add_argument("--size", type=int, default=320, help="pixels of the input's side")
     result.add_argument("--threads", type=int, default=torch.get_num_threads())
     result.add_argument("--rounds", type=int, default=20, help="steps of each variant")

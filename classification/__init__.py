@@ -1,4 +1,4 @@
-"""Image classification: one class an image."""
+"""Image classification: one class per image."""
 
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any

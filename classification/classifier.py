@@ -26,29 +26,29 @@ Target = dict[str, Any]  # label int, image_id, size (height, width)
 class Classifier(BaseModel):
     """Class scores of whole images: a backbone, global mean, one hidden layer, a linear one.
 
-    Where the backbone asks for it (MobileNetV3 does), a 1x1 convolution with batch-norm widens its
-    last map before the mean. Images may have any size.
+    If the backbone has `pre_pool_channels` (MobileNetV3 has), a 1x1 convolution with batch-norm
+    widens its last map before the mean. Images may have any size.
 
-    Paddle's dropout leaves what it keeps as it is and scales in evaluation; this one scales in
-    training. The function is the same once 1 - dropout is multiplied into the last layer, which
-    the weight converter does.
+    Paddle's dropout scales in evaluation; torch's scales in training. Both give the same result
+    after 1 - dropout is multiplied into the last layer, which the weight converter does.
 
     Args:
         backbone: Module or its config; its coarsest map is used.
         num_classes: Classes K of the data, at least 2.
-        hidden: Width of the hidden layer, whatever the scale of the trunk; None: no such layer.
+        hidden: Width of the hidden layer, which does not depend on the scale of the trunk; None: no
+            such layer.
         hidden_act: Its activation, a key of `backbone.pplcnet.ACTIVATIONS`.
-        dropout: Share of hidden units dropped in training.
+        dropout: Fraction of hidden units dropped in training.
         loss: Module or config: (logits, labels) -> dict of terms; None is ClassificationLoss.
         batch_mix: BatchMix or its config, which mixes the images and labels of a training batch.
         teacher: Teacher or its config, whose logits go to the loss (a DistillationLoss) as well.
         data_preprocessor: mmengine's (config of a) module that makes batches of samples.
 
-    `classes` are the names by label, where a checkpoint gave them.
+    `classes` are the names by label, if a checkpoint gave them, else numbers.
 
     Raises:
-        ValueError: fewer than two classes, an unknown activation, or a teacher whom the loss does
-            not listen to.
+        ValueError: fewer than two classes, an unknown activation, or a teacher with a loss that
+            does not use it.
     """
 
     size_divisor = 1
@@ -56,7 +56,7 @@ class Classifier(BaseModel):
     outputs = ("logits",)
     last_layers = ("classify",)
 
-    def __init__(  # noqa: PLR0913  # one key of the config each
+    def __init__(  # noqa: PLR0913  # each is a key of the config
         self,
         *,
         backbone: nn.Module | dict[str, Any],
@@ -98,7 +98,7 @@ class Classifier(BaseModel):
         init_convs(self)
         nn.init.xavier_uniform_(self.classify.weight)  # Paddle's default for linear layers
         nn.init.zeros_(self.classify.bias)
-        self.backbone = trunk  # after the others got their start values
+        self.backbone = trunk  # after the other layers are initialised
 
     def forward(
         self, images: Tensor, targets: Sequence[Target] | None = None, mode: str = "tensor"
@@ -108,7 +108,7 @@ class Classifier(BaseModel):
         Returns, by mode:
             "tensor": logits (B, K).
             "loss": the terms that sum to the objective (needs `targets` with labels).
-            "predict": one dict an image with its `scores` (K,), the softmax of the logits, and the
+            "predict": one dict per image with its `scores` (K,), the softmax of the logits, and the
                 `label` of the highest.
         """
         if mode == "tensor":
@@ -117,12 +117,12 @@ class Classifier(BaseModel):
             return self._losses(images, _labels(targets, images.device))
         if mode == "predict":
             return classifications(self._logits(images), targets or [{}] * len(images))
-        raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
+        raise ValueError(f"expected mode tensor, loss (needs targets) or predict, got {mode!r}")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
-        """Results of a batch, then its losses the way mmengine's loops collect them.
+        """Results of a batch, then its losses in the form that mmengine's loops collect.
 
-        One pass of the network serves both. The losses are those of this process.
+        Both come from one forward pass. The losses are those of this process.
         """
         batch = self.data_preprocessor(data, False)
         images, targets = batch["images"], batch["targets"]

@@ -1,6 +1,6 @@
 """The classifier's last step as a part of an exported graph.
 
-Shapes: B images, K classes, T classes that come out.
+Shapes: B images, K classes, T classes in the output.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class TopClasses(ExportHead):
 
     Args:
         num_classes: K.
-        top: Most classes that come out.
+        top: Largest number of classes in the output.
     """
 
     outputs = ("scores", "labels")
@@ -33,7 +33,7 @@ class TopClasses(ExportHead):
     def forward(
         self,
         logits: Tensor,
-        network: Size,  # noqa: ARG002  # scores have no place in the image
+        network: Size,  # noqa: ARG002  # scores have no position in the image
         given: Size,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         scores, labels = logits.softmax(dim=1).topk(self.top, dim=1)
@@ -46,25 +46,25 @@ class TopClasses(ExportHead):
         dense = [all_scores(scores, labels, self.num_classes) for scores, labels in (wanted, found)]
         both = (dense[0] > 0) & (dense[1] > 0)
         gap = values_apart(100 * dense[0][both], 100 * dense[1][both])
-        # A class at the cut may come out on one side only.
+        # The last class may be in the output of one of them alone.
         return Gap(gap.value, 0.0) if (both.sum(1) >= self.top - 1).all() else Gap(gap.value, 1.0)
 
     def results(
         self,
         outputs: Mapping[str, Tensor],
-        size: Size,  # noqa: ARG002  # scores have no place in the image
+        size: Size,  # noqa: ARG002  # scores have no position in the image
         targets: Sequence[Target],
     ) -> list[Classification]:
-        """One result an image; classes that did not come out score 0."""
+        """One result per image; classes that are not in the output score 0."""
         dense = all_scores(outputs["scores"], outputs["labels"], self.num_classes)
         return with_ids(dense, outputs["labels"][:, 0].tolist(), targets)
 
 
 def all_scores(scores: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Scores (B, K), zero but for those of the labels (B, T) that came out."""
+    """Scores (B, K): those of the labels (B, T) in the output, else zero."""
     return torch.zeros(len(scores), num_classes).scatter_(1, labels, scores)
 
 
-def export_head(network: Any, *, batched: bool) -> TopClasses:  # noqa: ARG001  # a row an image
+def export_head(network: Any, *, batched: bool) -> TopClasses:  # noqa: ARG001
     """The best classes as a part of the graph of a Classifier."""
     return TopClasses(network.num_classes, TOP)

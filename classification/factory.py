@@ -1,4 +1,4 @@
-"""Every published scale of both backbones by name."""
+"""Classifiers with every published scale of both backbones, by name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import nn
 
+from backbone import mobilenetv3, pplcnet
 from backbone.mobilenetv3 import MobileNetV3
 from backbone.pplcnet import PPLCNet
 from classification.classifier import Classifier
@@ -22,21 +23,21 @@ IMAGENET_CLASSES = 1000
 
 # Scales with published weights; configs/zoo.toml has their addresses and accuracy.
 SCALES = {
-    "pplcnet": (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5),
-    "mobilenetv3_large": (0.35, 0.5, 0.75, 1.0, 1.25),
-    "mobilenetv3_small": (0.35, 0.5, 0.75, 1.0, 1.25),
+    "pplcnet": pplcnet.SCALES,
+    "mobilenetv3_large": mobilenetv3.SCALES,
+    "mobilenetv3_small": mobilenetv3.SCALES,
 }
-DISTILLED = "_ssld"  # ends the names of weights that a larger network taught
+DISTILLED = "_ssld"  # suffix of the names of distilled weights
 
 
 class NamedTrunk(NamedTuple):
-    """A network by name."""
+    """The trunk of a named network."""
 
     arch: str  # a key of SCALES
     scale: float
 
     def trunk(self) -> nn.Module:
-        """A new trunk with start values."""
+        """A new trunk with initial weights."""
         if self.arch == "pplcnet":
             return PPLCNet(self.scale)
         return MobileNetV3(self.arch.removeprefix("mobilenetv3_"), self.scale)
@@ -68,19 +69,19 @@ def create_model(
         name: A key of `ENTRIES`, such as "pplcnet_x1_0"; `tools/list_models.py` lists them. With
             `pretrained` also that of distilled weights, such as "pplcnet_x1_0_ssld".
         num_classes: None: those of the checkpoint, else ImageNet's 1000. With another number than
-            the checkpoint's the last layer keeps its start values; what was taken is logged.
-        checkpoint: A checkpoint of ours: of a classifier, or with `features_only` of any task.
-        pretrained: Take the published ImageNet weights of that name (see `engine.checkpoint.zoo`);
-        what nobody
-            publishes a hash of must have been accepted by tools/download_weights.py before.
-        features_only: The trunk, whose forward gives its maps, fine to coarse: those of strides 8,
-            16, 32, or of a checkpoint those it was trained with (`channels` and `strides` tell).
+            the checkpoint's the last layer keeps its initial weights; what was loaded is logged.
+        checkpoint: A checkpoint of this project: of a classifier, or with `features_only` of any
+            task.
+        pretrained: Load the published ImageNet weights of that name (see `engine.checkpoint.zoo`).
+            Weights without a published hash must be accepted by tools/download_weights.py before.
+        features_only: Return the trunk, whose forward returns its maps, fine to coarse: those of
+            strides 8, 16, 32, or those of the checkpoint (see its `channels` and `strides`).
 
     Returns:
         A Classifier (`predict` takes pictures, `classes` are the names), or a trunk.
 
     Raises:
-        ConnectionError: published weights cannot be fetched.
+        ConnectionError: published weights cannot be downloaded.
         FileNotFoundError: no such checkpoint.
         ValueError: an unknown name, a checkpoint of something else, or weights not accepted yet.
     """
@@ -104,7 +105,7 @@ def create_model(
 
 
 def _classifier(trunk: nn.Module, num_classes: int) -> Classifier:
-    """A new classifier with the published evaluation."""
+    """A new classifier with the published preprocessing in evaluation."""
     preprocess = Preprocess(size=(224, 224), resize_shortest=256, interpolation="linear")
     return Classifier(backbone=trunk, num_classes=num_classes, data_preprocessor=preprocess)
 
@@ -112,12 +113,12 @@ def _classifier(trunk: nn.Module, num_classes: int) -> Classifier:
 def _check_content(
     content: Mapping[str, Any], name: str, source: str, *, features_only: bool
 ) -> None:
-    """ValueError where a checkpoint is of another trunk than `name` means, or of another task."""
+    """Raise ValueError if a checkpoint has another trunk than `name`, or another task."""
     described = content["model"]
     files.check_description(described)
     if described["type"] != Classifier.__name__ and not features_only:
         raise ValueError(
-            f"{source}: is a {described['type']}; its trunk alone comes with features_only=True"
+            f"{source}: is a {described['type']}; use features_only=True to load its trunk alone"
         )
     trunk = described.get("backbone") or {}
     arch = str(trunk.get("type", "nothing")).lower()
@@ -163,7 +164,7 @@ def _check_report(report: files.LoadReport, source: str) -> None:
 
 
 def published_cost(name: str) -> Cost:
-    """Size of a model by name with 1000 classes at 224 pixels, counted without computing."""
+    """Cost of a model by name with 1000 classes at 224 pixels, counted without running it."""
     with torch.device("meta"):
         model = _classifier(ENTRIES[name].trunk(), IMAGENET_CLASSES).eval()
         return cost(model, torch.empty(1, 3, 224, 224))

@@ -1,4 +1,4 @@
-"""Cross-entropy with label smoothing, and what a teacher adds to it.
+"""Cross-entropy with label smoothing, and distillation losses.
 
 Shapes: B images, K classes.
 """
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 @MODELS.register_module()
 class ClassificationLoss(nn.Module):
-    """Mean cross-entropy of a batch; in training, not in evaluation, with smoothed labels.
+    """Mean cross-entropy of a batch; labels are smoothed in training, not in evaluation.
 
     A smoothed target is (1 - label_smoothing) times the given one plus label_smoothing / K.
 
@@ -21,7 +21,7 @@ class ClassificationLoss(nn.Module):
         label_smoothing: 0..1, published 0.1.
 
     Raises:
-        ValueError: it is not below 1, or negative.
+        ValueError: it is negative, or not below 1.
     """
 
     def __init__(self, *, label_smoothing: float = 0.1) -> None:
@@ -49,7 +49,7 @@ def soft_label_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tens
 def symmetric_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T^2 / 2 (KL(teacher || student) + KL(student || teacher)), mean over B.
 
-    What SSLD calls its Jensen-Shannon divergence and PaddleClas computes for it (dmlloss.py).
+    SSLD calls it Jensen-Shannon divergence; PaddleClas computes it in dmlloss.py.
     """
     both = soft_label_loss(logits, teacher, temperature)
     return (both + soft_label_loss(teacher, logits, temperature)) / 2
@@ -80,14 +80,14 @@ DIVERGENCES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 class DistillationLoss(nn.Module):
     """Divergence of the student from its teacher plus cross-entropy with the labels.
 
-    In evaluation, where no teacher runs, it is plain cross-entropy.
+    In evaluation, which has no teacher, it is plain cross-entropy.
 
     Args:
         divergence: "soft" (Hinton's soft labels), "symmetric" (SSLD as PaddleClas computes it) or
             "js" (the Jensen-Shannon divergence proper).
-        temperature: Divides both logits; SSLD has 1.
+        temperature: Both logits are divided by it; SSLD has 1.
         weight: Factor on the divergence.
-        label_weight: Factor on the cross-entropy; 0, as in SSLD, leaves the labels out.
+        label_weight: Factor on the cross-entropy; 0, as in SSLD, ignores the labels.
         label_smoothing: 0..1, in training.
 
     Raises:
@@ -120,7 +120,7 @@ class DistillationLoss(nn.Module):
     def forward(
         self, logits: Tensor, labels: Tensor, teacher: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """`loss_ce` and, with the teacher's logits (B, K), `loss_distill` of logits (B, K).
+        """`loss_ce`, and in training `loss_distill`, of logits (B, K) and the teacher's (B, K).
 
         Raises:
             ValueError: no teacher in training.
@@ -129,7 +129,7 @@ class DistillationLoss(nn.Module):
         if not self.training:
             return losses
         if teacher is None:
-            raise ValueError("loss DistillationLoss needs model.teacher; give one, as dict(...)")
+            raise ValueError("loss DistillationLoss needs model.teacher; set it, as dict(...)")
         divergence = self.divergence(logits, teacher, self.temperature)
         return {
             "loss_ce": self.label_weight * losses["loss_ce"],

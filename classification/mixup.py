@@ -1,4 +1,4 @@
-"""Mixing the images of a training batch and their labels: mixup and cutmix.
+"""Mixes the images of a training batch and their labels: mixup and cutmix.
 
 Shapes: B images of H x W, K classes.
 """
@@ -16,20 +16,21 @@ from engine.types import Target
 
 @MODELS.register_module()
 class BatchMix(nn.Module):
-    """Mixes every image of a batch with another one of it, by one rule and share for the batch.
+    """Mixes every image of a batch with another one of it; method and share are one per batch.
 
     mixup (Zhang et al. 2018): share * image + (1 - share) * other. cutmix (Yun et al. 2019): a
-    rectangle of 1 - share of the area comes from the other; what the picture's edge cuts off it is
-    given back to the label. Shares are drawn from Beta(alpha, alpha).
+    rectangle of 1 - share of the area is copied from the other image. If the edge of the picture
+    cuts off a part of it, the label is mixed by the area that is left. Shares are drawn from
+    Beta(alpha, alpha).
 
-    Draws come from torch's generator, which `engine.hooks.seeds` seeds by run, process and
+    Random numbers come from torch's generator, which `engine.hooks.seeds` seeds by run, process and
     iteration.
 
     Args:
         mixup: alpha of mixup; 0: no mixup. Published for ImageNet: 0.2.
         cutmix: alpha of cutmix; 0: no cutmix. Published: 1.0. With both, each batch gets one of
-            them, with equal chance.
-        p: Share of the batches that are mixed at all, 0..1.
+            them, with equal probability.
+        p: Fraction of the batches that are mixed at all, 0..1.
 
     Raises:
         ValueError: an alpha is negative, or p is not in 0..1.
@@ -46,7 +47,7 @@ class BatchMix(nn.Module):
     def forward(self, images: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
         """Mixed images (B, 3, H, W) and class probabilities (B, K) of labels (B,) int64.
 
-        A batch that is not mixed comes back as it is, labels and all.
+        A batch that is not mixed is returned unchanged, with its labels (B,).
         """
         if max(self.mixup, self.cutmix) == 0 or float(torch.rand(())) >= self.p:
             return images, labels
@@ -65,10 +66,10 @@ class BatchMix(nn.Module):
 def cut_and_paste(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:
     """Copy of `images` (B, 3, H, W) with one rectangle of `others` in all of them.
 
-    Its sides are sqrt(1 - share) of the image's, its centre anywhere in it.
+    Its sides are sqrt(1 - share) of the image's; its centre is anywhere in the image.
 
     Returns:
-        The images, and the share of each that is still its own.
+        The images, and the fraction of each that is unchanged.
     """
     height, width = images.shape[-2:]
     side = math.sqrt(1 - share)
@@ -84,10 +85,10 @@ def cut_and_paste(images: Tensor, others: Tensor, share: float) -> tuple[Tensor,
 def mix_batch(
     part: BatchMix, images: Tensor, targets: Sequence[Target], num_classes: int
 ) -> tuple[Tensor, Sequence[Target]]:
-    """What `part` makes of a batch; mixed targets have "probabilities" (K,)."""
+    """A batch mixed by `part`; mixed targets have "probabilities" (K,)."""
     labels = torch.tensor([target["label"] for target in targets])
     images, mixed = part(images, labels, num_classes)
-    if mixed is labels:  # not this batch
+    if mixed is labels:  # this batch is not mixed
         return images, targets
     rows = zip(targets, mixed, strict=True)
     return images, [{**target, "probabilities": row} for target, row in rows]

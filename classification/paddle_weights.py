@@ -1,4 +1,4 @@
-"""Names that PaddleClas' PPLCNet and MobileNetV3 have for their weights -> ours."""
+"""Converts the weights of PaddleClas' PPLCNet and MobileNetV3: their names -> ours."""
 
 import re
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from backbone.weights import (
     trunk_name,
 )
 from classification.classifier import Classifier
-from engine.checkpoint.checkpoint import LoadReport, load_weights
-from engine.checkpoint.foreign_weights import Foreign, names_or_numbers
+from engine.checkpoint.checkpoint import LoadReport
+from engine.checkpoint.foreign_weights import Foreign, load_shapes, names_or_numbers
 
-# Names outside the trunk -> ours, structured ones and those by creation order.
+# Names outside the trunk -> ours: structured names, and names by creation order.
 HEAD_NAMES = (
     (r"^last_second_conv\.", "widen."),
     (r"^last_conv\.", "hidden."),
@@ -47,8 +47,8 @@ def classifier_name(name: str) -> str:
 def classifier_state(arrays: Arrays, model: Classifier) -> State:
     """State dict for `model` from the arrays of a PaddleClas file.
 
-    The last layer is transposed and multiplied by 1 - dropout, which Paddle's dropout does to its
-    input in evaluation.
+    The last layer is transposed and multiplied by 1 - dropout: Paddle's dropout multiplies its
+    input so in evaluation.
     """
     if is_creation_order(arrays):
         convs = [
@@ -67,12 +67,12 @@ def classifier_state(arrays: Arrays, model: Classifier) -> State:
 
 
 def load_foreign(model: Classifier, arrays: Arrays, source: str) -> LoadReport:
-    """Fill `model`, in place, with the arrays of a foreign file.
+    """Load the arrays of a foreign file into `model`.
 
-    A file of a trunk alone is fine: the report says what kept its start values.
+    The file may hold a trunk alone: the report lists what kept its initial values.
 
     Raises:
-        ValueError: an array has another shape than its place in the model, or not one fits.
+        ValueError: an array has another shape than in the model, or no array fits.
     """
     state = classifier_state(arrays, model)
     bias = state.get("classify.bias")
@@ -82,22 +82,15 @@ def load_foreign(model: Classifier, arrays: Arrays, source: str) -> LoadReport:
             f"pass --cfg-options model.num_classes={len(bias)}: training on other data takes the "
             "converted file with --load-from and adapts the last layer"
         )
-    report = load_weights(model, state, source=source)
-    if report.mismatched:
-        raise ValueError(
-            f"{source}: {len(report.mismatched)} arrays have another shape than the model "
-            f"({', '.join(report.mismatched[:3])}, ...); is it a model of another size than "
-            "--config describes?"
-        )
-    return report
+    return load_shapes(model, state, source)
 
 
 def load_file(model: Classifier, path: Path, classes: Sequence[str] = ()) -> Foreign:
-    """Fill `model`, in place, from a file of these classes: default its own, else numbers.
+    """Load a file of these classes into `model`; by default the file's own classes, else numbers.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no weight file, or one of another model or number of classes.
+        ValueError: it is not a weight file, or one of another model or number of classes.
     """
     arrays = read_arrays(path)
     report = load_foreign(model, arrays, str(path))

@@ -1,4 +1,4 @@
-"""Classes of images from the logits of the classifier, and as plain data.
+"""Turns the logits of the classifier into classes of images, and these into plain data.
 
 Shapes: B images, K classes.
 """
@@ -27,7 +27,7 @@ class Classification(_Classification, total=False):
 
 
 def classifications(logits: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Classification]:
-    """One result an image of logits (B, K)."""
+    """One result per image of logits (B, K)."""
     probabilities = logits.float().softmax(dim=1)  # (B, K)
     labels = [int(scores.argmax()) for scores in probabilities]
     return with_ids(probabilities, labels, targets)
@@ -36,7 +36,7 @@ def classifications(logits: Tensor, targets: Sequence[Mapping[str, Any]]) -> lis
 def with_ids(
     probabilities: Tensor, labels: Sequence[int], targets: Sequence[Mapping[str, Any]]
 ) -> list[Classification]:
-    """One result an image of probabilities (B, K), with its id where its target has one."""
+    """One result per image of probabilities (B, K), with its id if its target has one."""
     found: list[Classification] = []
     for scores, label, target in zip(probabilities, labels, targets, strict=True):
         found.append({"scores": scores, "label": label})
@@ -46,19 +46,19 @@ def with_ids(
 
 
 def results(
-    network: Any,  # noqa: ARG001  # nothing of it is needed
+    network: Any,  # noqa: ARG001  # not needed
     run: Network,
     images: Tensor,
     targets: Sequence[Mapping[str, Any]],
 ) -> list[Classification]:
-    """What mode="predict" gives, with the logits of another network."""
+    """The result of mode="predict", from the logits of another network."""
     return classifications(run(images)[0], targets)
 
 
 def describe(
     found: Classification,
     classes: Sequence[str],
-    threshold: float,  # noqa: ARG001  # the five best, however low
+    threshold: float,  # noqa: ARG001  # the five best are always listed
 ) -> list[Row]:
     """Name, label and score of the five best classes, best first."""
     return ranked(found["scores"].cpu().numpy(), classes, TOP)

@@ -1,4 +1,4 @@
-"""What the engine asks of the classifier."""
+"""What the engine needs to know about the classifier."""
 
 from engine.task import Task
 

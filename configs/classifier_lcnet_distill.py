@@ -1,8 +1,8 @@
-"""PP-LCNet x0.5 taught by a larger classifier on one's own images, on a CPU.
+"""PP-LCNet x0.5 distilled from a larger classifier on your own images, on a CPU.
 
-The teacher is a checkpoint of this project, of whatever trunk and scale, that knows the same
-classes; `model.teacher.timm_name` takes one of timm's models instead. It sees the same augmented
-pictures as the student.
+The teacher is a checkpoint of this project with the same classes, of any trunk and scale;
+`model.teacher.timm_name` selects one of timm's models instead. It gets the same augmented pictures
+as the student.
 Reproduced here: docs/classification.md.
 Command: python tools/train.py configs/classifier_lcnet_distill.py --data DIR
          --cfg-options model.teacher.checkpoint=TEACHER.pth

@@ -1,6 +1,6 @@
 """PP-LCNet x1.0 on the drawn mini data set: a trained classifier in minutes on two cores.
 
-The drawn objects are simple, so 96 pixels do and cost a third of 160.
+The drawn objects are simple, so 96 pixels are enough and cost a third of 160.
 Reproduced here: docs/classification.md.
 Command: python tools/make_mini_data.py --out data/mini
          python tools/train.py configs/classifier_lcnet_mini.py

@@ -1,9 +1,10 @@
-"""PP-LCNet x1.0 for hundreds to thousands of one's own images, on a CPU.
+"""PP-LCNet x1.0 for hundreds to thousands of your own images, on a CPU.
 
-What changes against the published recipe, and why: 64 images a step and four times the rate per
-image, because there are a hundred times fewer steps; crops of 160 pixels, which cost half the time
-and look, in a picture, as large as what evaluation sees at 224; ten times the decay, for few images
-are soon learnt by heart; the average over hundreds of steps takes out the noise of small batches.
+Changes to the published recipe, and why: 64 images per step and four times the learning rate per
+image, because there are a hundred times fewer steps; crops of 160 pixels, which take half the time,
+and in which objects appear as large as in evaluation at 224; ten times the weight decay, because a
+network soon overfits to few images; the average over hundreds of steps removes the noise of small
+batches.
 Reproduced here: docs/classification.md.
 Command: python tools/train.py configs/classifier_lcnet_own.py --data DIR
 """

@@ -1,9 +1,9 @@
-"""PP-LCNet x1.0 that tells pictures with a person from those without: PULC's person_exists.
+"""PP-LCNet x1.0 that separates pictures with a person from those without: PULC's person_exists.
 
 Published: TPR at an FPR of 1/1000 on 27,820 images of Objects365, trained on 92,964 of COCO: 89.57
-from plain ImageNet weights, 92.10 from those of SSLD, 93.43 with the augmentation that a search
-found, which is the one here; 96.23 with a teacher and unlabelled images, which are not.
-Reproduced here: docs/classification.md, on what little data was there.
+from plain ImageNet weights, 92.10 from those of SSLD, 93.43 with the augmentation of a search,
+which is used here; 96.23 with a teacher and unlabelled images, which are not.
+Reproduced here: docs/classification.md, on little data.
 Command: python tools/convert_dataset.py person_exists data/coco data/person_exists
          python tools/train.py configs/classifier_lcnet_person.py --load-from IMAGENET.pth
 """

@@ -1,4 +1,4 @@
-"""PP-LCNet x1.0 taught by ResNet50-vd on ImageNet-1k as SSLD does, 200 epochs, no labels.
+"""PP-LCNet x1.0 distilled from ResNet50-vd on ImageNet-1k as in SSLD, 200 epochs, no labels.
 
 Published: top-1 74.39, top-5 92.09, with a ResNet50-vd that was itself distilled. timm's resnet50d
 is that network with weights of another training.

@@ -1,8 +1,7 @@
-"""PP-LCNet x0.25 that tells which way up a line of text is, at 80 x 160 pixels.
+"""PP-LCNet x0.25 that finds whether a line of text is upside down, at 80 x 160 pixels.
 
-Published by PaddleX as PP-LCNet_x0_25_textline_ori (0 and 180 degrees); its training recipe is not.
-The columns of the picture are kept, rows alone are halved after the stem. Pictures are never
-mirrored.
+Published by PaddleX as PP-LCNet_x0_25_textline_ori (0 and 180 degrees), without its training
+recipe. After the stem only the height is halved, not the width. Pictures are never mirrored.
 Reproduced here: the converted weights give the published model's outputs; not trained.
 Command: python tools/convert_weights.py weights.npz textline.pth
          --config configs/classifier_lcnet_textline.py

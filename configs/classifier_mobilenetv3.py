@@ -1,8 +1,8 @@
 """MobileNetV3-large x1.0 on ImageNet-1k, the published recipe of 360 epochs, for comparison.
 
 Published: top-1 75.32, top-5 92.31 (4 GPUs, 256 images each). The other sizes are trained without
-AutoAugment: classifier_mobilenetv3_x0_35.py and its children; small x1.0 (68.24 / 88.06) is the
-first of these with --cfg-options model.backbone.arch=small model.backbone.scale=1.0.
+AutoAugment: classifier_mobilenetv3_x0_35.py and its children; small x1.0 (68.24 / 88.06) is
+that config with --cfg-options model.backbone.arch=small model.backbone.scale=1.0.
 Reproduced here: not trained on ImageNet; parity of the network is tested.
 Command: python tools/train.py configs/classifier_mobilenetv3.py
 """

@@ -1,7 +1,7 @@
 """DeepLabV3+ at output stride 32 on PP-LCNet x1.0, Cityscapes, the published 80k iterations.
 
-Published: mIoU 66.03 on Cityscapes val (PP-LCNet paper, table 5); its config never was.
-Images a step: 32, four processes (torchrun) of 8.
+Published: mIoU 66.03 on Cityscapes val (PP-LCNet paper, table 5), without a config.
+Images per step: 32, four processes (torchrun) of 8.
 Reproduced here: not trained on Cityscapes; parity of network, loss and schedule is tested.
 Command: python tools/train.py configs/deeplabv3plus_lcnet.py
 """
@@ -34,7 +34,7 @@ model = dict(
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=SGD, lr=0.01, momentum=0.9, weight_decay=4e-5),
-    # As PaddleSeg: batch-norms of the trunk are not decayed, those of the head are.
+    # As in PaddleSeg: batch-norms of the trunk have no weight decay, those of the head have.
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         custom_keys={"aspp": dict(decay_mult=1.0), "decoder": dict(decay_mult=1.0)},

@@ -1,11 +1,11 @@
-"""DeepLabV3+ on PP-LCNet x1.0 for hundreds to thousands of one's own images, on a CPU.
+"""DeepLabV3+ on PP-LCNet x1.0 for hundreds to thousands of your own images, on a CPU.
 
-What changes against the published recipe, and why: crops of 192 x 256 from images at half to full
-size, because the decoder works at a quarter of the size and costs most of the time (raise both for
-large images with small things); dilations of 1 to 4, because such a crop is 6 x 8 at stride 32, and
-what a kernel of rate 6 reads would be padding in training and untrained on whole images; 8 crops a
-step; AdamW with a warm-up, because there are few steps and none of the start is trained; the
-average over hundreds of steps takes out the noise of small batches.
+Changes to the published recipe, and why: crops of 192 x 256 from images at half to full size,
+because the decoder works at a quarter of the size and takes most of the time (raise both for large
+images with small objects); dilations of 1 to 4, because such a crop is 6 x 8 at stride 32: the
+outer taps of a kernel of rate 6 would read padding in training and stay untrained for whole images;
+8 crops per step; AdamW with a warm-up, because there are few steps and no layer is pretrained; the
+average over hundreds of steps removes the noise of small batches.
 Reproduced here: docs/segmentation.md.
 Command: python tools/train.py configs/deeplabv3plus_lcnet_own.py --data DIR
 """

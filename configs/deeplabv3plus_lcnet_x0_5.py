@@ -1,7 +1,7 @@
 """DeepLabV3+ at output stride 32 on PP-LCNet x0.5, Cityscapes, the published 80k iterations.
 
-Published: mIoU 58.36 on Cityscapes val (PP-LCNet paper, table 5); its config never was.
-Images a step: 32, four processes (torchrun) of 8.
+Published: mIoU 58.36 on Cityscapes val (PP-LCNet paper, table 5), without a config.
+Images per step: 32, four processes (torchrun) of 8.
 Reproduced here: not trained on Cityscapes.
 Command: python tools/train.py configs/deeplabv3plus_lcnet_x0_5.py
 """

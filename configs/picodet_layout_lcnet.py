@@ -1,8 +1,8 @@
 """Layout of document pages by a first-generation PicoDet at 800 x 608 on PP-LCNet x1.0.
 
 Published: weights trained on CDLA, 10 classes (text, title, figure, figure_caption, table,
-table_caption, header, footer, reference, equation); recipe: 150 epochs, 12 images a GPU, rate 0.4,
-three input sizes in training. One size here, and 4 GPUs assumed.
+table_caption, header, footer, reference, equation); recipe: 150 epochs, 12 images per GPU, learning
+rate 0.4, three input sizes in training. Here there is one size, and 4 GPUs are assumed.
 Reproduced here: the published weights convert; raw outputs equal ONNX Runtime's (docs/weights.md).
 Command: python tools/convert_weights.py layout_cdla.onnx layout.pth \
              --config configs/picodet_layout_lcnet.py

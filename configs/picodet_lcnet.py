@@ -33,7 +33,7 @@ model = dict(
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=SGD, lr=0.32, momentum=0.9, weight_decay=4e-5),
-    # Batch-norms are not decayed, but those that Paddle declares without an exemption.
+    # Batch-norms have no weight decay, except those for which Paddle does not turn it off.
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         custom_keys={

@@ -1,7 +1,7 @@
-"""PicoDet-S at 416 for one's own images with small objects, on a CPU.
+"""PicoDet-S at 416 for your own images with small objects, on a CPU.
 
-Small images first, large ones last: it starts from a run of picodet_lcnet_own.py, which learnt most
-at a third of the cost, and gives objects of ten pixels the resolution they need.
+It continues a run of picodet_lcnet_own.py, which learns most at a third of the cost, with larger
+images, which objects of ten pixels need.
 Reproduced here: docs/detection.md.
 Command: python tools/train.py configs/picodet_lcnet_416_own.py --data DIR --load-from best.pth
 """

@@ -1,10 +1,10 @@
-"""PicoDet-S for hundreds to thousands of one's own images, on a CPU.
+"""PicoDet-S for hundreds to thousands of your own images, on a CPU.
 
-What changes against the published recipe, and why: 8 images a step, because many small steps get
-further in an hour than few large ones; the learning rate is five times the published one per
-image, since there are a hundred times fewer steps; training sizes from 192 up, which costs two
-thirds of the time; the task-aligned targets start after a tenth of the epochs, when the boxes of a
-small data set have settled; the average looks back over hundreds of steps instead of thousands.
+Changes to the published recipe, and why: 8 images per step, because in an hour many small steps
+learn more than few large ones; the learning rate per image is five times the published one, because
+there are a hundred times fewer steps; training sizes from 192 up, which take two thirds of the
+time; the task-aligned targets start after a tenth of the epochs, when boxes of a small data set are
+good enough; the weights are averaged over hundreds of steps instead of thousands.
 Reproduced here: docs/detection.md.
 Command: python tools/train.py configs/picodet_lcnet_own.py --data DIR
 """

@@ -1,8 +1,8 @@
-"""PicoDet-XS fine-tuned on one's own images from the published COCO weights, on a CPU.
+"""PicoDet-XS fine-tuned on your own images from the published COCO weights, on a CPU.
 
-What changes against picodet_lcnet_own.py, and why: the weights know boxes already, so a small
-learning rate keeps them and the task-aligned targets, which need good boxes, are used from the
-first epoch; 16 images a step and milder crops and sizes keep the batch statistics near those of
+Changes to picodet_lcnet_own.py, and why: the weights predict good boxes already, so a small
+learning rate keeps them, and the task-aligned targets, which need good boxes, are used from the
+first epoch; 16 images per step and milder crops and sizes keep the batch statistics near those of
 whole images.
 Reproduced here: docs/detection.md.
 Command: python tools/train.py configs/picodet_xs_lcnet_own.py --data DIR --load-from xs_bn.pth

@@ -1,4 +1,4 @@
-"""Which points answer for which objects, and how well: the targets of the loss.
+"""Assigns ground-truth boxes to anchor points: the targets of the loss.
 
 The assigners of the second generation, and what they share with that of the first (simota.py).
 
@@ -17,9 +17,9 @@ from detection.boxes import iou, xyxy_to_distances
 from detection.head import Predictions
 from detection.points import Grid
 
-ATSS_NEAREST = 9  # candidates a level (arXiv 1912.02424, section 3.3)
+ATSS_NEAREST = 9  # candidates per level (arXiv 1912.02424, section 3.3)
 ATSS_ANCHOR_SIDE = 5.0  # side of the square anchor in strides (grid_cell_scale of the configs)
-TAL_CANDIDATES = 13  # these three: TaskAlignedAssigner of the configs (arXiv 2108.07755)
+TAL_CANDIDATES = 13  # this and the next two: TaskAlignedAssigner of the configs (2108.07755)
 TAL_SCORE_POWER = 1.0
 TAL_IOU_POWER = 6.0
 MIN_INSIDE = 1e-9  # a point is inside a box when farther than this from all four sides
@@ -35,17 +35,17 @@ class Truths(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """The points that answer for an object; all others are background."""
+    """The points that are assigned to an object, the positives; all others are background."""
 
     places: Tensor  # (M,) image * P + point, ascending
-    boxes: Tensor  # (M, 4) in pixels of the network input
-    labels: Tensor  # (M,)
-    scores: Tensor  # (M,) in 0..1, what the point's score should become
-    weights: Tensor  # (M,) in 0..1, how much its box counts
+    boxes: Tensor  # (M, 4) of the object, in pixels of the network input
+    labels: Tensor  # (M,) of the object
+    scores: Tensor  # (M,) in 0..1, target of the point's score
+    weights: Tensor  # (M,) in 0..1, weight of the point in the box losses
 
 
 def gather_truths(targets: Sequence[Mapping[str, Tensor]]) -> Truths:
-    """The `boxes` (G, 4) and `labels` (G,) of all images in one row."""
+    """The `boxes` (G, 4) and `labels` (G,) of all images, concatenated."""
     boxes = torch.cat([target["boxes"] for target in targets])
     labels = torch.cat([target["labels"] for target in targets])
     counts = torch.tensor([len(target["boxes"]) for target in targets], device=boxes.device)
@@ -57,8 +57,9 @@ def assign_atss(truths: Truths, predictions: Predictions, boxes: Tensor) -> Assi
     """Adaptive training sample selection (arXiv 1912.02424), which looks at anchors only.
 
     An object's candidates are the 9 nearest points of every level (all, where a level has fewer).
-    Those inside it whose anchors overlap it more than mean + deviation of its candidates answer
-    for it. Their target is the overlap of their predicted box (`boxes` (B, P, 4)) with it.
+    It gets those inside it whose anchors have an IoU with it above mean + deviation of the IoUs of
+    its candidates. Their target score is the IoU of their predicted box (`boxes` (B, P, 4)) with
+    the object.
     """
     grid = predictions.grid
     candidates = _nearest_points(truths.boxes, grid)  # (N, C)
@@ -83,11 +84,11 @@ def assign_atss(truths: Truths, predictions: Predictions, boxes: Tensor) -> Assi
 def assign_task_aligned(truths: Truths, predictions: Predictions, boxes: Tensor) -> Assignment:
     """Task-aligned assignment (arXiv 2108.07755, section 3.3.1).
 
-    A point's metric for an object is its score for the class times the sixth power of the overlap
-    of its predicted box (`boxes` (B, P, 4)). The 13 best points inside an object answer for it.
-    Their target is the metric, scaled so that the object's best equals its best overlap. A point
-    with a metric of zero answers for nothing (the original takes it on when fewer than 13 are
-    better; its target is 0 either way).
+    A point's metric for an object is its score for the class times the sixth power of the IoU of
+    its predicted box (`boxes` (B, P, 4)). An object gets the 13 best points inside it. Their target
+    score is the metric, scaled so that the largest of an object equals its largest IoU. A point
+    with a metric of zero gets no object (the original assigns it when fewer than 13 are better; its
+    target is 0 either way).
     """
     grid = predictions.grid
     inside = is_inside(grid.points, truths.boxes[:, None])  # (N, P)
@@ -127,12 +128,12 @@ def _alignment(
 
 
 def _best_of_object(values: Tensor, owner: Tensor, truths: Truths) -> Tensor:
-    """Largest of the `values` (M,) of every object (N,); 0 for one without points."""
+    """Largest of the `values` (M,) of every object (N,); 0 for an object without points."""
     return values.new_zeros(len(truths.labels)).scatter_reduce(0, owner, values, "amax")
 
 
 def _nearest_points(boxes: Tensor, grid: Grid) -> Tensor:
-    """Indices (N, C) of the points nearest to the centres of `boxes` (N, 4), 9 a level."""
+    """Indices (N, C) of the points nearest to the centres of `boxes` (N, 4), 9 per level."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     nearest, start = [], 0
     for points in grid.points.split(grid.level_lengths):
@@ -151,7 +152,7 @@ def _anchors(grid: Grid) -> Tensor:
 
 
 def is_inside(points: Tensor, boxes: Tensor) -> Tensor:
-    """Whether points (..., 2) lie strictly inside of boxes (..., 4); shapes broadcast."""
+    """Whether points (..., 2) lie strictly inside boxes (..., 4); shapes broadcast."""
     return xyxy_to_distances(points, boxes).amin(-1) > MIN_INSIDE
 
 
@@ -164,22 +165,22 @@ def settle(
 ) -> tuple[Tensor, Tensor]:
     """One object for every chosen point: places (M,), ascending, and objects (M,).
 
-    Object `rows[i]` wants point `points[i]` of its image. A point that several want goes to the
-    object of its image that fits it best, whether or not that one wants it (as the originals do).
+    Object `rows[i]` chose point `points[i]` of its image. A point that several objects chose goes
+    to the best object of its image by `fitness`, even if that object did not choose it (as in the
+    originals).
 
     Args:
         truths: The N objects.
-        rows: Objects, one a wish.
-        points: Their wishes, 0..P-1.
+        rows: Objects 0..N-1, one per choice.
+        points: The chosen points 0..P-1.
         shape: (B, P).
         fitness: How well points (D,) of images (D,) fit the objects: (D, N), larger is better.
     """
     num_images, num_points = shape
-    wanted = truths.image_index[rows] * num_points + points  # (.,)
+    chosen = truths.image_index[rows] * num_points + points  # (.,)
     owner = rows.new_full((num_images * num_points,), -1)
-    owner[wanted] = rows
-    claims = wanted.bincount(minlength=len(owner))
-    disputed = (claims > 1).nonzero().squeeze(1)
+    owner[chosen] = rows
+    disputed = (chosen.bincount(minlength=len(owner)) > 1).nonzero().squeeze(1)
     if len(disputed):
         images = disputed // num_points
         fits = fitness(images, disputed % num_points)  # (D, N)

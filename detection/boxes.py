@@ -1,6 +1,6 @@
 """Arithmetic on boxes.
 
-Shapes: B images, P points over all levels, R = reg_max + 1 bins a side, ... any leading shape.
+Shapes: B images, P points over all levels, R = reg_max + 1 bins per side, ... any leading shape.
 Boxes are xyxy floats in pixels of the network input; distances are (left, top, right, bottom).
 """
 
@@ -20,7 +20,7 @@ def distances_to_xyxy(points: Tensor, distances: Tensor) -> Tensor:
 def xyxy_to_distances(points: Tensor, boxes: Tensor) -> Tensor:
     """Distances (..., 4) from `points` (..., 2) to the sides of `boxes` (..., 4).
 
-    A point outside of its box has a negative distance to the side that it passed.
+    A point outside its box has a negative distance to the side that it is beyond.
     """
     near, far = boxes.chunk(2, dim=-1)  # (..., 2) upper left, lower right corner
     return torch.cat([points - near, far - points], dim=-1)
@@ -40,7 +40,7 @@ def expected_distances(dist_logits: Tensor) -> Tensor:
 def decode(dist_logits: Tensor, points: Tensor, strides: Tensor) -> Tensor:
     """Boxes (..., P, 4) in pixels of side distributions (..., P, 4 * R) around `points` (P, 2).
 
-    Boxes are not clipped: they may leave the image, as the original's do.
+    Boxes are not clipped: they may extend beyond the image, as in the original.
     """
     return distances_to_xyxy(points, expected_distances(dist_logits) * strides)
 
@@ -67,7 +67,7 @@ def giou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def _overlap_and_union(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Areas (...) that both boxes cover and that any of the two covers, in square pixels."""
+    """Areas (...) of intersection and union of the boxes, in square pixels."""
     upper_left = torch.maximum(boxes[..., :2], others[..., :2])
     lower_right = torch.minimum(boxes[..., 2:], others[..., 2:])
     sides = (lower_right - upper_left).clamp(min=0)  # (..., 2)

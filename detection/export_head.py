@@ -25,11 +25,11 @@ from engine.types import Size, Target
 class SuppressionHead(ExportHead):
     """Boxes (B, P, 4) and scores (B, P, K) -> boxes (N, 4), scores (N,), labels (N,), best first.
 
-    As `postprocess.detect`, but for its limit of 1000 candidates a class. Boxes come in pixels of
-    the image whose size is given.
+    As `postprocess.detect`, but without its limit of 1000 candidates per class. Boxes are in pixels
+    of the image whose size is given.
 
     Args:
-        batched: Add the number in the batch of the image that each detection belongs to, (N,).
+        batched: Add the index in the batch of the image that each detection belongs to, (N,).
     """
 
     def __init__(self, *, batched: bool) -> None:
@@ -51,11 +51,11 @@ class SuppressionHead(ExportHead):
         return (found, scores, labels, *((image,) if self.batched else ()))
 
     def onnx_operators(self) -> dict[Any, Any]:
-        """ONNX code of the operators that torch has no code for."""
+        """ONNX code of the operators that torch cannot translate."""
         return {torch.ops.lcnet_vision.suppressed_in_graph.default: _suppressed_in_onnx}
 
     def apart(self, wanted: Sequence[Tensor], found: Sequence[Tensor]) -> Gap:
-        """How far two sets of outputs are apart, whatever their order: pixels and scores."""
+        """Largest difference of two sets of outputs in any order: pixels and scores."""
         return rows_apart(_rows(wanted), _rows(found), keys=2)
 
     def results(
@@ -77,9 +77,9 @@ def export_head(network: Any, *, batched: bool) -> SuppressionHead:  # noqa: ARG
 
 
 def suppressed(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Rows (image, class, point) of what is left of boxes (B, P, 4) and scores (B, K, P): (N, 3).
+    """(N, 3) image, class and point that suppression keeps of boxes (B, P, 4), scores (B, K, P).
 
-    Boxes that score above the threshold suppress others of their class above the IoU.
+    Boxes with a score above the threshold suppress others of their class above the IoU threshold.
     """
     rows = (scores > SCORE_THRESHOLD).nonzero()  # (N', 3)
     image, labels, points = rows.unbind(1)
@@ -102,7 +102,7 @@ def _shape_of_suppressed(boxes: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG0
 
 
 def _suppressed_in_onnx(boxes: Any, scores: Any) -> Any:
-    """The same as an ONNX operator; a class can fill the image's limit, but not exceed it."""
+    """The same as an ONNX operator; one class can fill the image's limit, but not exceed it."""
     import onnxscript  # an optional dependency
 
     operators: Any = onnxscript.opset18
@@ -113,10 +113,10 @@ def _suppressed_in_onnx(boxes: Any, scores: Any) -> Any:
 
 
 def _best(image: Tensor, scores: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
-    """Order (N,) by score in which each image has its best, and their scores (N,).
+    """Order (N,) by score that keeps the best of each image, and their scores (N,).
 
-    Of equal scores the first stays first. The graph's sort does so by itself, and the exporter
-    knows no other.
+    Equal scores keep their order. The graph's sort does so by itself, and the exporter supports no
+    stable sort.
     """
     graph = torch.compiler.is_compiling()
     scores, order = scores.sort(-1, True) if graph else scores.sort(stable=True, descending=True)
@@ -127,7 +127,7 @@ def _best(image: Tensor, scores: Tensor, num_images: int) -> tuple[Tensor, Tenso
 
 
 def _rows(outputs: Sequence[Tensor]) -> Tensor:
-    """(N, 7): image, label, box, 100 x score, so that all count alike."""
+    """(N, 7): image, label, box, 100 x score, so that scores count as much as pixels."""
     boxes, scores, labels = outputs[:3]
     image = outputs[3] if len(outputs) > 3 else torch.zeros_like(labels)
     keys = torch.stack([image, labels], dim=1).float()

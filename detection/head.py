@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from backbone.layers import ConvBN, DepthwiseSeparable
 from detection.points import Grid, make_grid
 
-# Shapes: B images, P points over all levels, K classes, R = reg_max + 1 bins a side, C channels.
+# Shapes: B images, P points over all levels, K classes, R = reg_max + 1 bins per side, C channels.
 
 KERNEL = 5
 PRIOR_PROB = 0.01  # class probability at the start (focal loss, section 4.1)
-SCORE_EPS = 1e-9  # keeps the root's slope finite where a probability is zero
+SCORE_EPS = 1e-9  # keeps the gradient of the root finite where a probability is zero
 
 
 class Predictions(NamedTuple):
-    """What the head says of every point."""
+    """What the head predicts for every point."""
 
     scores: Tensor  # (B, P, K) in 0..1, float32
     dist_logits: Tensor  # (B, P, 4 * R) side by side: left, top, right, bottom
     grid: Grid
-    cls_logits: Tensor | None = None  # (B, P, K) where scores are the sigmoid of these alone
+    cls_logits: Tensor | None = None  # (B, P, K) if the scores are their sigmoid, else None
 
 
 class PicoHead(nn.Module):
@@ -32,9 +32,9 @@ class PicoHead(nn.Module):
 
     Levels share no weights. Classes and distances come from one tower.
 
-    With `aligned`, the second generation: a channel gate in front of the outputs, and a score is
-    the geometric mean of the class probability and of how well the location stands for its object
-    (the alignment branch). Without, the first: a score is the class probability.
+    With `aligned` (second generation) there is a channel gate in front of the outputs, and a score
+    is the geometric mean of the class probability and the quality of the location, which the
+    alignment branch predicts. Without (first generation), a score is the class probability.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class PicoHead(nn.Module):
     def _initialise(self) -> None:
         """Small normal weights; the alignment branch He-uniform; class bias at the prior.
 
-        Without that branch the distances have the prior's bias too, which moves no distribution:
-        in the original they are outputs of the same convolution.
+        Without that branch the distances have the prior's bias too, because in the original they
+        are outputs of the same convolution. An equal bias does not change a distribution.
         """
         at_prior = ("cls.",) if self.aligned else ("cls.", "reg.")
         for module in self.modules():
@@ -106,7 +106,8 @@ class PicoHead(nn.Module):
 def joint_score(cls_logits: Tensor, quality_logits: Tensor) -> Tensor:
     """sqrt(class probability x quality) (B, P, K) in float32, of logits (B, P, K), (B, P, 1).
 
-    Half precision rounds probabilities near 1 to 1, whose loss is infinite: hence float32.
+    It is computed in float32: half precision rounds probabilities near 1 to 1, whose loss is
+    infinite.
     """
     product = cls_logits.float().sigmoid() * quality_logits.float().sigmoid()
     return (product + SCORE_EPS).sqrt()
@@ -117,8 +118,11 @@ def _tower(channels: int, length: int) -> nn.Sequential:
 
 
 def _alignment(channels: int) -> nn.Sequential:
-    """One quality logit a cell. The original builds a depthwise unit with one output channel and
-    one group, so its 5x5 convolution is dense and its 1x1 scales a single channel."""
+    """One quality logit per cell.
+
+    The original builds a depthwise unit with one output channel and one group, so its 5x5
+    convolution is dense and its 1x1 convolution scales a single channel.
+    """
     conv1 = ConvBN(channels, 1, KERNEL)
     conv2 = ConvBN(1, 1, 1, act=None)
     return nn.Sequential(OrderedDict(conv1=conv1, conv2=conv2))

@@ -1,6 +1,6 @@
 """The three loss terms of PicoDet.
 
-Shapes: B images, P points over all levels, K classes, R = reg_max + 1 bins a side, M points that
+Shapes: B images, P points over all levels, K classes, R = reg_max + 1 bins per side, M points that
 have an object.
 """
 
@@ -20,16 +20,16 @@ DFL_MARGIN = 0.1  # distance targets end this far below the last bin, so that a 
 
 
 class PicoLoss(nn.Module):
-    """Varifocal, distribution focal and GIoU loss, each over what its points sum to.
+    """Varifocal, distribution focal and GIoU loss, each normalised by a sum over its points.
 
-    The box terms are divided by the sum of the points' weights, the varifocal one by the sum of
-    their target scores (with `per_point`, by their number). A sum is that of the whole step: in
-    training over all processes, shared among them, so that their mean gradient is the one that a
-    single process would have on all the images. It counts as 1 at least. ppdet clips each process's
-    share of it instead, and the second generation's only where there are several processes, so on
-    one a batch without any object divides by zero there.
+    The box terms are divided by the sum of the points' weights, the varifocal term by the sum of
+    their target scores (with `per_point`, by the number of points). In training the sum is over all
+    processes and divided by their number, so that the mean gradient of the processes equals that of
+    one process with all the images. The sum is clipped to at least 1. ppdet clips each process's
+    share of it instead, in the second generation only where there are several processes; with one
+    process, a batch without an object divides by zero there.
 
-    Weights are those of the second generation's published configs.
+    Default weights are those of the second generation's published configs.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class PicoLoss(nn.Module):
             }
 
     def _totals(self, scores: Tensor, weights: Tensor) -> Tensor:
-        """What the class term and the box terms are divided by: (2,)."""
-        answers = torch.ones_like(scores) if self.per_point else scores
-        totals = torch.stack([answers.sum(), weights.sum()])
+        """Divisors of the class term and of the box terms: (2,)."""
+        counted = torch.ones_like(scores) if self.per_point else scores
+        totals = torch.stack([counted.sum(), weights.sum()])
         if not self.training:
             return totals.clamp(min=1.0)
         return process_mean(totals).clamp(min=1.0 / get_world_size())  # the sum over all is >= 1
@@ -70,11 +70,11 @@ class PicoLoss(nn.Module):
 def varifocal_loss(scores: Tensor, index: Tensor, targets: Tensor) -> Tensor:
     """Varifocal loss () on probabilities `scores`, of any shape, summed.
 
-    `targets` (M,) > 0 belong to the elements `index` (M,) of the flattened scores; they weigh
-    their cross entropy by themselves. All other elements are negatives, whose cross entropy is
-    weighed by alpha * score ** 2 (arXiv 2008.13367, equation 2; the slope includes the
-    weight, as ppdet's does). A negative of exactly 1 counts as the float below it, so that its
-    loss is finite: 12.5 (ppdet: 75, its logarithm is cut at -100).
+    `targets` (M,) > 0 belong to the elements `index` (M,) of the flattened scores; each is also
+    the weight of its cross entropy. All other elements are negatives, whose cross entropy has the
+    weight alpha * score ** 2 (arXiv 2008.13367, equation 2; the gradient includes the weight, as
+    in ppdet). A negative of exactly 1 counts as the float below it, so that its loss is finite:
+    12.5 (ppdet: 75, because it cuts the logarithm at -100).
     """
     flat = scores.flatten().float()
     positive_loss = F.binary_cross_entropy(flat[index], targets, targets, reduction="sum")
@@ -93,7 +93,7 @@ def focused_log(scores: Tensor) -> Tensor:
 
 
 def varifocal_loss_of_logits(logits: Tensor, index: Tensor, targets: Tensor) -> Tensor:
-    """`varifocal_loss` on the logits of the probabilities, of which no certainty is too high."""
+    """`varifocal_loss` on the logits of the probabilities; finite for any logit."""
     flat = logits.flatten().float()
     positive_loss = F.binary_cross_entropy_with_logits(
         flat[index], targets, targets, reduction="sum"
@@ -105,7 +105,7 @@ def varifocal_loss_of_logits(logits: Tensor, index: Tensor, targets: Tensor) -> 
 def distribution_focal_loss(dist_logits: Tensor, distances: Tensor) -> Tensor:
     """Distribution focal loss (...) of bins `dist_logits` (..., R) at `distances` (...) 0..R-1.
 
-    Cross entropy with both neighbouring bins, each weighed by its nearness (arXiv 2006.04388,
+    Cross entropy with both neighbouring bins, each weighted by 1 - its distance (arXiv 2006.04388,
     equation 6).
     """
     log_probs = dist_logits.log_softmax(-1)
@@ -117,21 +117,21 @@ def distribution_focal_loss(dist_logits: Tensor, distances: Tensor) -> Tensor:
 
 
 def _class_loss(predictions: Predictions, index: Tensor, targets: Tensor) -> Tensor:
-    """Varifocal loss () of the scores, from their logits where they have any."""
+    """Varifocal loss () of the scores, from their logits where these are given."""
     if predictions.cls_logits is None:
         return varifocal_loss(predictions.scores, index, targets)
     return varifocal_loss_of_logits(predictions.cls_logits, index, targets)
 
 
 def _positives(predictions: Predictions, assignment: Assignment) -> tuple[Tensor, Tensor]:
-    """Elements of the flattened scores that have a target above zero, and these targets."""
+    """Indices into the flattened scores whose target is above zero, and these targets."""
     element = assignment.places * predictions.scores.shape[-1] + assignment.labels
     kept = assignment.scores > 0
     return element[kept], assignment.scores[kept]
 
 
 def _box_losses(predictions: Predictions, assignment: Assignment) -> tuple[Tensor, Tensor]:
-    """Distribution focal and GIoU losses (), (): sums over points, each by its weight."""
+    """Distribution focal and GIoU losses (), (): weighted sums over points."""
     logits = predictions.dist_logits.flatten(0, 1)[assignment.places].float()  # (M, 4 * R)
     grid = predictions.grid
     point = assignment.places % len(grid.points)

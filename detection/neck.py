@@ -1,4 +1,4 @@
-"""The path-aggregation neck of both generations of PicoDet, and the blocks in which they differ."""
+"""The path-aggregation neck of both generations of PicoDet, and the fusion block of each."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class LCFusion(nn.Sequential):
 
 
 class CSPFusion(nn.Module):
-    """First generation (CSP-PAN): half of the channels pass a bottleneck, half go beside it.
+    """First generation (CSP-PAN): half of the channels pass a bottleneck, half bypass it.
 
     (B, 2C, H, W) -> (B, C, H, W), a cross-stage-partial layer (arXiv 1911.11929) without the
     bottleneck's shortcut.
@@ -44,7 +44,7 @@ class CSPFusion(nn.Module):
 
 
 class PAN(nn.Module):
-    """Mixes three backbone maps up and down and adds a coarser one: all of `channels` wide.
+    """Mixes three backbone maps top-down and bottom-up and adds a coarser map.
 
     (B, C3, H, W), (B, C4, H / 2, W / 2), (B, C5, H / 4, W / 4)
     -> (B, channels, .., ..) at H x W, H / 2, H / 4 and H / 8 (ppdet's LCPAN or CSPPAN).
@@ -52,7 +52,7 @@ class PAN(nn.Module):
     Args:
         in_channels: Widths of the backbone maps, fine to coarse.
         channels: Width of all outputs.
-        fusion: What brings a concatenated pair of maps back to `channels`.
+        fusion: Block that reduces a concatenated pair of maps to `channels`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class PAN(nn.Module):
         return (*outputs, extra)
 
     def _aggregate_down(self, laterals: list[Tensor]) -> list[Tensor]:
-        """Carries coarse context into the finer maps; returns them fine to coarse."""
+        """Adds coarse context to the finer maps; returns them fine to coarse."""
         maps = [laterals[-1]]
         for fuse, lateral in zip(self.top_down, reversed(laterals[:-1]), strict=True):
             upsampled = F.interpolate(maps[0], scale_factor=2.0, mode="nearest")
@@ -95,7 +95,7 @@ class PAN(nn.Module):
         return maps
 
     def _aggregate_up(self, maps: list[Tensor]) -> list[Tensor]:
-        """Carries fine detail into the coarser maps; returns them fine to coarse."""
+        """Adds fine detail to the coarser maps; returns them fine to coarse."""
         outputs = [maps[0]]
         for shrink, fuse, coarser in zip(self.downsamples, self.bottom_up, maps[1:], strict=True):
             outputs.append(fuse(torch.cat([shrink(outputs[-1]), coarser], dim=1)))

@@ -1,4 +1,4 @@
-"""Names that PaddleDetection's PicoDet has for its weights -> ours."""
+"""Converts the weights of PaddleDetection's PicoDet: its names -> ours."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +19,8 @@ from backbone.weights import (
 )
 from detection.data.coco_classes import CATEGORY_IDS, CLASSES
 from detection.picodet import PicoDet
-from engine.checkpoint.checkpoint import LoadReport, load_weights
-from engine.checkpoint.foreign_weights import Foreign
+from engine.checkpoint.checkpoint import LoadReport
+from engine.checkpoint.foreign_weights import Foreign, load_shapes
 from engine.fileio import read_text
 
 # Stored in every file, never applied (scale) or a constant (0..reg_max of the expectation).
@@ -65,12 +65,12 @@ def picodet_name(name: str) -> str:
 def picodet_state(arrays: Arrays, model: PicoDet) -> State:
     """State dict for the PicoDet `model` from the arrays of a detector, trunk or classifier file.
 
-    Of a classifier only the trunk has a place here; the rest keeps its name, so that loading
-    reports it as extra. Of the first generation, whose head has classes and distances in one
-    convolution, that is split.
+    Of a classifier only the trunk is used; the rest keeps its name, so that loading reports it as
+    extra. The first generation's head predicts classes and distances by one convolution, which is
+    split.
 
     Raises:
-        ValueError: two different arrays claim one name.
+        ValueError: two different arrays get one name.
     """
     used = {name: array for name, array in arrays.items() if not UNUSED.fullmatch(name)}
     state = fill_norms(rename(used, _namer(used, model)))
@@ -78,7 +78,7 @@ def picodet_state(arrays: Arrays, model: PicoDet) -> State:
 
 
 def _namer(arrays: Arrays, model: PicoDet) -> Callable[[str], str]:
-    """What gives our names to the names of the file."""
+    """Map from the names of the file to ours."""
     if is_creation_order(arrays):
         is_classifier = any(name.startswith("linear_") for name in arrays)
         order = _convs(model, "backbone") if is_classifier else _creation_order(model)
@@ -103,8 +103,8 @@ def _split_outputs(state: State, model: PicoDet) -> State:
 def _creation_order(model: PicoDet) -> Iterator[str | None]:
     """Convolutions of PicoDet in the order in which PaddleDetection builds them.
 
-    The two that its base class builds and its head replaces are None. Those of the first
-    generation's outputs, of classes and distances together, go by the name of the classes.
+    None are the two that its base class builds and its head replaces. The first generation's output
+    convolutions, of classes and distances together, are called as those of the classes.
     """
     heads = range(len(model.head.cls))
     parts = [
@@ -145,13 +145,13 @@ def read_class_list(path: Path) -> tuple[str, ...]:
 def load_foreign(
     model: PicoDet, arrays: Arrays, source: str, classes: Sequence[str] = CLASSES
 ) -> LoadReport:
-    """Fill `model`, in place, with the arrays of a foreign file of these classes.
+    """Load the arrays of a foreign file of these classes into `model`.
 
-    A file of a trunk or classifier alone is fine: the report says what kept its start values.
+    The file may hold a trunk or classifier alone: the report lists what kept its initial values.
 
     Raises:
-        ValueError: the model has another number of classes, an array has another shape than its
-            place in the model, or not one fits.
+        ValueError: the model has another number of classes, an array has another shape than in the
+            model, or no array fits.
     """
     if model.num_classes != len(classes):
         whose = "of COCO" if tuple(classes) == CLASSES else f"({', '.join(classes[:3])}, ...)"
@@ -160,22 +160,15 @@ def load_foreign(
             f"{model.num_classes}; leave it at {len(classes)}: training on other data takes the "
             "converted file with --load-from and adapts the last layer"
         )
-    report = load_weights(model, picodet_state(arrays, model), source=source)
-    if report.mismatched:
-        raise ValueError(
-            f"{source}: {len(report.mismatched)} arrays have another shape than the model "
-            f"({', '.join(report.mismatched[:3])}, ...); is it a model of another size than "
-            "--config describes?"
-        )
-    return report
+    return load_shapes(model, picodet_state(arrays, model), source)
 
 
 def load_file(model: PicoDet, path: Path, classes: Sequence[str] = ()) -> Foreign:
-    """Fill `model`, in place, from a file of these classes: default its own, else COCO's.
+    """Load a file of these classes into `model`; by default the file's own classes, else COCO's.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no weight file, or one of another model.
+        ValueError: it is not a weight file, or one of another model.
     """
     arrays = read_arrays(path)
     names = tuple(classes) or read_classes(path) or CLASSES

@@ -30,30 +30,30 @@ Target = dict[str, Any]  # boxes (G, 4), labels (G,), image_id, size (height, wi
 class PicoDet(BaseModel):
     """One-stage detector: a backbone, a neck and a head on strides 8 to 64.
 
-    What the generations differ in:
+    Differences of the generations:
                         2 (2022-03, ppdet's `picodet_*_lcnet`)      1 (2021-10, ppdet's legacy)
         neck            LC-PAN                                      CSP-PAN
         head            gated tower, scores aligned with quality    plain tower, plain classes
         assigner        ATSS first, then task-aligned               SimOTA
         varifocal loss  over the sum of target scores               over the number of points
-        box losses      weighed by target score; DFL 0.5, GIoU 2.5  by own score; 0.25, 2.0
+        box losses      weight: target score; DFL 0.5, GIoU 2.5     predicted score; 0.25, 2.0
 
     Args:
         backbone: Module (or its config) whose `strides` are (8, 16, 32).
         num_classes: Classes K of the data.
         neck_channels: Width of neck and head: 96 (XS, S), 128 (M), 160 (L).
-        tower_convs: Depthwise-separable units a level before the outputs: 2 (XS, S), 4 (M, L).
+        tower_convs: Depthwise-separable units per level before the outputs: 2 (XS, S), 4 (M, L).
         reg_max: Farthest side that a point can predict, in strides of its level.
         static_epochs: Epochs assigned by ATSS; the later ones are task-aligned (generation 2).
         generation: 2 or 1.
         data_preprocessor: mmengine's (config of a) module that makes batches of samples.
 
     `epoch` is the current training epoch; it decides which assigner the loss uses.
-    `classes` are the names by label, where a checkpoint gave them.
+    `classes` are the names by label, if a checkpoint gave them, else numbers.
 
     Raises:
-        ValueError: the backbone has other strides, the generation is unknown; in forward, the input
-            is no multiple of 32.
+        ValueError: the backbone has other strides, the generation is unknown; in forward, a side of
+            the input is not a multiple of 32.
     """
 
     size_divisor = BACKBONE_STRIDES[-1]  # so that C5 and C4 upsample to the size of the next level
@@ -109,8 +109,8 @@ class PicoDet(BaseModel):
         Returns, by mode:
             "tensor": boxes (B, P, 4) in pixels of the network input, scores (B, P, K) in 0..1.
             "loss": the terms that sum to the objective (needs `targets`).
-            "predict": one dict an image; boxes in pixels of the image before `size` was changed
-                to the network's, where `targets` tells it, else in pixels of the network input.
+            "predict": one dict per image; boxes are in pixels of the image before it was resized if
+                `targets` has its `size`, else in pixels of the network input.
         """
         predictions = self._run(images)
         if mode == "tensor":
@@ -121,12 +121,12 @@ class PicoDet(BaseModel):
             return self._losses(predictions, boxes, targets)
         if mode == "predict":
             return detections(images, _decode(predictions), predictions.scores, targets)
-        raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
+        raise ValueError(f"expected mode tensor, loss (needs targets) or predict, got {mode!r}")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
-        """Detections of a batch, then its losses the way mmengine's loops collect them.
+        """Detections of a batch, then its losses in the form that mmengine's loops collect.
 
-        One pass of the network serves both. The losses are those of this process alone.
+        Both come from one forward pass. The losses are those of this process alone.
         """
         batch = self.data_preprocessor(data, False)
         images, targets = batch["images"], batch["targets"]
@@ -166,7 +166,7 @@ def _decode(predictions: Predictions) -> Tensor:
 
 
 def _check_size(images: Tensor) -> None:
-    """ValueError unless the backbone's maps halve evenly."""
+    """Raise ValueError unless height and width are multiples of 32."""
     height, width = images.shape[-2:]
     multiple = PicoDet.size_divisor
     if height % multiple or width % multiple:

@@ -1,4 +1,4 @@
-"""Where the detector predicts: one point a cell, over all levels of the feature pyramid."""
+"""Where the detector predicts: one point per cell, over all levels of the feature pyramid."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Grid(NamedTuple):
 def make_grid(
     sizes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device
 ) -> Grid:
-    """Points of levels whose maps have `sizes` (height, width), one level a stride."""
+    """Points of levels whose maps have `sizes` (height, width), one level per stride."""
     points = torch.cat([_level_points(*at, device) for at in zip(sizes, strides, strict=True)])
     lengths = tuple(height * width for height, width in sizes)
     level_strides = [

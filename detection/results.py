@@ -1,4 +1,4 @@
-"""Detections of images from the boxes and scores of the detector, and as plain data.
+"""Turns the boxes and scores of the detector into detections of images, and these into plain data.
 
 Shapes: B images, P points over all levels, K classes, N detections.
 """
@@ -30,10 +30,10 @@ def detections(
     """Detections of every image of a batch, in pixels of the image before it was resized.
 
     Args:
-        images: The network input (B, 3, H, W); its size alone is looked at.
+        images: The network input (B, 3, H, W); only its size is used.
         boxes: (B, P, 4) xyxy in pixels of the network input.
         scores: (B, P, K) 0..1.
-        targets: One an image, with its `size` (height, width) before the resize where known.
+        targets: One per image, with its `size` (height, width) before the resize where known.
     """
     size = (images.shape[-2], images.shape[-1])
     return [
@@ -43,7 +43,7 @@ def detections(
 
 
 def in_image(found: Detections, size: Size, target: Mapping[str, Any]) -> Detections:
-    """Detections in pixels of an input of `size`, in pixels of the image that `target` is of."""
+    """Converts detections in pixels of an input of `size` to pixels of the image of `target`."""
     if "size" in target:
         found["boxes"] = to_image_size(found["boxes"], size, target["size"])
     if "image_id" in target:
@@ -52,12 +52,12 @@ def in_image(found: Detections, size: Size, target: Mapping[str, Any]) -> Detect
 
 
 def results(
-    network: Any,  # noqa: ARG001  # nothing of it is needed
+    network: Any,  # noqa: ARG001  # not needed
     run: Network,
     images: Tensor,
     targets: Sequence[Mapping[str, Any]],
 ) -> list[Detections]:
-    """What mode="predict" gives, with the boxes and scores of another network."""
+    """The result of mode="predict", from the boxes and scores of another network."""
     boxes, scores = run(images)
     return detections(images, boxes, scores, targets)
 

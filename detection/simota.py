@@ -1,6 +1,6 @@
-"""The assigner of PicoDet's first generation: SimOTA (arXiv 2107.08430, section 2.4), by VFL.
+"""The assigner of PicoDet's first generation: SimOTA (arXiv 2107.08430, section 2.4), VFL costs.
 
-Shapes: as in assigner.py, and M pairs of an object and a candidate point of its image.
+Shapes: as in assigners.py, and M pairs of an object and a candidate point of its image.
 """
 
 import torch
@@ -12,19 +12,20 @@ from detection.boxes import giou, iou
 from detection.head import Predictions
 from detection.loss import VFL_ALPHA, focused_log
 
-CENTRE_RADIUS = 2.5  # strides around an object's centre; this and the next two: SimOTAAssigner
-CANDIDATES = 10  # of the published configs
+# The next three are those of SimOTAAssigner in the published configs.
+CENTRE_RADIUS = 2.5  # strides around the centre of an object
+CANDIDATES = 10  # largest number of points per object
 GIOU_WEIGHT = 6.0
 FAR = 1e8  # cost of a point that is not both inside the object and near its centre
 
 
 def assign_simota(truths: Truths, predictions: Predictions, boxes: Tensor) -> Assignment:
-    """Each object takes the k points that would cost the loss least.
+    """Assigns to each object the k points with the lowest cost.
 
-    Candidates of all objects of an image are the points inside any of them or near the centre of
-    any. k is the whole part of the sum of the object's 10 best overlaps with their predicted boxes
-    (`boxes` (B, P, 4)), at least 1. The target is the overlap; a box counts by the best score of
-    its point.
+    The candidates of all objects of an image are the points inside any of them or near the centre
+    of any. k is the sum of the object's 10 largest IoUs with their predicted boxes
+    (`boxes` (B, P, 4)), rounded down, at least 1. The target score is the IoU; the weight in the
+    box losses is the largest score of the point.
     """
     inside, near = _where(truths, predictions)  # (N, P) each
     rows, points = _candidates(truths, inside | near, len(boxes)).nonzero(as_tuple=True)  # (M,)
@@ -43,7 +44,7 @@ def assign_simota(truths: Truths, predictions: Predictions, boxes: Tensor) -> As
 
 
 def _where(truths: Truths, predictions: Predictions) -> tuple[Tensor, Tensor]:
-    """Whether points lie inside of objects, and near their centres: (N, P), (N, P)."""
+    """Whether points lie inside objects, and near their centres: (N, P), (N, P)."""
     grid = predictions.grid
     centres = (truths.boxes[:, :2] + truths.boxes[:, 2:]) / 2  # (N, 2)
     reach = CENTRE_RADIUS * grid.strides  # (P, 1)
@@ -52,7 +53,7 @@ def _where(truths: Truths, predictions: Predictions) -> tuple[Tensor, Tensor]:
 
 
 def _candidates(truths: Truths, close: Tensor, num_images: int) -> Tensor:
-    """Points (N, P) of the object's image to which any of its objects is `close` (N, P)."""
+    """Points (N, P) of the object's image that are `close` (N, P) to any of its objects."""
     count = close.new_zeros((num_images, close.shape[1]), dtype=torch.long)
     return (count.index_add(0, truths.image_index, close.long()) > 0)[truths.image_index]
 
@@ -60,9 +61,9 @@ def _candidates(truths: Truths, close: Tensor, num_images: int) -> Tensor:
 def _overlaps_and_costs(
     truths: Truths, rows: Tensor, points: Tensor, predictions: Predictions, boxes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Overlap and loss (M,), (M,) if point `points[i]` answered for object `rows[i]`.
+    """IoU and cost (M,), (M,) of assigning point `points[i]` to object `rows[i]`.
 
-    Costs are float64, so that the cheapest of far points is known too.
+    Costs are float64, so that the costs of points with FAR added stay distinct.
     """
     images = truths.image_index[rows]
     found, wanted = boxes[images, points], truths.boxes[rows]  # (M, 4)
@@ -77,7 +78,7 @@ def _overlaps_and_costs(
 
 
 def _all_negative(scores: Tensor, images: Tensor, points: Tensor) -> Tensor:
-    """Class loss (M,) of points of images if no class had an object there."""
+    """Class loss (M,) of points of images with all classes negative."""
     used = scores.new_zeros(scores.shape[:2], dtype=torch.bool)  # (B, P), most of it stays False
     used[images, points] = True
     losses = scores.new_zeros(used.shape)
@@ -86,7 +87,7 @@ def _all_negative(scores: Tensor, images: Tensor, points: Tensor) -> Tensor:
 
 
 def _counts(shape: torch.Size, rows: Tensor, points: Tensor, overlaps: Tensor) -> Tensor:
-    """How many points each object takes (N,)."""
+    """Number of points for each object (N,)."""
     dense = overlaps.new_zeros(shape)
     dense[rows, points] = overlaps
     best = dense.topk(min(CANDIDATES, shape[1]), dim=1).values  # (N, 10)

@@ -1,4 +1,4 @@
-"""What the engine asks of the detector."""
+"""What the engine needs to know about the detector."""
 
 from engine.task import Task
 

@@ -1,48 +1,21 @@
 """Separable atrous spatial pyramid pooling of DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611).
 
-Layer by layer as PaddleSeg has it: convolutions in front of batch-norms keep a bias, and the
-depthwise half of a separable convolution has no activation.
+Layer by layer as in PaddleSeg: convolutions in front of batch-norms keep a bias, and the depthwise
+half of a separable convolution has no activation.
 
 Shapes: B images, C channels, h x w the size of a feature map.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from backbone.layers import ConvBN
 
-class BiasedConvBN(nn.Module):
-    """Convolution with bias, batch-norm, ReLU (or `act=None`: none); the size stays.
-
-    (B, in_channels, h, w) -> (B, out_channels, h, w).
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        *,
-        dilation: int = 1,
-        groups: int = 1,
-        act: type[nn.Module] | None = nn.ReLU,
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel,
-            padding=dilation * (kernel - 1) // 2,
-            dilation=dilation,
-            groups=groups,
-        )
-        self.norm = nn.BatchNorm2d(out_channels)
-        self.act = nn.Identity() if act is None else act()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(x)))
+BiasedConvBN = partial(ConvBN, bias=True, act=nn.ReLU)
 
 
 class SeparableConv(nn.Module):
@@ -62,8 +35,8 @@ class SeparableConv(nn.Module):
 class ImagePooling(nn.Module):
     """Mean over the whole map, 1 x 1 convolution, batch-norm, ReLU: (B, C, h, w) -> (B, out, 1, 1).
 
-    A batch of one gives the batch-norm one value a channel, whose variance is no estimate of
-    anything: such a batch is normalised with the running statistics and leaves them as they are.
+    In a batch of one the batch-norm has one value per channel, which has no variance. Such a batch
+    is normalised with the running statistics and does not change them.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -86,15 +59,15 @@ def _with_running_statistics(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 
 class ASPP(nn.Module):
-    """One branch a rate and the pooled image, concatenated and projected.
+    """One branch per rate and one of the pooled image, concatenated and projected.
 
     (B, in_channels, h, w) -> (B, channels, h, w).
 
     Args:
         in_channels: C of the backbone's last map.
         channels: Width of every branch and of the output.
-        rates: Dilations, the first of which is a plain 1 x 1 convolution.
-        dropout: Share of the output's elements that training drops.
+        rates: Dilations; the first one stands for a plain 1 x 1 convolution.
+        dropout: Fraction of the output's elements that training drops.
     """
 
     def __init__(
@@ -110,6 +83,6 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         maps = [branch(x) for branch in self.branches]
-        # Bilinear resizing of one value is that value everywhere.
+        # Bilinear resizing of a single value gives that value everywhere.
         maps.append(self.pool(x).expand(-1, -1, *x.shape[-2:]))
         return self.dropout(self.project(torch.cat(maps, dim=1)))

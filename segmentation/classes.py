@@ -1,7 +1,7 @@
 """The labels of Cityscapes, and colours for the classes of any data.
 
-Three numberings meet here: label ids (what annotators gave, 0..33), train ids (what networks
-learn, 0..18) and 255, which neither training nor evaluation counts.
+There are two numberings: label ids of the annotators, 0..33, and train ids, which networks learn,
+0..18. Neither training nor evaluation counts 255.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Colour = tuple[int, int, int]  # RGB
 
 
 class Label(NamedTuple):
-    """One evaluated class of Cityscapes; its train id is its place in LABELS."""
+    """One evaluated class of Cityscapes; its train id is its index in LABELS."""
 
     name: str
     label_id: int
@@ -58,16 +58,16 @@ def train_id_table() -> NDArray[np.uint8]:
 
 
 def label_id_table() -> NDArray[np.uint8]:
-    """Label id (256,) of every train id; 0, "unlabeled", for all that is none."""
+    """Label id (256,) of every train id; 0, "unlabeled", for all other values."""
     table = np.zeros(256, np.uint8)
     table[: len(LABELS)] = [label.label_id for label in LABELS]
     return table
 
 
 def colours_of(classes: Sequence[str]) -> NDArray[np.uint8]:
-    """RGB colour (K, 3) of each class: Cityscapes' own where it has that name, else a vivid one.
+    """RGB colour (K, 3) of each class: that of Cityscapes for its class names, else a vivid one.
 
-    Vivid ones lie far apart in hue (steps of the golden angle).
+    Vivid ones are far apart in hue (steps of the golden angle).
     """
     known = {label.name: label.colour for label in LABELS}
     index = np.arange(max(len(classes), 1))

@@ -26,7 +26,7 @@ Target = dict[str, Any]  # mask (H, W) int64, image_id, size (height, width)
 
 
 class Decoder(nn.Module):
-    """Deep map brought to the size of the fine one, both mixed, one logit a class.
+    """Resizes the deep map to the fine one, mixes both, and predicts one logit per class.
 
     deep (B, C, h, w), low (B, C', 4h, 4w or so) -> logits (B, K, size of `low`).
     """
@@ -56,16 +56,16 @@ class DeepLabV3Plus(BaseModel):
             stride that ASPP works at.
         num_classes: Classes K of the data, 2 to 255.
         aspp_rates: Dilations of ASPP, the first one 1. Published for ResNets: (1, 12, 24, 36) at
-            output stride 8; nobody published those for stride 32, these are the code's default.
+            output stride 8. For stride 32 none are published; these are the default of PaddleSeg.
         loss: SegmentationLoss or its config; None is plain cross-entropy.
         inference: Inference or its config; None is the whole image once.
         data_preprocessor: mmengine's (config of a) module that makes batches of samples.
 
-    `classes` are the names by label, where a checkpoint gave them.
+    `classes` are the names by label, if a checkpoint gave them, else numbers.
 
     Raises:
         ValueError: the backbone has no map of stride 4, or class count, rates and class weights
-            do not fit together.
+            do not match.
     """
 
     size_divisor = 1
@@ -95,7 +95,7 @@ class DeepLabV3Plus(BaseModel):
         self.aspp = ASPP(trunk.channels[-1], CHANNELS, aspp_rates, DROPOUT)
         self.decoder = Decoder(trunk.channels[self.low_index], CHANNELS, num_classes)
         init_convs(self)
-        self.backbone = trunk  # after the others got their start values
+        self.backbone = trunk  # after the other layers are initialised
 
     def forward(
         self, images: Tensor, targets: Sequence[Target] | None = None, mode: str = "tensor"
@@ -105,8 +105,8 @@ class DeepLabV3Plus(BaseModel):
         Returns, by mode:
             "tensor": logits (B, K, H, W).
             "loss": the terms that sum to the objective (needs `targets`, masks of H x W).
-            "predict": one dict an image with its `mask` (H, W) uint8, at the `size` that the image
-                had before preprocessing where `targets` tells it.
+            "predict": one dict per image with its `mask` (H, W) uint8, at the size of the image
+                before preprocessing if `targets` has its `size`.
         """
         if mode == "tensor":
             return self._logits(images)
@@ -116,12 +116,12 @@ class DeepLabV3Plus(BaseModel):
         if mode == "predict":
             targets = targets or [{}] * len(images)
             return results(self, lambda views: (self._logits(views),), images, targets)
-        raise ValueError(f"mode={mode!r} is none of tensor, loss (needs targets), predict")
+        raise ValueError(f"expected mode tensor, loss (needs targets) or predict, got {mode!r}")
 
     def val_step(self, data: dict[str, Any]) -> list[Any]:
-        """Masks of a batch, then its losses the way mmengine's loops collect them.
+        """Masks of a batch, then its losses in the form that mmengine's loops collect.
 
-        One pass of the network serves both. The losses are the mean over images, of this process.
+        Both come from one forward pass. The losses are the mean over the images of this process.
         """
         batch = self.data_preprocessor(data, False)
         found: list[Any] = []
@@ -147,7 +147,7 @@ def _built(part: object) -> Any:
 def _check(
     strides: Sequence[int], num_classes: int, rates: Sequence[int], class_weights: Tensor | None
 ) -> None:
-    """ValueError where what the model is built from does not fit together."""
+    """Raise ValueError if the parts of the model do not match."""
     if LOW_STRIDE not in strides or len(strides) < 2:
         raise ValueError(
             f"DeepLabV3Plus wants a backbone with out_strides=(4, 32), got {tuple(strides)}"
@@ -159,5 +159,5 @@ def _check(
     if class_weights is not None and len(class_weights) != num_classes:
         raise ValueError(
             f"loss.class_weights has {len(class_weights)} entries for {num_classes} classes; "
-            "give one a class, in label order"
+            "give one per class, in label order"
         )

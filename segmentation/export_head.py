@@ -27,13 +27,13 @@ class MaskHead(ExportHead):
         return (logits.argmax(dim=1).to(torch.uint8),)
 
     def apart(self, wanted: Sequence[Tensor], found: Sequence[Tensor]) -> Gap:
-        """Share of the pixels that differ."""
+        """Fraction of the pixels that differ."""
         return maps_apart(wanted[0], found[0])
 
     def results(
         self,
         outputs: Mapping[str, Tensor],
-        size: Size,  # noqa: ARG002  # the mask's own
+        size: Size,  # noqa: ARG002  # the masks have it
         targets: Sequence[Target],
     ) -> list[Segmentation]:
         """The mask of every image at its size before preprocessing (nearest pixel)."""
@@ -43,19 +43,15 @@ class MaskHead(ExportHead):
         ]
 
 
-def export_head(network: Any, *, batched: bool) -> MaskHead:  # noqa: ARG001  # a mask an image
+def export_head(network: Any, *, batched: bool) -> MaskHead:  # noqa: ARG001
     """The class of every pixel as a part of the graph of a DeepLabV3Plus."""
     return MaskHead()
 
 
 def _in_image(mask: Tensor, target: Target) -> Tensor:
-    """The part of a mask (H, W) that the image fills, at the size of the image."""
+    """The part of a mask (H, W) without padding, resized to the image (nearest pixel)."""
     height, width = target.get("content", mask.shape)
-    return _at_size(mask[:height, :width], target.get("size", (height, width)))
-
-
-def _at_size(mask: Tensor, size: Size) -> Tensor:
-    """Mask (h, w) at another size, by the nearest pixel."""
+    mask, size = mask[:height, :width], target.get("size", (height, width))
     if tuple(mask.shape) == tuple(size):
         return mask
     return F.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0].byte()

@@ -17,18 +17,18 @@ from engine.types import IGNORE
 
 @MODELS.register_module()
 class SegmentationLoss(nn.Module):
-    """Mean cross-entropy of the pixels that are not `IGNORE`; 0 where all are.
+    """Mean cross-entropy of the pixels that are not `IGNORE`; 0 if all are.
 
     With class weights it is the weighted mean. With `ohem_threshold` (online hard example mining)
-    only pixels whose true class has a probability below it count, but at least `ohem_min_kept` of
-    a batch, the hardest ones.
+    only the pixels count whose true class has a probability below it, but at least the
+    `ohem_min_kept` hardest ones of a batch.
 
-    In training on several processes the mean is that over the pixels of all, so processes whose
-    crops hold little count little (PaddleSeg: each process's own mean, and the mean of these);
-    the hardest pixels are picked by each process for itself.
+    In training on several processes the mean is over the pixels of all processes, so a process
+    with few counted pixels has little weight (PaddleSeg: the mean of the processes' means). Each
+    process selects its own hardest pixels.
 
     Args:
-        class_weights: One weight a class, in label order.
+        class_weights: One weight per class, in label order.
         ohem_threshold: Probability in 0..1, published 0.7; None: all pixels count.
         ohem_min_kept: Number of pixels, published 10000.
 
@@ -76,7 +76,7 @@ class SegmentationLoss(nn.Module):
         return (losses * weights).sum() / self._shared(weights.sum())
 
     def _shared(self, weight: Tensor) -> Tensor:
-        """What a process divides by, so that the mean over processes is that of all pixels."""
+        """Divisor of a process, with which the mean over processes is the mean over all pixels."""
         return (process_mean(weight) if self.training else weight).clamp(min=1e-8)
 
     def _weights(self, labels: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class SegmentationLoss(nn.Module):
 
 
 def _hard_pixels(losses: Tensor, threshold: float, min_kept: int) -> Tensor:
-    """Which of the cross-entropies (N,) belong to probabilities below `threshold`: (N,) bool."""
+    """Whether cross-entropies (N,) belong to probabilities below `threshold`: (N,) bool."""
     limit = -math.log(threshold)
     if 0 < min_kept < len(losses):
         kept = losses.kthvalue(len(losses) - min_kept + 1).values  # the min_kept-th largest

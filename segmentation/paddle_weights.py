@@ -1,4 +1,4 @@
-"""Names that PaddleSeg's DeepLabV3P has for its weights -> ours."""
+"""Converts the weights of PaddleSeg's DeepLabV3P: its names -> ours."""
 
 import re
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from backbone.weights import (
     rename,
     trunk_name,
 )
-from engine.checkpoint.checkpoint import LoadReport, load_weights
-from engine.checkpoint.foreign_weights import Foreign, names_or_numbers
+from engine.checkpoint.checkpoint import LoadReport
+from engine.checkpoint.foreign_weights import Foreign, load_shapes, names_or_numbers
 from segmentation.deeplabv3plus import DeepLabV3Plus
 
 # Structured names -> ours, applied in this order.
@@ -49,21 +49,14 @@ def deeplab_name(name: str) -> str:
 
 
 def load_foreign(model: DeepLabV3Plus, arrays: Arrays, source: str) -> LoadReport:
-    """Fill `model`, in place, with the arrays of a foreign file.
+    """Load the arrays of a foreign file into `model`.
 
-    A file of a trunk alone is fine: the report says what kept its start values.
+    The file may hold a trunk alone: the report lists what kept its initial values.
 
     Raises:
-        ValueError: an array has another shape than its place in the model, or not one fits.
+        ValueError: an array has another shape than in the model, or no array fits.
     """
-    report = load_weights(model, deeplab_state(arrays), source=source)
-    if report.mismatched:
-        raise ValueError(
-            f"{source}: {len(report.mismatched)} arrays have another shape than the model "
-            f"({', '.join(report.mismatched[:3])}, ...); is it a model of another size or number "
-            "of classes than --config describes?"
-        )
-    return report
+    return load_shapes(model, deeplab_state(arrays), source)
 
 
 def deeplab_state(arrays: Arrays) -> State:
@@ -72,11 +65,11 @@ def deeplab_state(arrays: Arrays) -> State:
 
 
 def load_file(model: DeepLabV3Plus, path: Path, classes: Sequence[str] = ()) -> Foreign:
-    """Fill `model`, in place, from a file of these classes: default its own, else numbers.
+    """Load a file of these classes into `model`; by default the file's own classes, else numbers.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no weight file, or one of another model or number of classes.
+        ValueError: it is not a weight file, or one of another model or number of classes.
     """
     arrays = read_arrays(path)
     report = load_foreign(model, arrays, str(path))

@@ -1,4 +1,4 @@
-"""Masks of images from the logits of the segmenter, and as plain data.
+"""Turns the logits of the segmenter into masks of images, and these into plain data.
 
 Shapes: B images, K classes, H, W the size of the network input, h, w that of an image.
 """
@@ -34,7 +34,7 @@ def image_scores(
     scores = inference(logits_of, images)  # (B, K, H, W)
     height, width = images.shape[-2:]
     for index, target in enumerate(targets):
-        bottom, right = target.get("content", (height, width))  # below and right is padding
+        bottom, right = target.get("content", (height, width))  # padding is below and right of it
         own = scores[index : index + 1, :, :bottom, :right]
         yield resize(own, target.get("size", (bottom, right))), target
 
@@ -45,7 +45,7 @@ def segmentation(scores: Tensor, target: Mapping[str, Any]) -> Segmentation:
 
 
 def with_id(found: Segmentation, target: Mapping[str, Any]) -> Segmentation:
-    """The result with the id of its image, where the target has one."""
+    """The result with the id of its image, if the target has one."""
     if "image_id" in target:
         found["image_id"] = target["image_id"]
     return found
@@ -54,7 +54,7 @@ def with_id(found: Segmentation, target: Mapping[str, Any]) -> Segmentation:
 def results(
     network: Any, run: Network, images: Tensor, targets: Sequence[Mapping[str, Any]]
 ) -> list[Segmentation]:
-    """What mode="predict" gives, with the logits of another network."""
+    """The result of mode="predict", from the logits of another network."""
     pairs = image_scores(network.inference, lambda views: run(views)[0], images, targets)
     return [segmentation(scores, target) for scores, target in pairs]
 
@@ -64,12 +64,12 @@ def describe(
     classes: Sequence[str],
     threshold: float,  # noqa: ARG001  # every pixel has a class
 ) -> list[Row]:
-    """Pixels and share of the image of every class found, largest first."""
+    """Pixels and fraction of the image of every class found, largest first."""
     return areas(found["mask"].cpu().numpy(), classes)
 
 
 def areas(mask: Mask, classes: Sequence[str]) -> list[Row]:
-    """Classes that occur in the mask, largest first: name, label, pixels, share of the image."""
+    """Classes in the mask, largest first: name, label, pixels, share of the image (0..1)."""
     counts = np.bincount(mask.ravel(), minlength=len(classes))[: len(classes)]
     return [
         {

@@ -1,4 +1,4 @@
-"""How an image is put through the network in evaluation: whole or in windows, at several scales.
+"""Runs the network over an image in evaluation: whole or in windows, at one or several scales.
 
 Shapes: B images of H x W, K classes.
 """
@@ -17,17 +17,18 @@ Network = Callable[[Tensor], Tensor]  # (B, 3, H, W) -> logits (B, K, H, W)
 
 @MODELS.register_module()
 class Inference:
-    """Runs a network over images, and averages the class probabilities of all views of an image.
+    """Runs a network over images and averages the class probabilities of all views of an image.
 
     Args:
         scales: Factors on height and width; each is one view. Published: 1 alone.
         flip: Add the mirrored image of every scale as a view.
         window: (height, width) in pixels of a sliding window, or None for the whole image. Logits
-            are averaged where windows overlap; an image smaller than the window is taken whole.
+            are averaged where windows overlap; a window is never larger than the image.
         step: (vertical, horizontal) pixels between windows; None is two thirds of the window.
 
     Raises:
-        ValueError: no scale, or one that is not positive; a step without window or beyond it.
+        ValueError: no scale, or one that is not positive; a step without a window or larger than
+            it.
     """
 
     def __init__(
@@ -49,13 +50,14 @@ class Inference:
         if self.window and self.step and any(map(int.__gt__, self.step, self.window)):
             raise ValueError(
                 f"inference step {self.step} is larger than the window {self.window}: pixels "
-                "between windows would never be seen"
+                "between windows would be left out"
             )
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
-        """Scores (B, K, H, W) of images (B, 3, H, W): logits of one view, log of the mean of more.
+        """Scores (B, K, H, W) of images (B, 3, H, W).
 
-        The class is the largest either way, and cross-entropy takes either as logits.
+        They are the logits of one view, or the log of the mean probabilities of several. Either can
+        be used as logits: for the largest class, and in cross-entropy.
         """
         if self.scales == (1.0,) and not self.flip:
             return self._run(network, images)
@@ -67,7 +69,7 @@ class Inference:
         return reduce(Tensor.add_, probabilities).div_(num_views).clamp_(min=1e-30).log_()
 
     def _views(self, images: Tensor) -> Iterator[tuple[Tensor, Callable[[Tensor], Tensor]]]:
-        """Every view and what brings its logits back to (B, K, H, W)."""
+        """Every view, and the function that resizes its logits to (B, K, H, W)."""
         size = _size(images)
         for scale in self.scales:
             scaled = resize(
@@ -98,14 +100,14 @@ class Inference:
 
 
 def resize(maps: Tensor, size: Size) -> Tensor:
-    """(B, C, h, w) -> (B, C, *size), bilinear between pixel centres; nothing where it fits."""
+    """(B, C, h, w) -> (B, C, *size), bilinear between pixel centres; unchanged if already so."""
     if _size(maps) == size:
         return maps
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
 def _starts(length: int, window: int, step: int) -> list[int]:
-    """First pixels of windows that cover `length`, the last one flush with its end."""
+    """First pixels of windows that cover `length`; the last window ends at its end."""
     return [*range(0, length - window, step), length - window]
 
 

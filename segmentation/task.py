@@ -1,4 +1,4 @@
-"""What the engine asks of the segmenter."""
+"""What the engine needs to know about the segmenter."""
 
 from engine.task import Task
 

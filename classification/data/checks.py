@@ -1,7 +1,7 @@
-"""What may be wrong with class folders and list files.
+"""Checks of class folders and list files.
 
-A line of a list is judged by training's own reader (`classification.data.image_lists`); if no rule
-here explains why it refuses a split, its own message becomes a finding.
+Training's own reader (`classification.data.image_lists`) reads the lines of a list. If no rule here
+explains why it refuses a split, its message becomes a finding.
 """
 
 import logging
@@ -42,7 +42,7 @@ CLASS_RANGE = Rule("class-out-of-range", "error", "correct it, or name the class
 LISTED_TWICE = Rule("image-listed-twice", "warning", "keep one of the lines", LEFT_OUT)
 TWO_CLASSES = Rule("image-in-two-classes", "error", "decide which class it is", "all left out")
 EMPTY_CLASS = Rule("class-folder-empty", "error", "add images, or remove the folder", LEFT_OUT)
-NO_IMAGE = Rule("file-no-image", "note", "nothing: it is not read", LEFT_OUT)
+NO_IMAGE = Rule("file-no-image", "note", "nothing: such a file is not read", LEFT_OUT)
 
 
 class ListedImage(NamedTuple):
@@ -54,28 +54,28 @@ class ListedImage(NamedTuple):
 
 
 class CheckedLists(NamedTuple):
-    """A data set's findings, and what they were found in."""
+    """The findings about a data set, and what was checked."""
 
     findings: list[Finding]
-    splits: dict[str, list[ListedImage]]  # images that are there, each path once a split
+    splits: dict[str, list[ListedImage]]  # images that exist, each path once per split
     facts: dict[str, ImageFacts]  # by path
 
 
 def splits_of(data_root: Path) -> list[str]:
     """Splits that have a list or a folder, train first.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is no split.
     """
     names = [s for s in SPLITS if list_path(data_root, s).is_file() or (data_root / s).is_dir()]
     if not names:
-        find_images(data_root, SPLITS[0])  # says what is missing
+        find_images(data_root, SPLITS[0])  # raises: it says what is missing
     return names
 
 
 def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedLists:
-    """What can be found in lists and folders alone; no image is opened.
+    """Checks lists and folders alone; no image is opened.
 
-    Raises FileNotFoundError where a split has neither.
+    Raises FileNotFoundError if a split has neither.
     """
     findings: list[Finding] = []
     entries: dict[str, list[ListedImage]] = {}
@@ -86,7 +86,7 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedLists:
         elif (data_root / split).is_dir():
             found = list(_read_folders(data_root, split))
         else:
-            find_images(data_root, split)  # says what is missing
+            find_images(data_root, split)  # raises: it says what is missing
         own = [one for one in found if isinstance(one, Finding)]
         entries[split] = list(
             {one.path: one for one in found if isinstance(one, ListedImage)}.values()
@@ -96,7 +96,7 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedLists:
 
 
 def _read_list(data_root: Path, source: Path) -> Iterator[ListedImage | Finding]:
-    """Entries of a list file that can be used, and findings about the others."""
+    """Usable entries of a list file, and findings about the others."""
     entries: dict[str, ListedImage] = {}
     for number, entry in parse_list(source):
         where = f"line {number}"
@@ -123,23 +123,23 @@ def _read_list(data_root: Path, source: Path) -> Iterator[ListedImage | Finding]
         elif path in absent:
             yield Finding(IMAGE_MISSING, source, f"no file {path} in {data_root}", where)
         elif limit is not None and int(one.label) >= limit:
-            text = f"class {one.label} of {path} is none of the {limit} classes"
+            text = f"class {one.label} of {path} is not one of the {limit} classes"
             yield Finding(CLASS_RANGE, source, text, where, picture=data_root / path)
         else:
             yield one
 
 
 def _num_classes(data_root: Path) -> int | None:
-    """Number of classes that a label file names; None without one that can be read."""
+    """Number of classes that a label file names; None without a readable label file."""
     try:
         label_file = find_label_file(data_root)
     except ValueError:
-        return None  # the reader says so
+        return None  # the reader reports it
     return None if label_file is None else len(read_classes(label_file).names)
 
 
 def _read_folders(data_root: Path, split: str) -> Iterator[ListedImage | Finding]:
-    """Images of the class folders, and findings about folders and files that have none."""
+    """Images of the class folders, and findings about empty folders and about other files."""
     for name in class_folders(data_root / split):
         folder = data_root / split / name
         try:
@@ -148,7 +148,7 @@ def _read_folders(data_root: Path, split: str) -> Iterator[ListedImage | Finding
             yield Finding(EMPTY_CLASS, folder, str(error).removeprefix(f"{folder}: "))
             continue
         for path in others:
-            yield Finding(NO_IMAGE, data_root / path, "is no image by its name")
+            yield Finding(NO_IMAGE, data_root / path, "is not an image by its name")
         outside = {images[place] for place in outside_files(data_root, images)}
         for path in sorted(outside):
             yield Finding(OUTSIDE, data_root / path, f"{LEADS_OUT} {data_root}")
@@ -157,7 +157,7 @@ def _read_folders(data_root: Path, split: str) -> Iterator[ListedImage | Finding
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The reader logs what it finds; training will do so again."""
+    """Silences the reader's log lines; training will print them."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -167,7 +167,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _reader_says(data_root: Path, split: str) -> Iterator[Finding]:
-    """A finding where training's reader refuses the split for a reason that no rule knows."""
+    """A finding if training's reader refuses the split for a reason that no rule covers."""
     try:
         with _quiet():
             find_images(data_root, split)
@@ -180,10 +180,10 @@ def check(data_root: Path, spread: Spread, size: Size | None = None) -> CheckedL
 
     Args:
         data_root: Folder of the splits.
-        spread: Looks at many files, as `engine.checks.parallel.spread` does.
-        size: Not looked at.
+        spread: Inspects many files, as `engine.checks.parallel.spread` does.
+        size: Not used.
 
-    Raises FileNotFoundError where there is no split.
+    Raises FileNotFoundError if there is no split.
     """
     checked = check_entries(data_root, splits_of(data_root))
     paths = list(dict.fromkeys(one.path for own in checked.splits.values() for one in own))
@@ -205,7 +205,7 @@ def check(data_root: Path, spread: Spread, size: Size | None = None) -> CheckedL
 def _in_two_classes(
     splits: dict[str, list[ListedImage]], facts: dict[str, ImageFacts]
 ) -> Iterator[Finding]:
-    """Images whose bytes are those of one with another class."""
+    """Images with the same bytes as an image of another class."""
     seen: dict[bytes, ListedImage] = {}
     for one in (one for own in splits.values() for one in own):
         look = facts[one.path]

@@ -1,8 +1,8 @@
-"""PULC's person / nobody data: a list of two classes, made from COCO annotations.
+"""Makes PULC's person / nobody data, a list of two classes, from COCO annotations.
 
-The published rule (PaddleClas, PULC person_exists): "someone" are images with a person's box of
-more than 10 % of the image's area, "nobody" images without any person. Images with smaller persons
-only are left out.
+The published rule (PaddleClas, PULC person_exists): "someone" are images with the box of a person
+of more than 10 % of the image's area, "nobody" are images without a person. Images that have
+smaller persons only are left out.
 """
 
 import os
@@ -35,8 +35,8 @@ class CocoSplit(NamedTuple):
 def label_images(source: Path, records: Records, min_share: float = MIN_SHARE) -> NDArray[np.int64]:
     """NOBODY, SOMEONE or LEFT_OUT for each image (N,) of a COCO json.
 
-    A crowd is no person's box, but its image is not empty either. A box counts by its width and
-    height, not by the area that the json gives, which is that of the outline.
+    A crowd does not count as the box of a person, but its image is not "nobody" either. The area of
+    a box is its width times its height, not the area in the json, which is that of the outline.
 
     Args:
         source: The json, for messages.
@@ -67,18 +67,18 @@ def _person_id(source: Path, categories: Sequence[dict[str, Any]]) -> int:
         if str(category.get("name", "")).lower() == "person":
             return int(category["id"])
     names = ", ".join(str(category.get("name", category["id"])) for category in categories[:5])
-    raise ValueError(f"{source}: no category is called person; it has {names or 'none'}")
+    raise ValueError(f"{source}: no category is named person; it has {names or 'none'}")
 
 
 def write_lists(
     splits: dict[str, list[CocoSplit]], out: Path, min_share: float = MIN_SHARE
 ) -> dict[str, tuple[int, int, int]]:
-    """Write `<split>_list.txt` and `classes.txt` to `out`; the images stay where they are, linked.
+    """Write `<split>_list.txt`, `classes.txt` and links to the folders of images to `out`.
 
     Args:
         splits: The COCO annotations that each split is made of.
-        out: Folder to write to, made if need be. Paths in the lists are relative to it.
-        min_share: As for `label_images`.
+        out: Folder to write to, created if missing. Paths in the lists are relative to it.
+        min_share: See `label_images`.
 
     Returns:
         Number of images of nobody, of someone, and left out, by split.
@@ -118,11 +118,11 @@ def write_lists(
 
 
 def _link(place: Path, images: Path) -> None:
-    """Make `place` a link to the folder `images` unless it is that already."""
+    """Make `place` a link to the folder `images`; a link there is replaced."""
     if place.is_symlink():
         place.unlink()
     if place.exists():
-        raise ValueError(f"{place}: is there already; give another folder")
+        raise ValueError(f"{place}: exists already; give another folder")
     place.parent.mkdir(parents=True, exist_ok=True)
     target = os.path.relpath(images.resolve(), place.parent.resolve())
     place.symlink_to(target, target_is_directory=True)

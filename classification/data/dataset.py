@@ -26,8 +26,8 @@ class ImageFolder(SeededData):
     """Images from `<split>_list.txt` (lines `path index`), else from `<split>/<class>/`.
 
     A sample is `dict(images=(H, W, 3) uint8 RGB, targets=dict(label=int in 0..K-1,
-    image_id=str))`; `image_id` is the path relative to `data_root`. How class names are found, and
-    which of two layouts counts, is at `image_lists.find_images`.
+    image_id=str))`; `image_id` is the path relative to `data_root`. `image_lists.find_images` says
+    how class names are found, and which of two layouts is used.
 
     Args:
         data_root: Folder that holds the split's folder or list.
@@ -41,7 +41,7 @@ class ImageFolder(SeededData):
 
     Raises:
         FileNotFoundError: the split or an image of its list is missing.
-        ValueError: folders, lists and label file do not fit together.
+        ValueError: folders, lists and label file contradict each other.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A repaired copy of class folders or lists: what a rule says of --fix."""
+"""Writes a repaired copy of class folders or lists: applies the fix of each rule."""
 
 import shutil
 from pathlib import Path, PurePosixPath
@@ -14,10 +14,10 @@ from engine.fileio import write_binary
 def repair(data_root: Path, out: Path, checked: CheckedLists) -> None:
     """Write a repaired copy of all splits to the new folder `out`; the source is only read.
 
-    A list keeps its paths, but those that lead out of the data: these files are copied in.
+    A list keeps its paths, except those that lead out of the data: these files are copied in.
 
     Raises:
-        ValueError: `out` holds something, or lies in the source.
+        ValueError: `out` is not empty or is inside the source.
     """
     leaking = {found.file for found in checked.findings if found.rule is ACROSS}
     unclear = _of_two_classes(checked)
@@ -27,7 +27,7 @@ def repair(data_root: Path, out: Path, checked: CheckedLists) -> None:
         first = next(iter(checked.splits))
         firsts = {data_root / one.path for one in checked.splits[first]}
         for split, entries in checked.splits.items():
-            # A file in two lists stays in the later one.
+            # A file in two lists is kept in the later one.
             out_of = {one for one in leaking if split == first or one not in firsts}
             looks = ((one, checked.facts[one.path]) for one in entries)
             kept = [
@@ -46,7 +46,7 @@ def repair(data_root: Path, out: Path, checked: CheckedLists) -> None:
 
 
 def _of_two_classes(checked: CheckedLists) -> set[bytes]:
-    """Digests of the images that have more than one class, by lines or by copies."""
+    """Digests of the images that have more than one class, in lists or as copies."""
     found = {found.picture for found in checked.findings if found.rule is TWO_CLASSES}
     return {facts.digest for facts in checked.facts.values() if facts.path in found}
 

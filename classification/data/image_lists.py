@@ -1,8 +1,8 @@
-"""Which images a split of a data set has, and the class of each.
+"""Finds the images of a split and the class of each.
 
-Two layouts: `<split>/<class>/` folders, or `<split>_list.txt` with a line `path index` an image.
-Where both are there the list wins: somebody wrote it on purpose, and it may choose among the images
-of the folders. What is said here is held to by training, evaluation and the tools alike.
+Two layouts: `<split>/<class>/` folders, or `<split>_list.txt` with one line `path index` per image.
+If both exist the list is used, because it may select images of the folders. Training, evaluation
+and the tools all use this module.
 
 Shapes: N images, K classes.
 """
@@ -22,7 +22,7 @@ from engine.data.class_list import CLASSES_FILE, ClassList, find_label_file, rea
 from engine.data.image_files import IMAGE_SUFFIXES
 from engine.data.safe_paths import check_inside, missing_files
 
-REFERENCE = "train"  # the split that decides the classes where no file names them
+REFERENCE = "train"  # the split that decides the classes if no file names them
 MAX_LABEL = 2**31 - 1  # labels are int32
 
 
@@ -35,7 +35,7 @@ class Listing(NamedTuple):
 
 
 class ListFile(NamedTuple):
-    """A list file as it stands."""
+    """The content of a list file."""
 
     source: Path
     paths: list[str]  # (N,)
@@ -46,13 +46,13 @@ class ListFile(NamedTuple):
 def find_images(data_root: Path, split: str) -> Listing:
     """Images and classes of a split, checked.
 
-    Class names are those of the label file (see `classes.find_label_file`), else the class folders
-    of the split "train", sorted, else the numbers in its list.
+    Class names are those of the label file (see `class_list.find_label_file`), else the class
+    folders of the split "train", sorted, else the numbers in its list.
 
     Raises:
-        FileNotFoundError: neither list nor folder is there, or the list names a missing file.
+        FileNotFoundError: neither list nor folder exists, or the list names a missing file.
         ValueError: an empty class folder, a class number out of range, fewer than two classes, or
-            label file, train and other splits contradict each other. One line, for the first.
+            label file, train and other splits contradict each other. One line, for the first error.
     """
     if list_path(data_root, split).is_file():
         return _from_list(data_root, split)
@@ -70,7 +70,7 @@ def list_path(data_root: Path, split: str) -> Path:
 
 
 def read_list(path: Path) -> ListFile:
-    """A list file: lines `path index`; a path may hold blanks. Empty lines do not count.
+    """A list file: lines `path index`; a path may hold spaces. Empty lines are ignored.
 
     Raises:
         FileNotFoundError: no such file.
@@ -89,7 +89,7 @@ def read_list(path: Path) -> ListFile:
 
 
 def parse_list(path: Path) -> Iterator[tuple[int, tuple[str, int] | ValueError]]:
-    """Number of every line that is not empty, and its path and class or what is wrong with it.
+    """Number of every line that is not empty, and its path and class, or what is wrong with it.
 
     Raises:
         FileNotFoundError: no such file.
@@ -110,7 +110,7 @@ def _entry(line: str) -> tuple[str, int] | str:
     fields = line.rsplit(maxsplit=1)
     if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdigit()):
         shown = repr(line.strip()[:80])
-        return f"{shown} is no `path index`; the index is the class number, from 0"
+        return f"{shown} is not `path index`; the index is the class number, from 0"
     digits = fields[1].lstrip("0") or "0"
     if len(digits) > 10 or int(digits) > MAX_LABEL:
         return f"class number {digits[:30]} is too large; count from 0 to K - 1"
@@ -118,18 +118,18 @@ def _entry(line: str) -> tuple[str, int] | str:
 
 
 def check_range(listed: ListFile, num_classes: int, source: Path | str) -> None:
-    """Raise ValueError where a class number is not below `num_classes`, which `source` says."""
+    """Raise ValueError if a class number is not below `num_classes`, the number in `source`."""
     wrong = np.flatnonzero(listed.labels >= num_classes)
     if len(wrong):
         raise ValueError(
             f"{listed.source}, line {listed.lines[wrong[0]]}: class {listed.labels[wrong[0]]} is "
-            f"none of the {num_classes} classes 0..{num_classes - 1} that {source} has"
+            f"not one of the {num_classes} classes 0..{num_classes - 1} that {source} has"
         )
 
 
 def _from_list(data_root: Path, split: str) -> Listing:
     listed = read_list(list_path(data_root, split))
-    classes, source = _classes_of_list(data_root, split, listed)
+    classes, source = _classes_of(data_root, split, listed)
     check_range(listed, len(classes.names), source)
     _check_folders(listed, classes, source)
     _check_files(data_root, listed)
@@ -145,22 +145,23 @@ def _from_list(data_root: Path, split: str) -> Listing:
     return _listing(listed.paths, listed.labels, classes.names)
 
 
-def _classes_of_list(data_root: Path, split: str, listed: ListFile) -> tuple[ClassList, Path]:
-    """The classes of a split that has a list, and the file or folder that says so."""
+def _classes_of(data_root: Path, split: str, listed: ListFile | None) -> tuple[ClassList, Path]:
+    """The classes of a split with a list or, if None, folders; and the file that names them."""
     label_file = find_label_file(data_root)
     if label_file is not None:
-        return read_classes(label_file), label_file
+        return read_classes(label_file) if listed else _folders_of(label_file), label_file
     reference = list_path(data_root, REFERENCE)
     if split != REFERENCE and reference.is_file():
         return _numbered(read_list(reference)), reference
-    if split != REFERENCE and (data_root / REFERENCE).is_dir():
-        return _named_by_folder(data_root / REFERENCE), data_root / REFERENCE
-    return _numbered(listed), listed.source
+    folder = data_root / REFERENCE
+    if listed and (split == REFERENCE or not folder.is_dir()):
+        return _numbered(listed), listed.source
+    folder = folder if folder.is_dir() else data_root / split
+    return _named_by_folder(folder), folder
 
 
 def _numbered(listed: ListFile) -> ClassList:
-    """Classes of a list alone: its folders where each has one class and no other has it, or else
-    the numbers."""
+    """Classes of a list alone: its folders if folders and classes are one to one, else numbers."""
     present = np.unique(listed.labels)
     count = int(present[-1]) + 1
     if len(present) < count:
@@ -178,7 +179,7 @@ def _numbered(listed: ListFile) -> ClassList:
 
 
 def _folder_labels(listed: ListFile) -> dict[str, int]:
-    """Class of each folder of images; nothing unless folders and classes are one to one."""
+    """Class of each folder of images; empty unless folders and classes are one to one."""
     pairs = {(_parent(path), label) for path, label in _with_labels(listed)}
     found = dict(pairs)
     one_to_one = len(pairs) == len(found) == len(set(found.values()))
@@ -190,12 +191,12 @@ def _with_labels(listed: ListFile) -> Iterable[tuple[str, int]]:
 
 
 def _parent(path: str) -> str:
-    """Name of the folder that a listed file lies in."""
+    """Name of the folder of a listed file."""
     return path.rpartition("/")[0].rpartition("/")[2]
 
 
 def _check_folders(listed: ListFile, classes: ClassList, source: Path) -> None:
-    """Raise ValueError where most images of a folder called as a class have another class."""
+    """Raise ValueError if most images of a folder with the name of a class have another class."""
     known = {folder: label for label, folder in enumerate(classes.folders)}
     counts = Counter((_parent(path), label) for path, label in _with_labels(listed))
     usual: dict[str, int] = {}
@@ -211,7 +212,7 @@ def _check_folders(listed: ListFile, classes: ClassList, source: Path) -> None:
 
 
 def _check_files(data_root: Path, listed: ListFile) -> None:
-    """Raise FileNotFoundError unless all are there, ValueError unless they are in the data."""
+    """Raise FileNotFoundError unless all exist, ValueError unless they are in the data."""
     check_inside(data_root, listed.paths)
     missing = missing_files(data_root, listed.paths)
     if missing:
@@ -223,7 +224,7 @@ def _check_files(data_root: Path, listed: ListFile) -> None:
 
 
 def find_unsplit(root: Path) -> tuple[Listing, Path | None]:
-    """Images of `root/<class>/` that no split has been made of, and the label file if there is one.
+    """Images of `root/<class>/`, not divided into splits, and the label file if there is one.
 
     Raises:
         ValueError: an empty class folder, fewer than two classes, or a label file that disagrees.
@@ -234,7 +235,7 @@ def find_unsplit(root: Path) -> tuple[Listing, Path | None]:
 
 
 def _from_folders(data_root: Path, split: str) -> Listing:
-    classes, source = _classes_of_folders(data_root, split)
+    classes, source = _classes_of(data_root, split, None)
     must_have_all = split == REFERENCE
     return _below(data_root / split, f"{split}/", classes, source, must_have_all=must_have_all)
 
@@ -242,13 +243,13 @@ def _from_folders(data_root: Path, split: str) -> Listing:
 def _below(
     root: Path, prefix: str, classes: ClassList, source: Path, *, must_have_all: bool
 ) -> Listing:
-    """Images in the class folders of `root`; `source` is what says which classes there are."""
+    """Images in the class folders of `root`; `source` is the file or folder of the class names."""
     labels_of = {name: label for label, name in enumerate(classes.names)}
     labels_of |= {folder: label for label, folder in enumerate(classes.folders)}
     found = class_folders(root)
     if not found:
         raise ValueError(
-            f"{root}: no class folder; put its images into a folder for each class, called as in "
+            f"{root}: no class folder; put its images into a folder for each class, named as in "
             f"{source}: {_some(classes.folders)}"
         )
     unknown = [name for name in found if name not in labels_of]
@@ -266,31 +267,19 @@ def _below(
         labels += [labels_of[name]] * len(images)
         others += rest
     if others:
-        _log(f"{root}: {len(others)} files in class folders are no images: {_some(others)}")
+        _log(f"{root}: {len(others)} files in class folders are not images: {_some(others)}")
     check_inside(root.parent if prefix else root, paths)
     _report(root, np.array(labels, np.int64), classes.names, must_have_all=must_have_all)
     return _listing(paths, np.array(labels, np.int64), classes.names)
 
 
-def _classes_of_folders(data_root: Path, split: str) -> tuple[ClassList, Path]:
-    """The classes of a split that has folders, and the file or folder that says so."""
-    label_file = find_label_file(data_root)
-    if label_file is not None:
-        return _folders_of(label_file), label_file
-    reference = list_path(data_root, REFERENCE)
-    if split != REFERENCE and reference.is_file():
-        return _numbered(read_list(reference)), reference
-    named_by = REFERENCE if (data_root / REFERENCE).is_dir() else split
-    return _named_by_folder(data_root / named_by), data_root / named_by
-
-
 def _folders_of(label_file: Path) -> ClassList:
-    """Classes of a label file whose folders can be told apart."""
+    """Classes of a label file; ValueError unless their folders have different names."""
     classes = read_classes(label_file)
     if len(set(classes.folders)) < len(classes.folders):
         raise ValueError(
-            f"{label_file}: two classes of one name, so their folders cannot be told apart; "
-            "write `index<tab>folder<tab>name`"
+            f"{label_file}: two classes have one name, so they would share a folder; write "
+            "`index<tab>folder<tab>name`"
         )
     return classes
 
@@ -306,17 +295,17 @@ def _named_by_folder(root: Path) -> ClassList:
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the folders in `root`, sorted, but those that begin with a dot."""
+    """Names of the folders in `root`, sorted, without those that begin with a dot."""
     with os.scandir(root) as entries:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
 def files_below(folder: Path, prefix: str) -> tuple[list[str], list[str]]:
-    """Images of a class folder and of those in it, sorted, and its other files: prefix + path.
+    """Images of a class folder and its subfolders, sorted, and the other files: prefix + path.
 
-    Links are followed, each folder once; those that lead up are not, nor folders called `.name`.
+    Links are followed, each folder once, but not to parent folders; folders `.name` are left out.
 
-    Raises ValueError where there is no image.
+    Raises ValueError if there is no image.
     """
     images: list[str] = []
     others: list[str] = []
@@ -337,7 +326,7 @@ def files_below(folder: Path, prefix: str) -> tuple[list[str], list[str]]:
 
 
 def _is_new(folder: Path, visited: set[Path]) -> bool:
-    """Whether a folder is to be looked into, and was not yet; it is `visited` then."""
+    """Whether a folder has to be searched; it is added to `visited` then."""
     real = folder.resolve()
     if folder.name.startswith(".") or real in visited:
         return False
@@ -350,14 +339,14 @@ def _report(
 ) -> None:
     """Log what was found, and which classes have no image.
 
-    Raises ValueError for one without images where `must_have_all`.
+    Raises ValueError for a class without images if `must_have_all`.
     """
     counts = np.bincount(labels, minlength=len(names))
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if empty and must_have_all:
         raise ValueError(
-            f"{source}: no folder for {_some(empty)}, which the label file names; add "
-            "images or take the class out of the file"
+            f"{source}: no folder for {_some(empty)}, which the label file names; add images, or "
+            "remove the class from the file"
         )
     if empty:
         _log(f"{source}: no image of {_some(empty)}", logging.WARNING)
@@ -374,7 +363,7 @@ def _listing(paths: Sequence[str], labels: NDArray[np.int64], classes: tuple[str
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first few, and how many more."""
+    """The first five, and how many more there are."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{', '.join(names[:5])}{more}"
 

@@ -1,4 +1,4 @@
-"""Writing tar shards of a split, for `shards.ImageShards`."""
+"""Writes tar shards of a split, for `shards.ImageShards`."""
 
 import io
 import tarfile
@@ -15,9 +15,9 @@ from engine.fileio import write_json, written_whole
 def write_shards(
     data_root: Path, split: str, out: Path, *, per_shard: int, seed: int
 ) -> dict[str, int]:
-    """Write a split's images into `out/<split>/`, mixed once, `per_shard` of them to a tar.
+    """Write a split's images into `out/<split>/` in random order, `per_shard` images per tar.
 
-    Files are taken as they are. The same images and seed give the same bytes. The index comes last,
+    Files are not changed. The same images and seed give the same bytes. The index is written last,
     so a folder that has one is complete.
 
     Returns:
@@ -25,13 +25,13 @@ def write_shards(
 
     Raises:
         FileNotFoundError: the split or an image is missing.
-        ValueError: there are shards already, or `per_shard` is below 1.
+        ValueError: shards exist already, or `per_shard` is below 1.
     """
     folder = out / split
     if per_shard < 1:
-        raise ValueError(f"{per_shard} images a shard; give 1 or more")
+        raise ValueError(f"expected 1 or more images per shard, got {per_shard}")
     if (folder / INDEX).exists():
-        raise ValueError(f"{folder / INDEX}: there are shards already; give another --out")
+        raise ValueError(f"{folder / INDEX}: shards exist already; give another --out")
     listing = find_images(data_root, split)
     order = np.random.default_rng(seed).permutation(len(listing.paths))  # (N,)
     counts = {}
@@ -54,6 +54,6 @@ def _write_shard(path: Path, data_root: Path, listing: Listing, images: Sequence
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)  # of nobody, at the beginning of time
+    member = tarfile.TarInfo(name)  # without owner, time 0
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))

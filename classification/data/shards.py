@@ -1,12 +1,12 @@
-"""Images with one class each from tar shards, read as a stream: from disk or from object storage.
+"""Streams images with one class each from tar shards, on disk or in object storage.
 
-A split is a folder (or the beginning of a URL) with tar files and `shards.json`:
+A split is a folder (or the start of a URL) with tar files and `shards.json`:
 
     {"format": "lcnet-vision-shards/1", "classes": [names], "shards": {"train-000000.tar": 1000}}
 
 A tar holds, one after the other, pairs `KEY.jpg` (or another image suffix) and `KEY.cls`, the class
-number in digits: webdataset's convention, so its own tools read it too. Nothing is ever unpacked:
-the names inside a tar are only looked at.
+number in digits: webdataset's convention, so its own tools read it too. Nothing is unpacked to
+disk: names inside a tar are never used as paths.
 """
 
 import random
@@ -33,16 +33,16 @@ from engine.fileio import parse_json
 
 INDEX = "shards.json"
 FORMAT = "lcnet-vision-shards/1"
-MAX_MEMBER = 2**27  # bytes of a file inside a tar: more is no photo
+MAX_MEMBER = 2**27  # bytes of a file inside a tar; photos are smaller
 MAX_INDEX = 2**28  # bytes
-_SHARD = re.compile(r"[\w][\w.-]*\.tar")  # no folder, no scheme: a name cannot lead elsewhere
+_SHARD = re.compile(r"[\w][\w.-]*\.tar")  # without folder and scheme: it cannot lead elsewhere
 _URL = re.compile(r"(https?|s3|gs|file)://")
 
 Sample = dict[str, Any]
 
 
 class ShardIndex(NamedTuple):
-    """What `shards.json` says."""
+    """The content of `shards.json`."""
 
     classes: tuple[str, ...]
     names: tuple[str, ...]  # of the tar files
@@ -50,7 +50,7 @@ class ShardIndex(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """An image as it lies in a shard."""
+    """An image as stored in a shard."""
 
     number: int  # in the split
     image_id: str  # <shard>/<key>
@@ -60,13 +60,13 @@ class Raw(NamedTuple):
 
 @DATASETS.register_module()
 class ImageShards(IterableDataset[Sample]):
-    """A stream of samples as `ImageNet` gives them, from tar shards (needs `webdataset`).
+    """A stream of the samples of `ImageFolder`, from tar shards (needs `webdataset`).
 
-    In training it never ends: one pass over the shards follows the other, so it takes an
-    iteration-based training loop and `sampler=None`. The order of shards follows from seed and
-    pass; processes and their workers share them out, and shuffle images in a buffer each. In
-    evaluation it is one pass in order. An image is augmented by (seed, pass, image) alone, but
-    which batch it is in depends on how many processes and workers there are.
+    In training it never ends: one pass over the shards follows the other, so it needs an
+    iteration-based training loop and `sampler=None`. Seed and pass determine the order of shards;
+    they are divided among processes and their workers, each of which shuffles images in a buffer.
+    In evaluation it is one pass in order. The augmentation of an image depends on (seed, pass,
+    image) alone, but its batch depends on the number of processes and workers.
 
     A resumed run reads what it had read, unless `train_cfg.fast_forward_on_resume=True`: then it
     begins with the first pass again.
@@ -75,15 +75,15 @@ class ImageShards(IterableDataset[Sample]):
         data_root: Folder, or http(s), s3 or gs URL, that holds `<split>/shards.json`.
         split: Name of the split.
         transforms: albumentations transforms or their configs, applied in order.
-        training: Shuffled and without end; else one pass in order.
+        training: Shuffle, without end; else one pass in order.
         on_bad_image: What to do about an image that does not decode: "stop" raises ValueError;
             "skip" (in training only) logs it once and counts it in `num_bad_images`.
         seed: Seed of order and augmentation.
-        buffer: Images that a worker chooses the next one from, as files, about 0.1 MB each.
+        buffer: Number of images from which a worker chooses the next one, about 0.1 MB each.
 
     Raises:
         FileNotFoundError: the index or a local shard is missing.
-        ValueError: `webdataset` is missing, or index or shards are not what they should be.
+        ValueError: `webdataset` is missing, or index or shards are invalid.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ImageShards(IterableDataset[Sample]):
         self._bad = BadImages(on_bad_image, len(self), training=training)
         self._augment = ImageAugment(transforms)
         self._training = training
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # shared with workers
         self.seed = seed
         self.buffer = buffer
         self.rank, self.world_size = get_dist_info()
@@ -120,15 +120,15 @@ class ImageShards(IterableDataset[Sample]):
 
     @property
     def num_bad_images(self) -> int:
-        """How many different images were skipped so far, by all workers."""
+        """Number of different images that all workers skipped so far."""
         return self._bad.count
 
     def set_epoch(self, epoch: int) -> None:
-        """Count passes from `epoch`."""
+        """Start the number of passes at `epoch`."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
-        """Images of one pass, by all processes and workers."""
+        """Number of images of one pass, over all processes and workers."""
         return int(self._firsts[-1])
 
     def __iter__(self) -> Iterator[Sample]:
@@ -143,7 +143,7 @@ class ImageShards(IterableDataset[Sample]):
             number += 1
 
     def _part(self) -> tuple[int, int]:
-        """Which of how many streams this worker of this process is."""
+        """Index of this worker among all workers of all processes, and their number."""
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         parts = self.world_size * workers
@@ -166,7 +166,7 @@ class ImageShards(IterableDataset[Sample]):
         return iter(mixed(self._raw(shards[part::parts])))
 
     def _raw(self, shards: Sequence[int]) -> Iterator[Raw]:
-        """The images of some shards, as they lie there."""
+        """The images of some shards, as stored."""
         for shard in shards:
             name, first = self._index.names[shard], int(self._firsts[shard])
             count = 0
@@ -193,13 +193,13 @@ class ImageShards(IterableDataset[Sample]):
         label = int(text)
         if label >= len(self._index.classes):
             raise ValueError(
-                f"{self.root}/{where}: class {label} is none of the {len(self._index.classes)} "
-                f"classes that {INDEX} has"
+                f"{self.root}/{where}: class {label} is not one of the "
+                f"{len(self._index.classes)} classes that {INDEX} has"
             )
         return sample[images[0]], label
 
     def _sample(self, raw: Raw, number: int) -> Sample | None:
-        """The augmented sample of an image, or None where it is to be skipped."""
+        """The augmented sample of an image; None if it is skipped."""
         try:
             image = pixels_of(f"{self.root}/{raw.image_id}", raw.data)
         except ValueError as error:
@@ -213,11 +213,11 @@ class ImageShards(IterableDataset[Sample]):
 
 
 def read_index(root: str) -> ShardIndex:
-    """`shards.json` of a split, checked; local shards are there.
+    """`shards.json` of a split, checked; local shards must exist.
 
     Raises:
         FileNotFoundError: the index or a local shard is missing.
-        ValueError: it is none, or names a shard that is not a plain `.tar` beside it.
+        ValueError: it is not an index, or names a shard that is not a plain `.tar` beside it.
     """
     where = _join(root, INDEX)
     if not _URL.match(where) and not Path(where).is_file():
@@ -228,9 +228,10 @@ def read_index(root: str) -> ShardIndex:
         text = stream.read(MAX_INDEX)
     content = parse_json(where, text)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{where}: is no index of shards of the format {FORMAT}")
+        raise ValueError(f"{where}: is not an index of shards of the format {FORMAT}")
     classes, shards = content.get("classes"), content.get("shards")
-    if not isinstance(classes, list) or len(classes) < 2 or not _all_str(classes):
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not isinstance(classes, list) or len(classes) < 2 or not named:
         raise ValueError(f"{where}: classes must be a list of two names or more")
     if not isinstance(shards, dict) or not shards:
         raise ValueError(f"{where}: shards must be names and numbers of images")
@@ -245,30 +246,26 @@ def read_index(root: str) -> ShardIndex:
     return ShardIndex(tuple(classes), tuple(shards), tuple(shards.values()))
 
 
-def _all_str(values: list[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
 def read_shard(where: str) -> Iterator[dict[str, Any]]:
-    """The samples of a tar: `__key__`, and content by suffix. Only regular files count.
+    """The samples of a tar: `__key__`, and content by suffix. Other than regular files are ignored.
 
     Raises:
-        ValueError: it is no tar (a compressed one neither), is cut off, or holds a huge file.
+        ValueError: it is not an uncompressed tar, is truncated, or holds a huge file.
     """
     files = _files_of(where)
     return cast(Iterator[dict[str, Any]], require("webdataset").tariterators.group_by_keys(files))
 
 
 def _files_of(where: str) -> Iterator[dict[str, Any]]:
-    """Name and content of the files in a tar, read front to back."""
+    """Name and content of the files in a tar, in their order."""
     try:
         with _open(where) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 if member.isreg() and (content := tar.extractfile(_of_size(where, member))):
                     yield {"fname": member.name, "data": content.read(), "__url__": where}
-                tar.members = []  # type: ignore[attr-defined]  # it would remember them all
+                tar.members = []  # type: ignore[attr-defined]  # it would keep all of them
     except tarfile.TarError as error:
-        raise ValueError(f"{where}: no tar that can be read ({error})") from error
+        raise ValueError(f"{where}: not a tar that can be read ({error})") from error
 
 
 def _of_size(where: str, member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -285,7 +282,7 @@ def _join(root: str | Path, name: str) -> str:
 
 
 def _open(where: str) -> Any:
-    """A stream of a file, or of a URL by webdataset."""
+    """A stream of a file, or, by webdataset, of a URL."""
     if _URL.match(where):
         return require("webdataset").gopen(where)
     return Path(where).open("rb")

@@ -1,4 +1,4 @@
-"""Class folders divided into splits by list files; no image is touched."""
+"""Divides class folders into splits by list files; images are not changed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from engine.fileio import write_binary
 
 
 class DividedFolders(NamedTuple):
-    """What was written."""
+    """The content of the splits that were written."""
 
     counts: NDArray[np.int64]  # (S, K) images of each class in each split
     classes: tuple[str, ...]  # K
@@ -22,25 +22,25 @@ class DividedFolders(NamedTuple):
 
 
 def splits_from(source: Path) -> bool:
-    """Whether `source` may be a folder of class folders."""
+    """Whether `source` can be a folder of class folders."""
     return source.suffix != ".json" and not (source / "annotations").is_dir()
 
 
 def split(source: Path, shares: Mapping[str, float], options: SplitOptions) -> Division:
-    """Divide class folders; as `split_folders`.
+    """Divide class folders; see `split_folders`.
 
     Raises:
-        ValueError: options are given that are for other formats.
+        ValueError: options for other formats are given.
     """
     if options.out is not None or options.images is not None:
-        raise ValueError("--out and --images are for a COCO json; lists lie beside the images")
+        raise ValueError("--out and --images are for a COCO json; lists are beside the images")
     done = split_folders(source, shares, options.seed, force=options.force)
     rows = {
         name: [str(count) for count in counts]
         for name, counts in zip(done.classes, done.counts.T.tolist(), strict=True)
     }
     total = [str(count) for count in done.counts.sum(axis=1).tolist()]
-    where = "the images lie where they were"
+    where = "the images were not moved"
     return Division("images", rows, total, (), done.written, source, where)
 
 
@@ -49,17 +49,17 @@ def split_folders(
 ) -> DividedFolders:
     """Write `<split>_list.txt` for the images in `root/<class>/`, each class divided by `shares`.
 
-    Where no file names the classes, `classes.txt` is written too.
+    If no file names the classes, `classes.txt` is written too.
 
     Args:
         root: Folder that holds the class folders.
         shares: Share of the images by split; they sum to 1.
-        seed: Another seed, other splits.
-        force: Replace lists that hold something else.
+        seed: Of the random choice; another seed gives other splits.
+        force: Replace lists with other content.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: it is split already, holds other lists, or has a class of fewer images than
+        ValueError: it is split already, has other lists, or has a class of fewer images than
             splits.
     """
     _check_unsplit(root)
@@ -105,7 +105,7 @@ def _check_unsplit(root: Path) -> None:
 
 
 def _check_free(root: Path, texts: Mapping[Path, str], force: bool) -> None:
-    """Raise ValueError where a list is there that says something else, or one too many."""
+    """Raise ValueError if a list exists with other content, or for another split."""
     lists = {list_path(root, split) for split in SPLITS}
     other = [
         path
@@ -115,8 +115,8 @@ def _check_free(root: Path, texts: Mapping[Path, str], force: bool) -> None:
     ]
     if other and not force:
         raise ValueError(
-            f"{other[0]}: is there and says something else; --force replaces it, another seed or "
-            "share makes other splits"
+            f"{other[0]}: exists with other content, as from another seed or other shares; --force "
+            "replaces it"
         )
     for path in lists - set(texts) if force else ():
         path.unlink(missing_ok=True)

@@ -1,20 +1,20 @@
-"""Training augmentation of the classifier: the published one, and what is usual beside it.
+"""Training augmentation of the classifier: the published one, and other usual transforms.
 
 The published pipeline (PaddleClas, PPLCNet's configs) is `[RandomResizedCrop(224),
 HorizontalFlip(p=0.5)]`, for the x2.5 trunk with `AutoAugment()` after them; that of person_exists
-is `[RandomResizedCrop(192), HorizontalFlip(p=0.5), RandomErasing(p=0.1)]`. Any other albumentations
-transform may stand in the list. Normalising happens per batch, in `engine.data.preprocess`.
+is `[RandomResizedCrop(192), HorizontalFlip(p=0.5), RandomErasing(p=0.1)]`. The list may hold any
+other albumentations transform. Normalising happens per batch, in `engine.data.preprocess`.
 
 Deviations from PaddleClas, and why:
 
 * AutoAugment and RandAugment are torchvision's, on Pillow images: the same 25 ImageNet policies,
-  with torchvision's scales of magnitudes. What moves into the picture is grey (128), as there.
-* RandomErasing happens on 8-bit pixels, before normalising. Its noise is drawn as it would be after
-  (mean 0, deviation 1) and brought back to 0..255, which cuts off the outermost 1 to 2 % on either
+  with torchvision's scales of magnitudes. New pixels at the border are grey (128), as there.
+* RandomErasing happens on 8-bit pixels, before normalising. Its noise is drawn as for normalised
+  pixels (mean 0, deviation 1) and converted to 0..255, which clips the outermost 1 to 2 % on either
   side.
 * ColorJitter is albumentations': its hue steps are 2 degrees wide (OpenCV's 8-bit HSV).
-* Draws come from one generator a sample, seeded by (seed, epoch, index), so they do not repeat
-  PaddleClas' numbers.
+* Each sample has one random generator, seeded by (seed, epoch, index), so random numbers differ
+  from PaddleClas'.
 """
 
 import math
@@ -68,9 +68,9 @@ class ImageAugment:
 class RandomResizedCrop(A.RandomResizedCrop):
     """A random part of the image, resized bilinearly to `size` (height, width).
 
-    As PaddleClas draws it: aspect uniform in `ratio` (not its logarithm, as torchvision), then area
-    uniform in `scale`, both ends cut to what fits the image at that aspect. So there is no second
-    try, and no central crop where tries fail.
+    As in PaddleClas: the aspect is uniform in `ratio` (in torchvision its logarithm is), then the
+    area is uniform in `scale`, whose ends are limited to what fits the image at that aspect. So the
+    first crop always fits.
 
     Args:
         size: Height and width of the result.
@@ -101,29 +101,29 @@ class RandomResizedCrop(A.RandomResizedCrop):
 
 
 class FromTorchvision(A.ImageOnlyTransform):
-    """Base of transforms that torchvision computes: they draw from torch's generator, seeded here.
+    """Base of transforms of torchvision: they draw from torch's generator, which is seeded here.
 
-    Seeding and restoring that generator by hand takes 5 microseconds; torch.random.fork_rng takes
-    far longer.
+    Seeding and restoring that generator takes 5 microseconds; torch.random.fork_rng takes far
+    longer.
     """
 
     def change(self, img: Picture) -> Picture:
-        """The image, changed; draws from torch's generator."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it does to an image")
+        """The changed image; draws from torch's generator."""
+        raise NotImplementedError(f"{type(self).__name__} has no method `change`")
 
     def get_params(self) -> dict[str, Any]:
-        """Seed of the draws of one image."""
+        """Random seed of one image."""
         return {"seed": int(self.random_generator.integers(2**63))}
 
     def apply(self, img: Picture, seed: int, **params: Any) -> Picture:  # noqa: ARG002
-        """The image, changed; equal `seed`, equal result."""
+        """The changed image; equal `seed`, equal result."""
         with _seeded(seed):
             return self.change(img)
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """torch's generator seeded within, and as it was afterwards."""
+    """Seeds torch's generator, and restores its state afterwards."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
@@ -141,20 +141,16 @@ class AutoAugment(FromTorchvision):
         self.policy = v2.AutoAugment(fill=GREY)
 
     def change(self, img: Picture) -> Picture:
-        """The image, changed."""
+        """The changed image."""
         return np.array(self.policy(Image.fromarray(img)))
-
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """Names of the constructor's arguments, for albumentations' printing."""
-        return ("p",)
 
 
 @TRANSFORMS.register_module()
 class RandAugment(FromTorchvision):
-    """`operations` out of 14, each of the strength `magnitude` (Cubuk et al. 2020, 1909.13719).
+    """`operations` out of 14, each of strength `magnitude` (Cubuk et al. 2020, 1909.13719).
 
     Args:
-        operations: How many, one after the other.
+        operations: Number of operations, one after the other.
         magnitude: 0 (nothing) to 30.
         p: Probability of changing the image at all.
     """
@@ -165,12 +161,8 @@ class RandAugment(FromTorchvision):
         self.policy = v2.RandAugment(num_ops=operations, magnitude=magnitude, fill=GREY)
 
     def change(self, img: Picture) -> Picture:
-        """The image, changed."""
+        """The changed image."""
         return np.array(self.policy(Image.fromarray(img)))
-
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """Names of the constructor's arguments, for albumentations' printing."""
-        return ("operations", "magnitude")
 
 
 @TRANSFORMS.register_module()
@@ -178,7 +170,7 @@ class RandomErasing(FromTorchvision):
     """A rectangle of noise (Zhong et al. 2020, arXiv 1708.04896), ten tries to place it.
 
     Args:
-        scale: Range of its share of the image's area.
+        scale: Range of the rectangle's share of the image's area.
         ratio: Range of its height / width, whose logarithm is uniform.
         p: Probability of erasing at all.
     """
@@ -191,7 +183,7 @@ class RandomErasing(FromTorchvision):
         self.draw = v2.RandomErasing(p=1.0, scale=scale, ratio=ratio, value="random")
 
     def change(self, img: Picture) -> Picture:
-        """A copy with the rectangle, or the image itself where no try fitted."""
+        """A copy with the rectangle, or the image itself if no try fits."""
         shape = torch.empty((3, *img.shape[:2]), device="meta")
         drawn = self.draw.make_params([shape])
         if drawn["v"] is None:
@@ -202,7 +194,3 @@ class RandomErasing(FromTorchvision):
         erased = img.copy()
         erased[top : top + height, left : left + width] = pixels.round().clip(0, 255)
         return erased
-
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """Names of the constructor's arguments, for albumentations' printing."""
-        return ("scale", "ratio")

@@ -1,4 +1,4 @@
-"""What the classifier's outputs say of a class, for class activation maps.
+"""Classes and class scores of the classifier's outputs, for class activation maps.
 
 Shapes: the output is logits (K,) of one image.
 """
@@ -8,8 +8,8 @@ from torch import Tensor
 from engine.reports.cam import CamTarget, Outputs
 
 
-def _found(outputs: Outputs, threshold: float) -> list[int]:  # noqa: ARG001  # every class has some
-    """All labels, that of the highest score first."""
+def _found(outputs: Outputs, threshold: float) -> list[int]:  # noqa: ARG001
+    """All labels, the one with the highest score first."""
     return outputs[0].argsort(descending=True, stable=True).tolist()
 
 

@@ -1,4 +1,4 @@
-"""Confusion matrices: counting, and drawing them.
+"""Counts and draws confusion matrices.
 
 Shapes: N images, K classes.
 """
@@ -14,8 +14,8 @@ from engine.data.images import encode_image
 Confusion = NDArray[np.int64]  # (K, K): images of class row predicted as class column
 Pair = tuple[int, int, int]  # true class, predicted class, images
 FONT, SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
-NAMED_CLASSES = 40  # of more, the picture has neither names nor counts
-LARGEST = 1200  # pixels of the picture of more classes, about
+NAMED_CLASSES = 40  # for more classes the picture has neither names nor counts
+LARGEST = 1200  # approximate pixels of the picture of more classes
 
 
 def confusion(labels: NDArray[np.int64], found: NDArray[np.int64], num_classes: int) -> Confusion:
@@ -25,7 +25,7 @@ def confusion(labels: NDArray[np.int64], found: NDArray[np.int64], num_classes: 
 
 
 def worst_pairs(matrix: Confusion, count: int = 20) -> list[Pair]:
-    """The most frequent errors; of equals the first by class."""
+    """The most frequent errors; equal ones in the order of classes."""
     pairs = np.argwhere(matrix)  # few of K * K
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     images = matrix[pairs[:, 0], pairs[:, 1]]
@@ -39,8 +39,7 @@ def worst_pairs(matrix: Confusion, count: int = 20) -> list[Pair]:
 
 
 def draw_confusion(matrix: Confusion, classes: Sequence[str]) -> bytes:
-    """PNG of the matrix: rows are true classes, columns predicted ones, darker is a larger share of
-    the row."""
+    """PNG of the matrix: rows are true classes, columns predicted ones; darker: more of the row."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     named = len(classes) <= NAMED_CLASSES
     cell = 44 if named else max(1, LARGEST // len(classes))
@@ -65,12 +64,12 @@ def _with_counts(
 
 
 def _with_names(picture: NDArray[np.uint8], classes: Sequence[str], cell: int) -> NDArray[np.uint8]:
-    """The picture with the true classes to the left, and above it the predicted ones, upright."""
+    """The picture with the true classes to the left, and the predicted ones above it, rotated."""
     width = 8 + max(cv2.getTextSize(name, FONT, SCALE, 1)[0][0] for name in classes)
     side = np.full((len(picture), width, 3), 255, np.uint8)
     for row, name in enumerate(classes):
         place = (4, row * cell + cell // 2 + 5)
         cv2.putText(side, name, place, FONT, SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     corner = np.full((width, width, 3), 255, np.uint8)
-    head = cv2.rotate(side, cv2.ROTATE_90_COUNTERCLOCKWISE)  # reads from below
+    head = cv2.rotate(side, cv2.ROTATE_90_COUNTERCLOCKWISE)  # text goes upwards
     return np.vstack([np.hstack([corner, head]), np.hstack([side, picture])])

@@ -23,14 +23,14 @@ from engine.fileio import write_binary
 BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
 STEPS = 10_000  # thresholds of the two-class metric are i / STEPS
 MAX_FPR = 1e-3
-SHOWN_CLASSES = 20  # a confusion matrix of more is not printed whole
+SHOWN_CLASSES = 20  # a confusion matrix of more classes is not printed
 
 Scores = NDArray[np.float32]  # (N, K) probabilities
 Labels = NDArray[np.int64]  # (N,) 0..K-1
 
 
 class Operating(NamedTuple):
-    """A threshold on the score of class 1 and what it gives; rates are fractions 0..1."""
+    """A threshold on the score of class 1, and its rates, fractions 0..1."""
 
     threshold: float
     tpr: float  # share of class 1 that scores above the threshold
@@ -38,17 +38,17 @@ class Operating(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What scores amount to."""
+    """The numbers of an evaluation."""
 
     numbers: dict[str, float]  # by the names of `ClassificationMetric.keys` and more
-    accuracy: NDArray[np.float64]  # (K,) percent of each class; NaN for one without images
+    accuracy: NDArray[np.float64]  # (K,) percent of each class; NaN for a class without images
     matrix: Confusion  # (K, K)
 
 
 def ranks(scores: Scores, labels: Labels) -> NDArray[np.int64]:
-    """Place (N,) of the true class among the scores of its image, from 0.
+    """Rank (N,) of the true class among the scores of its image, from 0.
 
-    Of equal scores the class of the lower number comes first, as with argmax.
+    Of equal scores the lower class number comes first, as with argmax.
     """
     own = np.take_along_axis(scores, labels[:, None], axis=1)  # (N, 1)
     earlier = np.arange(scores.shape[1]) < labels[:, None]  # (N, K)
@@ -58,7 +58,7 @@ def ranks(scores: Scores, labels: Labels) -> NDArray[np.int64]:
 def macro_f1(matrix: Confusion) -> float:
     """Mean over classes of 2 hits / (truth + predicted), in percent.
 
-    Classes that neither truth nor prediction has are left out.
+    Classes that occur neither in truth nor in prediction are left out.
     """
     both = (matrix.sum(axis=0) + matrix.sum(axis=1)).astype(np.float64)
     return 100 * float((2 * np.diag(matrix)[both > 0] / both[both > 0]).mean())
@@ -69,7 +69,7 @@ class Bins(NamedTuple):
 
     images: NDArray[np.int64]  # (15,)
     confidence: NDArray[np.float64]  # (15,) sum
-    gap: NDArray[np.float64]  # (15,) right ones minus sum of confidence
+    gap: NDArray[np.float64]  # (15,) number of right predictions minus sum of confidence
 
 
 def calibration_bins(confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> Bins:
@@ -98,16 +98,16 @@ def best_operating(
 ) -> Operating | None:
     """PULC's metric (PaddleClas' TprAtFpr): the best TPR at an FPR of at most `max_fpr`.
 
-    Thresholds are i / 10000, what scores above counts as class 1; of equally good thresholds the
-    lowest counts. Scores are compared as float32, as there.
+    Thresholds are i / 10000; scores above count as class 1. Of equally good thresholds the lowest
+    is taken. Scores are compared as float32, as in PaddleClas.
 
     Args:
         scores: (N,) score of class 1.
         labels: (N,) 0 or 1.
-        max_fpr: Budget of false alarms, 0..1.
+        max_fpr: Largest false positive rate, 0..1.
 
     Returns:
-        None where no threshold within the budget finds anything.
+        The threshold and its rates, or None if no threshold has a TPR above 0 at such an FPR.
 
     Raises:
         ValueError: one of the classes has no image.
@@ -126,16 +126,16 @@ def best_operating(
 
 
 def check_budget(max_fpr: float) -> None:
-    """Raise ValueError unless `max_fpr` is a share."""
+    """Raise ValueError unless `max_fpr` is a fraction."""
     if not 0 <= max_fpr <= 1:
-        raise ValueError(f"budget of false alarms {max_fpr}: must be a share of class 0, 0..1")
+        raise ValueError(f"the largest false positive rate, {max_fpr}, must be in 0..1")
 
 
 def evaluate(scores: Scores, labels: Labels, max_fpr: float = MAX_FPR) -> Summary:
-    """All numbers of N images, in percent but for the threshold.
+    """All numbers of N images, in percent, except the threshold.
 
     With two classes, and images of both, also `tpr_at_fpr`, `fpr` and `threshold` of
-    `best_operating`; where no threshold finds anything, `tpr_at_fpr` is 0 and the others lack.
+    `best_operating`; if it returns None, `tpr_at_fpr` is 0 and the others are left out.
 
     Raises:
         ValueError: there are no images.
@@ -162,14 +162,13 @@ def evaluate(scores: Scores, labels: Labels, max_fpr: float = MAX_FPR) -> Summar
 
 
 def by_class(summary: Summary, classes: Sequence[str]) -> dict[str, float]:
-    """`Acc/<class>` in percent, without classes that have no image."""
+    """`Acc/<class>` in percent, without classes that have no images."""
     pairs = zip(classes, summary.accuracy.tolist(), strict=True)
     return {f"Acc/{name}": value for name, value in pairs if not np.isnan(value)}
 
 
 def report(summary: Summary, classes: Sequence[str]) -> str:
-    """Plain text: accuracy by class beside the confusion matrix, or its largest errors where K is
-    large."""
+    """Accuracy by class as text, with the confusion matrix, or its largest errors if K > 20."""
     stream = io.StringIO()
     matrix, few = summary.matrix, len(classes) <= SHOWN_CLASSES
     table = Table("truth", "images", "Acc", *(map(str, range(len(classes))) if few else ()))
@@ -191,19 +190,19 @@ def report(summary: Summary, classes: Sequence[str]) -> str:
 class ClassificationMetric(BaseMetric):
     """Top-1 and top-5 accuracy, macro F1 and calibration error in percent.
 
-    With two classes also the best TPR within a budget of FPR. Predictions are dicts of `scores`
-    (K,), probabilities; the truth is `label` and `image_id` in the targets of the batch.
+    With two classes also the best TPR at an FPR of at most `max_fpr`. Predictions are dicts of
+    `scores` (K,), probabilities; the truth is `label` and `image_id` in the targets of the batch.
 
     Args:
         results_path: Where to write scores and image ids (.npz), so that `tools/eval_cls.py` on
             the file gives the same numbers; or None.
         classwise: Give `Acc/<class>` too, and log a table with the confusion matrix.
         confusion_path: Picture of the confusion matrix to write (.png), or None.
-        max_fpr: Budget of false alarms for two classes, 0..1.
+        max_fpr: Largest false positive rate for two classes, 0..1.
     """
 
-    keys = ("accuracy/top1", "accuracy/top5", "macro_f1", "tpr_at_fpr")  # the higher the better
-    default_prefix = ""  # not None, which mmengine warns of
+    keys = ("accuracy/top1", "accuracy/top5", "macro_f1", "tpr_at_fpr")  # higher is better
+    default_prefix = ""  # not None: mmengine warns of that
 
     def __init__(
         self,
@@ -213,7 +212,7 @@ class ClassificationMetric(BaseMetric):
         confusion_path: str | Path | None = None,
         max_fpr: float = MAX_FPR,
     ) -> None:
-        super().__init__(collect_device="gpu")  # through the group; "cpu" is files in the cwd
+        super().__init__(collect_device="gpu")  # by process group; "cpu" writes files to the cwd
         check_budget(max_fpr)
         self.results_path = None if results_path is None else Path(results_path)
         self.confusion_path = None if confusion_path is None else Path(confusion_path)
@@ -231,7 +230,7 @@ class ClassificationMetric(BaseMetric):
         """The numbers of all images.
 
         Raises:
-            ValueError: scores are not finite or not one a class.
+            ValueError: scores are not finite or not one per class.
         """
         classes = tuple(self.dataset_meta["classes"])
         ids, labels, rows = zip(*results, strict=True)
@@ -240,8 +239,7 @@ class ClassificationMetric(BaseMetric):
             write_predictions(self.results_path, found)
         self.outcome = summary = evaluate(found.scores, np.array(labels, np.int64), self.max_fpr)
         if self.confusion_path is not None:
-            picture = draw_confusion(summary.matrix, classes)
-            write_binary(self.confusion_path, picture)
+            write_binary(self.confusion_path, draw_confusion(summary.matrix, classes))
         if self.classwise:
             print_log("\n" + report(summary, classes).rstrip(), logger="current")
         return {**summary.numbers, **(by_class(summary, classes) if self.classwise else {})}

@@ -1,4 +1,4 @@
-"""Saved predictions: the scores of every image in one .npz, read back without pickle.
+"""Writes and reads predictions: the scores of every image in one .npz, without pickle.
 
 Shapes: N images, K classes.
 """
@@ -27,10 +27,10 @@ class ImageScores(NamedTuple):
     classes: tuple[str, ...]  # K names
 
     def checked(self, source: Path | str) -> "ImageScores":
-        """These, if they fit each other and are numbers.
+        """Self, after checks of the shape and for finite scores.
 
         Raises:
-            ValueError: they are not; names `source`.
+            ValueError: a check fails; the message names `source`.
         """
         expected = (len(self.image_ids), len(self.classes))
         if self.scores.shape != expected:
@@ -45,7 +45,7 @@ class ImageScores(NamedTuple):
 
 
 def write_predictions(path: Path, found: ImageScores) -> None:
-    """Write predictions as .npz (of whatever name), whole or not at all."""
+    """Write predictions as .npz (under any name), atomically."""
     ids, classes = np.array(found.image_ids, np.str_), np.array(found.classes, np.str_)
     write_binary(
         path,
@@ -54,7 +54,7 @@ def write_predictions(path: Path, found: ImageScores) -> None:
 
 
 def read_predictions(path: Path) -> ImageScores:
-    """Predictions of such a file.
+    """Read a file that `write_predictions` wrote.
 
     Raises:
         FileNotFoundError: no such file.
@@ -68,7 +68,7 @@ def read_predictions(path: Path) -> ImageScores:
         image_ids, classes = (_texts(arrays[name]) for name in _ARRAYS[1:])
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{path}: no file of predictions as test.py --dump-predictions writes it, a .npz of "
+            f"{path}: not a file of predictions as test.py --dump-predictions writes it, a .npz of "
             f"{', '.join(_ARRAYS)} ({error})"
         ) from None
     return ImageScores(scores, image_ids, tuple(classes)).checked(path)
@@ -83,18 +83,18 @@ def _texts(array: NDArray[Any]) -> list[str]:
 def read_truth(path: Path, classes: tuple[str, ...]) -> tuple[list[str], NDArray[np.int64]]:
     """Image ids and labels (N,) of a list file, or of the folder of a split.
 
-    A list is taken as it stands: its images need not be there.
+    The images of a list need not exist.
 
     Args:
         path: List with lines `path index`, or a folder of class folders.
-        classes: Names that the predictions have.
+        classes: Class names of the predictions.
 
     Raises:
-        FileNotFoundError: there is neither.
-        ValueError: it is no list, has a class that `classes` lacks, or names other classes.
+        FileNotFoundError: no such file or folder.
+        ValueError: it is not a list, has a class that `classes` lacks, or names other classes.
     """
     if path.is_dir():
-        split = path.absolute()  # a link counts by its own name
+        split = path.absolute()  # a link has its own name
         listing = find_images(split.parent, split.name)
         _check_names(path, listing.classes, classes)
         ids = [os.fsdecode(image) for image in listing.paths.tolist()]

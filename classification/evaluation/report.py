@@ -1,4 +1,4 @@
-"""The report on a classifier: what is taken for what, how sure it is, the surest mistakes.
+"""The report on a classifier: confusions, calibration, the most confident mistakes.
 
 Shapes: (H, W) the size of an image, K classes.
 """
@@ -20,7 +20,7 @@ SHOWN_PAIRS = 15
 
 
 class LabelRecord(NamedTuple):
-    """What is kept of an image."""
+    """What the report keeps of an image."""
 
     label: int
     predicted: int
@@ -28,7 +28,7 @@ class LabelRecord(NamedTuple):
 
 
 class ClassificationReport:
-    """What `engine.reports.report` tells of a classifier."""
+    """The classifier's part of `engine.reports.report`."""
 
     exhibits = 30
 
@@ -50,7 +50,7 @@ class ClassificationReport:
         return 0.0 if record.label == record.predicted else record.confidence
 
     def exhibit(self, image: Picture, target: Target, found: Mapping[str, Any]) -> Shown:
-        """The image, small, and what it was taken for."""
+        """The image, small, and its predicted class."""
         record = self.record(target, found)
         truth, predicted = self.classes[record.label], self.classes[record.predicted]
         own = float(found["scores"][record.label])
@@ -64,7 +64,7 @@ class ClassificationReport:
     def content(
         self, records: Sequence[LabelRecord], worst: Sequence[Shown], evaluated: Evaluated
     ) -> Content:
-        """The page; accuracies and calibration error come from the metric."""
+        """The page; accuracies and calibration error are taken from the metric."""
         found: Summary = evaluated.outcome
         labels, predicted, confidence = map(np.array, zip(*records, strict=True))
         bins = calibration_bins(confidence.astype(np.float32), labels == predicted)

@@ -1,4 +1,4 @@
-"""Sections of the page on a classifier, from what was counted.
+"""Builds the sections of the page on a classifier from its numbers.
 
 Shapes: N images, K classes.
 """
@@ -24,8 +24,8 @@ from engine.reports.charts import (
 )
 from engine.reports.html import Html, Section, Shown
 
-MOST_NAMED = 20  # classes in the heat map; of more, those with most mistakes
-SHOWN_CLASSES = 120  # bars; of more classes, only the worst
+MOST_NAMED = 20  # classes in the heat map; of more classes those with most errors
+SHOWN_CLASSES = 120  # bars; of more classes only the worst are shown
 TITLES = {
     "accuracy/top1": "top-1 accuracy",
     "accuracy/top5": "top-5 accuracy",
@@ -38,7 +38,7 @@ TITLES = {
 
 
 def summary(found: Summary, bins: Bins, pairs: Sequence[Pair], classes: Sequence[str]) -> Section:
-    """The most important numbers, and what they say; `pairs` are the worst first."""
+    """The most important numbers, and what they mean; `pairs` are sorted, the worst first."""
     tiles = {
         TITLES[key]: f"{value:.4f}" if key == "threshold" else f"{value:.2f} %"
         for key, value in found.numbers.items()
@@ -51,8 +51,8 @@ def summary(found: Summary, bins: Bins, pairs: Sequence[Pair], classes: Sequence
             f"“{classes[truth]}” are taken for “{classes[predicted]}”."
         )
     surplus = -100 * bins.gap.sum() / max(bins.images.sum(), 1)
-    word = "surer" if surplus > 0 else "less sure"
-    lines.append(f"On average the model is {abs(surplus):.1f} points {word} than it is right.")
+    word = "higher" if surplus > 0 else "lower"
+    lines.append(f"The mean confidence is {abs(surplus):.1f} points {word} than the accuracy.")
     return Section("", [html.Tiles(tiles), *map(html.Paragraph, lines)])
 
 
@@ -69,7 +69,7 @@ def by_class(found: Summary, classes: Sequence[str]) -> Section:
         )
         for label in known[-SHOWN_CLASSES:]
     ]
-    note = "Share of the images of each class that are recognised."
+    note = "Share of the images of each class that are classified correctly."
     parts: list[html.Block] = [html.Paragraph(note), html.Bars(rows)]
     if len(known) > len(rows):
         parts.append(html.Paragraph(f"The {len(known) - len(rows)} best classes are left out."))
@@ -79,7 +79,7 @@ def by_class(found: Summary, classes: Sequence[str]) -> Section:
 def taken_for(matrix: Confusion, pairs: Sequence[Pair], classes: Sequence[str]) -> Section:
     """Heat map of the confusion matrix, and its largest errors."""
     drawn, fewer = confusion_map(matrix, classes, MOST_NAMED)
-    caption = f"Each row: of the images of this class, how many percent are taken for what.{fewer}"
+    caption = f"Each row: percentage of the images of this class predicted as each class.{fewer}"
     table = [["truth", "predicted", "images", "% of the class"]] + [
         [classes[a], classes[b], str(count), f"{100 * count / matrix[a].sum():.1f}"]
         for a, b, count in pairs
@@ -94,8 +94,8 @@ def calibration(
 ) -> Section:
     """Reliability diagram, and the confidence of right and wrong predictions."""
     caption = (
-        f"Reliability: how often predictions are right (bars) by how sure they are. On the dashed "
-        f"line they are right as often as they say; below it, less. Expected calibration error: "
+        f"Reliability: accuracy of the predictions (bars) by their confidence. On the dashed line "
+        f"both are equal; below it the model is too confident. Expected calibration error: "
         f"{error:.2f} % (15 bins)."
     )
     drawn = {
@@ -148,6 +148,6 @@ def _confidence(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Ht
 
 def mistakes(shown: Sequence[Shown]) -> Section:
     """The most confident mistakes."""
-    note = "Wrong predictions the model was surest of: some may be wrong labels."
+    note = "Wrong predictions with the highest confidence. In some of them the label may be wrong."
     title = f"The {len(shown)} most confident mistakes" if shown else "No mistake"
     return Section(title, [html.Paragraph(note), html.Gallery(shown, "small")])

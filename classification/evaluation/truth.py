@@ -1,4 +1,4 @@
-"""The classes of a data set's images: drawn and counted.
+"""Draws and counts the classes of the images of a data set.
 
 Shapes: K classes, (H, W) the size of a picture.
 """
@@ -14,18 +14,18 @@ from engine.types import Picture, Target
 
 
 def draw_truth(picture: Picture, target: Target, classes: Sequence[str]) -> Picture:
-    """Copy of the picture (H, W, 3) with its class, or its classes where it is mixed, on it."""
+    """Copy of the picture (H, W, 3) with its class on it, or several if the image is mixed."""
     return visualize.draw_truth(picture, _shares(target), classes)
 
 
 def objects(picture: Picture, target: Target) -> Objects:
-    """The image itself; of a mixed one, the class of its larger part."""
+    """One object, the image itself; a mixed image has the class of its larger part."""
     label = max(_shares(target).items(), key=lambda pair: pair[1])[0]
     return Objects(np.array([label]), np.array([np.sqrt(picture.size / 3)]))
 
 
 def colours(classes: Sequence[str]) -> NDArray[np.uint8]:  # noqa: ARG001
-    """No colours (0, 3): names are written."""
+    """No colours (0, 3): classes are shown by name."""
     return np.empty((0, 3), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Class names and scores on a picture, and as a list."""
+"""Draws class names and scores on a picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from classification.results import Classification, describe
 from engine.reports.lettering import MARGIN, shortened, text_size, write_label
 from engine.types import Picture
 
-LEAST_SHARE = 0.005  # of a class in a mixed image that is named
+LEAST_SHARE = 0.005  # of a class in a mixed image to be named
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_labels(image: Picture, rows: Sequence[dict[str, Any]]) -> Picture:
-    """Copy of the RGB `image` (H, W, 3) with a line of name and score a row at the top left."""
+    """Copy of the RGB `image` (H, W, 3) with name and score of each row at the top left."""
     canvas = image.copy()
     scale = max(0.4, max(image.shape[:2]) / 1600)
     bottom = 0
@@ -31,8 +31,8 @@ def draw_labels(image: Picture, rows: Sequence[dict[str, Any]]) -> Picture:
 def draw_truth(image: Picture, shares: Mapping[int, float], classes: Sequence[str]) -> Picture:
     """Copy of the RGB `image` (H, W, 3) with its classes at the top left, white on black.
 
-    `shares` are those of each label in a mixed image; what is less than half a percent is left out,
-    and one alone stands without a number.
+    `shares` are those of the labels in a mixed image; labels of less than half a percent are left
+    out. A single label has no number.
     """
     canvas = image.copy()
     top = 0

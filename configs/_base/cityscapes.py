@@ -14,7 +14,7 @@ from segmentation.data.transforms import (
 from segmentation.evaluation.metric import MeanIoU
 
 train_dataloader = dict(
-    batch_size=8,  # of each of 4 processes
+    batch_size=8,  # in each of 4 processes
     num_workers=2,
     persistent_workers=True,
     collate_fn=dict(type=collate),
@@ -33,7 +33,7 @@ train_dataloader = dict(
         ),
     ),
 )
-# One image a step: whole images are large, and may have different sizes.
+# One image per step: whole images are large, and may have different sizes.
 val_dataloader = dict(
     batch_size=1,
     num_workers=1,

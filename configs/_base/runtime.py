@@ -23,7 +23,7 @@ default_hooks = dict(
     checkpoint=dict(type=SaveCheckpoint, every_steps=1_000),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
-# Named, so that another config changes one by its name; in this order.
+# They have names, so that another config can change one by its name. They run in this order.
 custom_hooks = dict(
     clock=dict(type=Clock),
     nan_guard=dict(type=StopOnNaN),

@@ -1,6 +1,6 @@
 """First-generation PicoDet at 416 on MobileNetV3-large x1.0, COCO, the published recipe.
 
-Published: AP 35.6, AP50 52.0 on COCO val2017 (180 epochs of a 300-epoch cosine, 56 images a GPU).
+Published: AP 35.6, AP50 52.0 on COCO val2017 (180 epochs of a 300-epoch cosine, 56 images per GPU).
 Reproduced here: not trained on full COCO; parity of network, losses and targets is tested.
 Command: python tools/train.py configs/paper/picodet_legacy_mobilenetv3.py
 """

@@ -1,8 +1,8 @@
-"""What may be wrong with the annotations of a COCO json: rules for boxes and for their entries.
+"""Checks of the annotations of a COCO json: rules for boxes and for their entries.
 
-What training refuses is decided by the reader's own functions (`detection.data.coco_json`).
+The reader's own functions (`detection.data.coco_json`) decide what training refuses.
 
-Shapes: M annotations that have all their keys. Boxes are xywh here, as the json has them.
+Shapes: M annotations that have all their keys. Boxes are xywh here, as in the json.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,10 +19,10 @@ from engine.findings import Finding, Rule
 Record = dict[str, Any]
 Flags = NDArray[np.bool_]  # (M,)
 
-BORDER = 1.0  # pixels that a box may stick out by rounding
-FAR = 0.05  # of the image's side: what sticks out further is no slip of the hand
-WHOLE_FILE = (10, 0.1)  # boxes, and share that sticks out far: then all are corners
-REQUIRED = {  # keys, the integers among them
+BORDER = 1.0  # pixels that a box may extend beyond the image because of rounding
+FAR = 0.05  # of the image's side: a box that extends further was not drawn inaccurately
+WHOLE_FILE = (10, 0.1)  # number of boxes, and share beyond FAR, from which all are corners
+REQUIRED = {  # keys, and which of them are integers
     "images": (("id", "file_name", "height", "width"), ("id", "height", "width")),
     "annotations": (("id", "image_id", "category_id", "bbox"), ("id", "image_id", "category_id")),
     "categories": (("id",), ("id",)),
@@ -30,37 +30,37 @@ REQUIRED = {  # keys, the integers among them
 
 
 class Annotations(NamedTuple):
-    """A json whose complete entries can be compared, and its image folder."""
+    """The content of a json as arrays, and its image folder."""
 
     ann_file: Path
     folder: Path
-    records: dict[str, list[Record]]  # all of them, as the file has them
-    lacking: dict[str, dict[int, str]]  # what entries lack, by section and place
-    images: dict[int, Record]  # complete, by id; the first where one occurs twice
-    categories: dict[int, Record]
-    places: NDArray[np.int64]  # (M,) of complete annotations in the file's list
+    records: dict[str, list[Record]]  # all of them, as in the file
+    lacking: dict[str, dict[int, str]]  # what incomplete entries lack, by section and index
+    images: dict[int, Record]  # complete, by id; the first where an id occurs twice
+    categories: dict[int, Record]  # likewise
+    places: NDArray[np.int64]  # (M,) index of complete annotations in the file's list
     annotations: list[Record]  # M
     image_ids: NDArray[np.int64]  # (M,)
     category_ids: NDArray[np.int64]  # (M,)
-    xywh: NDArray[np.float64]  # (M, 4), 0 where it is no box
+    xywh: NDArray[np.float64]  # (M, 4), 0 where the bbox is not a box
     is_box: Flags
     sizes: NDArray[np.float64]  # (M, 2) width, height of the image; infinite where unknown
     has_image: Flags
     crowd: Flags
 
     def image_path(self, record: Record) -> Path:
-        """Where the image of an entry lies."""
+        """Path of the image of an entry."""
         return self.folder / str(record["file_name"])
 
 
 def read_annotations(ann_file: Path, folder: Path) -> Annotations:
     """The json's entries as arrays; incomplete ones are left out.
 
-    Raises ValueError where the file is no COCO json.
+    Raises ValueError if the file is not a COCO json.
     """
     records = load_records(ann_file)
     lacking = {section: _lacking(section, own) for section, own in records.items()}
-    images = _by_id(records["images"], lacking["images"])
+    images = by_id(records["images"], lacking["images"])
     missing = lacking["annotations"]
     places = np.array([p for p in range(len(records["annotations"])) if p not in missing], int)
     annotations = [r for p, r in enumerate(records["annotations"]) if p not in missing]
@@ -75,7 +75,7 @@ def read_annotations(ann_file: Path, folder: Path) -> Annotations:
         records=records,
         lacking=lacking,
         images=images,
-        categories=_by_id(records["categories"], lacking["categories"]),
+        categories=by_id(records["categories"], lacking["categories"]),
         places=places,
         annotations=annotations,
         image_ids=np.array([record["image_id"] for record in annotations], np.int64),
@@ -89,18 +89,19 @@ def read_annotations(ann_file: Path, folder: Path) -> Annotations:
 
 
 def _size(image: Record) -> tuple[float, float]:
-    """(width, height); infinite where the entry's are none."""
+    """(width, height); infinite where the entry has no positive sides."""
     width, height = image["width"], image["height"]
     return (width, height) if min(width, height) > 0 else (np.inf, np.inf)
 
 
 def _lacking(section: str, records: list[Record]) -> dict[int, str]:
-    """What entries lack, by their place."""
+    """What incomplete entries lack, by their index."""
     found = ((place, incomplete(section, record)) for place, record in enumerate(records))
     return {place: text for place, text in found if text is not None}
 
 
-def _by_id(records: list[Record], lacking: dict[int, str]) -> dict[int, Record]:
+def by_id(records: list[Any], lacking: dict[int, str]) -> dict[int, Record]:
+    """Records by id, the first of each id; without those at the indices in `lacking`."""
     found: dict[int, Record] = {}
     for place, record in enumerate(records):
         if place not in lacking:
@@ -112,7 +113,7 @@ def incomplete(section: str, record: Any) -> str | None:
     """What an entry of the json lacks; None where it is complete."""
     keys, integers = REQUIRED[section]
     if not isinstance(record, dict):
-        return f"is {record!r:.40}, no object with keys {', '.join(keys)}"
+        return f"is {record!r:.40}, not an object with keys {', '.join(keys)}"
     missing = [key for key in keys if key not in record]
     if missing:
         return f"has no {', '.join(missing)}"
@@ -134,12 +135,12 @@ def inverted(data: Annotations) -> Flags:
 
 
 def not_finite(data: Annotations) -> Flags:
-    """A number is NaN, infinite or larger than any float; what else is no box."""
+    """A number is NaN, infinite or larger than any float: every bbox that is not a box."""
     return ~data.is_box
 
 
 def _among_bad(data: Annotations, broken: Callable[[Any], bool]) -> Flags:
-    """Where the reader takes a bbox for no box, and the rule is broken."""
+    """Which annotations the reader refuses because of their bbox, and break the rule."""
     result = np.zeros(len(data.annotations), bool)
     for row in np.flatnonzero(~data.is_box).tolist():
         result[row] = broken(data.annotations[row]["bbox"])
@@ -164,9 +165,9 @@ def fractions(data: Annotations) -> Flags:
 
 
 def corners(data: Annotations) -> Flags:
-    """Sticks out far as x, y, width, height, and fits as left, top, right, bottom.
+    """Extends far beyond the image as x, y, width, height, but fits as left, top, right, bottom.
 
-    Where many boxes do, and all of the file fit as corners, all of them are.
+    If many boxes do, and all boxes of the file fit as corners, all of them are flagged.
     """
     start, end = data.xywh[:, :2], data.xywh[:, 2:]
     inside = np.hstack([end > start, start >= 0, end <= data.sizes + BORDER])  # (M, 6)
@@ -195,11 +196,11 @@ def beyond_border(data: Annotations) -> Flags:
 BOX_RULES: tuple[tuple[Rule, Callable[[Annotations], Flags]], ...] = (
     (Rule("box-malformed", "error", "write x, y, width, height", LEFT_OUT), no_numbers),
     (Rule("box-inverted", "error", "write positive sides", "turned round"), inverted),
-    (Rule("box-not-finite", "error", "draw the box anew", LEFT_OUT), not_finite),
-    (Rule("box-without-area", "warning", "draw the box anew", LEFT_OUT), without_area),
+    (Rule("box-not-finite", "error", "draw the box again", LEFT_OUT), not_finite),
+    (Rule("box-without-area", "warning", "draw the box again", LEFT_OUT), without_area),
     (Rule("box-as-fraction", "error", "write pixels of the image", "multiplied"), fractions),
     (Rule("box-as-corners", "error", "write x, y, width, height", "converted"), corners),
-    (Rule("box-outside", "error", "check which image it is of", LEFT_OUT), outside),
+    (Rule("box-outside", "error", "check which image it belongs to", LEFT_OUT), outside),
     (Rule("box-beyond-border", "warning", "cut it at the border", "cut"), beyond_border),
 )
 
@@ -208,12 +209,12 @@ BOX_RULES: tuple[tuple[Rule, Callable[[Annotations], Flags]], ...] = (
 
 
 def without_image(data: Annotations) -> Flags:
-    """The image_id is of no image."""
+    """No image has the image_id."""
     return ~data.has_image
 
 
 def of_unknown_category(data: Annotations) -> Flags:
-    """The category_id is of no category."""
+    """No category has the category_id."""
     return ~np.isin(data.category_ids, list(data.categories))
 
 
@@ -223,10 +224,8 @@ def odd_crowd(data: Annotations) -> Flags:
 
 
 def crowds(data: Annotations) -> Flags:
-    """A crowd."""
-    rows = np.flatnonzero(data.crowd)
-    is_one = [data.annotations[row]["iscrowd"] == 1 for row in rows.tolist()]
-    return np.isin(np.arange(len(data.crowd)), rows[np.array(is_one, bool)])
+    """The box is a crowd."""
+    return np.array([r.get("iscrowd", 0) == 1 for r in data.annotations], bool)
 
 
 def repeated(data: Annotations) -> Flags:

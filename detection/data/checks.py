@@ -1,7 +1,7 @@
-"""What may be wrong with COCO data: its entries, and the images held against them.
+"""Checks of COCO data: its entries, and the images compared with them.
 
-What training refuses is decided by the reader's own functions (`detection.data.coco_json`); if none
-of the rules here explains why it refuses a json, its own message becomes a finding.
+The reader's own functions (`detection.data.coco_json`) decide what training refuses. If no rule
+here explains why the reader refuses a json, its message becomes a finding.
 
 Shapes: M annotations that have all their keys.
 """
@@ -34,11 +34,11 @@ from engine.types import Size
 
 TINY = 4.0  # pixels at the training size, half of the detector's finest stride
 
-JSON = Rule("json-unreadable", "error", "export the annotations anew as COCO json")
+JSON = Rule("json-unreadable", "error", "export the annotations again as COCO json")
 READER = Rule("reader-refuses", "error", "do what the message says")
 NO_FOLDER = Rule("image-folder-missing", "error", "put the images into a folder of this name")
 RECORD = Rule("record-incomplete", "error", "complete the entry, or take it out", LEFT_OUT)
-ID_TWICE = Rule("id-twice", "error", "give each entry an id of its own", "renumbered or left out")
+ID_TWICE = Rule("id-twice", "error", "give each entry its own id", "renumbered or left out")
 LISTED_TWICE = Rule("image-listed-twice", "error", "keep one entry, all boxes", "joined")
 PATH = Rule("path-outside", "error", "name files relative to the image folder", LEFT_OUT)
 SIDES = Rule("image-size-invalid", "error", "write the file's size", "taken from the file")
@@ -53,12 +53,12 @@ TINY_OBJECTS = Rule("tiny-objects", "note", "train at a larger size, or cut imag
 def splits_of(data_root: Path) -> list[str]:
     """Splits that have a json, train first.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is no json.
     """
     files = (data_root / "annotations").glob("instances_*.json")
     names = [path.stem.removeprefix("instances_") for path in files]
     if not names:
-        locate(data_root, "train")  # says what is missing
+        locate(data_root, "train")  # raises: it says what is missing
     ranks = {split: rank for rank, split in enumerate(SPLITS)}
     return sorted(names, key=lambda name: (ranks.get(name.removesuffix("2017"), 9), name))
 
@@ -74,7 +74,7 @@ def incomplete_records(data: Annotations) -> Iterator[Finding]:
 
 
 def repeated_ids(data: Annotations) -> Iterator[Finding]:
-    """Ids that an earlier entry of the list has."""
+    """Entries with the id of an earlier entry."""
     for section, records in data.records.items():
         seen: set[int] = set()
         for place, record in enumerate(records):
@@ -88,7 +88,7 @@ def repeated_ids(data: Annotations) -> Iterator[Finding]:
 
 
 def odd_images(data: Annotations) -> Iterator[Finding]:
-    """Paths that lead out, files listed twice, sizes that are none."""
+    """Paths that lead out of the folder, files listed twice, sides below 1."""
     seen: dict[str, int] = {}
     for number, record in data.images.items():
         name, where = record["file_name"], f"image {number}"
@@ -106,7 +106,7 @@ def odd_images(data: Annotations) -> Iterator[Finding]:
 
 
 def listed(data: Annotations) -> dict[str, Record]:
-    """Entries whose path is one, by file name."""
+    """Entries by file name, without paths that lead out of the folder."""
     found: dict[str, Record] = {}
     for record in data.images.values():
         if is_inside(record["file_name"]):
@@ -115,7 +115,7 @@ def listed(data: Annotations) -> dict[str, Record]:
 
 
 def missing_images(data: Annotations) -> Iterator[Finding]:
-    """Files that are listed, but not there."""
+    """Files that are listed, but do not exist."""
     if not data.folder.is_dir():
         yield Finding(NO_FOLDER, data.folder, f"no such folder, but {data.ann_file.name} is there")
         return
@@ -126,7 +126,7 @@ def missing_images(data: Annotations) -> Iterator[Finding]:
 
 
 def outside_images(data: Annotations) -> Iterator[Finding]:
-    """Files that links lead out of the image folder to."""
+    """Files that are outside the image folder because of a link."""
     entries = listed(data)
     for name in _outside(data, sorted(entries)):
         text = f"{LEADS_OUT} {data.folder}"
@@ -142,7 +142,7 @@ def _missing(data: Annotations, names: Sequence[str]) -> list[str]:
 
 
 def empty_images(data: Annotations) -> Iterator[Finding]:
-    """Images that no annotation is of."""
+    """Images without an annotation."""
     used = set(data.image_ids.tolist())
     for number, record in data.images.items():
         if number not in used:
@@ -170,7 +170,7 @@ def _names(data: Annotations) -> dict[int, str]:
 
 
 def class_counts(data: Annotations) -> Iterator[Finding]:
-    """Categories without a box, and how unlike their numbers are."""
+    """Categories without a box, and how unequal their numbers of boxes are."""
     names = _names(data)
     counts = [int((data.category_ids == number).sum()) for number in names]
     yield from balance(data.ann_file, list(names.values()), np.array(counts), "annotations")
@@ -190,17 +190,17 @@ ENTRY_RULES: tuple[Callable[[Annotations], Iterator[Finding]], ...] = (
 
 
 class CheckedCoco(NamedTuple):
-    """A data set's findings, and what they were found in."""
+    """The findings about a data set, and what was checked."""
 
     findings: list[Finding]
     splits: dict[str, Annotations]
-    facts: dict[Path, ImageFacts]  # of the images that are there
+    facts: dict[Path, ImageFacts]  # of the images that exist
 
 
 def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedCoco:
-    """What can be found in the jsons and folders alone; no image is opened.
+    """Checks the jsons and folders alone; no image is opened.
 
-    Raises FileNotFoundError where a split has no json.
+    Raises FileNotFoundError if a split has no json.
     """
     findings: list[Finding] = []
     contents: dict[str, Annotations] = {}
@@ -234,7 +234,7 @@ def _reason(error: Exception, file: Path) -> str:
 
 
 def _reader_says(data: Annotations) -> Iterator[Finding]:
-    """A finding where training's reader refuses the json for a reason that no rule knows."""
+    """A finding if training's reader refuses the json for a reason that no rule covers."""
     try:
         boxes_of(data.ann_file, data.records)
     except ValueError as error:
@@ -242,7 +242,7 @@ def _reader_says(data: Annotations) -> Iterator[Finding]:
 
 
 def _differing(contents: dict[str, Annotations]) -> Iterator[Finding]:
-    """Splits whose class names in order of their ids are not those of the first."""
+    """Splits whose class names, in order of their ids, differ from those of the first split."""
     lists = {split: tuple(_names(data).values()) for split, data in contents.items()}
     for split, names in lists.items():
         first, wanted = next(iter(lists.items()))
@@ -259,10 +259,10 @@ def check(data_root: Path, spread: Spread, size: Size) -> CheckedCoco:
 
     Args:
         data_root: Folder in COCO's layout.
-        spread: Looks at many files, as `engine.checks.parallel.spread` does.
+        spread: Inspects many files, as `engine.checks.parallel.spread` does.
         size: Height and width that training resizes to.
 
-    Raises FileNotFoundError where there is no json.
+    Raises FileNotFoundError if there is no json.
     """
     checked = check_entries(data_root, splits_of(data_root))
     wanted = {split: _paths(data) for split, data in checked.splits.items()}
@@ -278,7 +278,7 @@ def check(data_root: Path, spread: Spread, size: Size) -> CheckedCoco:
 
 
 def _paths(data: Annotations) -> list[Path]:
-    """Images of a split that are there."""
+    """Images of a split that exist inside its folder."""
     names = listed(data)
     without = {*_missing(data, list(names)), *_outside(data, list(names))}
     return [data.folder / name for name in names if name not in without]
@@ -297,7 +297,7 @@ def _unlisted(splits: dict[str, Annotations]) -> Iterator[Finding]:
 
 
 def _sizes(data: Annotations, facts: dict[Path, ImageFacts]) -> Iterator[Finding]:
-    """Images whose size is not that of the json, neither turned by EXIF nor as stored."""
+    """Images whose size, turned by EXIF or as stored, differs from that in the json."""
     for number, record in data.images.items():
         one = facts.get(data.image_path(record))
         expected = (record["height"], record["width"])

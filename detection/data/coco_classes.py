@@ -1,6 +1,6 @@
 """The classes of COCO detection, for weights that were trained on it.
 
-Data sets bring their own lists; this one names the outputs of foreign files, which hold none.
+A data set has its own list. This one names the outputs of foreign files, which hold no names.
 """
 
 # COCO category id -> name; the ids leave gaps where categories were dropped before release.

@@ -19,9 +19,9 @@ from engine.fileio import parse_json
 _SECTIONS = ("images", "annotations", "categories")
 _ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
 _KEPT_KEYS = {*_SECTIONS, *_ANNOTATION_KEYS, "file_name", "width", "height", "name"}
-_POLYGONS = re.compile(rb'"segmentation":\s*\[[^"}]*\]')  # what follows a value is , " or }
+_POLYGONS = re.compile(rb'"segmentation":\s*\[[^"}]*\]')  # ends before the next key or }
 _NUMBERS = {int, float}
-_ROW_PACKER = struct.Struct("=3q4d?")  # one annotation, as `_ROW` says
+_ROW_PACKER = struct.Struct("=3q4d?")  # one annotation, in the layout of `_ROW`
 _ROW = np.dtype(
     [
         *((key, np.int64) for key in ("id", "image_id", "category_id")),
@@ -45,13 +45,13 @@ class CocoBoxes(NamedTuple):
     image_ids: NDArray[np.int64]  # (N,)
     sizes: NDArray[np.int64]  # (N, 2) height, width
     files: NDArray[np.bytes_]  # (N,) file names, UTF-8
-    starts: NDArray[np.int64]  # (N + 1,) boxes of image i are starts[i] to starts[i + 1]
-    boxes: NDArray[np.float32]  # (M, 4) xyxy, cut at the image's edge, no crowds
+    starts: NDArray[np.int64]  # (N + 1,) boxes of image i are boxes[starts[i] : starts[i + 1]]
+    boxes: NDArray[np.float32]  # (M, 4) xyxy, clipped to the image, without crowds
     labels: NDArray[np.int64]  # (M,) 0..K-1
     classes: tuple[str, ...]  # K names, in order of their COCO ids
     category_ids: tuple[int, ...]  # K COCO ids, ascending
-    num_crowds: int  # left out of `boxes`
-    num_flat: int  # without area inside their image, left out of `boxes`
+    num_crowds: int  # crowds, left out of `boxes`
+    num_flat: int  # boxes without area inside their image, left out of `boxes`
 
 
 class Rows(NamedTuple):
@@ -60,7 +60,7 @@ class Rows(NamedTuple):
     ids: NDArray[np.int64]  # (M,)
     image_ids: NDArray[np.int64]  # (M,)
     category_ids: NDArray[np.int64]  # (M,)
-    xywh: NDArray[np.float64]  # (M, 4) finite, sides not negative
+    xywh: NDArray[np.float64]  # (M, 4) finite; width and height are not negative
     crowd: NDArray[np.bool_]  # (M,)
 
 
@@ -87,7 +87,7 @@ def read_coco(path: Path) -> CocoBoxes:
     Raises ValueError, one line, for the first thing that is wrong.
     """
     packed = _sections(path, _packed)
-    if (rows := _unpacked(packed)) is None:  # something is wrong: find out what
+    if (rows := _unpacked(packed)) is None:  # something is wrong; this raises and says what
         return boxes_of(path, load_records(path))
     return boxes_of(path, packed, rows)
 
@@ -95,7 +95,7 @@ def read_coco(path: Path) -> CocoBoxes:
 def boxes_of(
     path: Path, records: dict[str, list[dict[str, Any]]], rows: Rows | None = None
 ) -> CocoBoxes:
-    """The same of what `load_records` gave, its annotations already as `rows` or not."""
+    """The same from the result of `load_records`; `rows` are its annotations if already parsed."""
     images, annotations, categories = records.values()
     image_ids = _ids(path, "images", images)
     sizes = np.stack([_integers(path, "images", images, side) for side in ("height", "width")], 1)
@@ -128,33 +128,33 @@ def boxes_of(
 def load_records(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The images, annotations and categories of a COCO json, with the keys that detection uses.
 
-    Of COCO's json nine tenths are polygons: they are cut out before they cost time and memory.
-    Raises ValueError where the file is no JSON or lacks one of the three lists.
+    Polygons, nine tenths of COCO's json, are cut out before they cost time and memory.
+    Raises ValueError if the file is not JSON or lacks one of the three lists.
     """
     return _sections(path, _slim)
 
 
 def _sections(path: Path, hook: Callable[[dict[str, Any]], Any]) -> dict[str, list[Any]]:
-    """The three lists, every object in them as `hook` makes it."""
+    """The three lists; `hook` converts every object in them while it is parsed."""
     content = parse_json(path, _without_polygons(path), hook)
     for section in _SECTIONS:
         if not isinstance(content, dict) or not isinstance(content.get(section), list):
-            raise ValueError(f"{path}: no COCO json, it has no list {section!r}")
+            raise ValueError(f"{path}: not a COCO json, it has no list {section!r}")
     return {section: content[section] for section in _SECTIONS}
 
 
 def _slim(record: dict[str, Any]) -> dict[str, Any]:
-    """Drops what is not needed while the rest is still being parsed."""
+    """The record without the keys that detection does not need."""
     return {key: value for key, value in record.items() if key in _KEPT_KEYS}
 
 
 def _without_polygons(path: Path) -> bytes:
-    """The file's text with 0 for every list of polygons, never all of it in memory at once."""
+    """The file's text with 0 for every list of polygons; the whole file is never in memory."""
     kept, rest = [], b""
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             rest += chunk
-            # A key, or what may become one, begins the next piece: its list may go on there.
+            # The last key, or what may become one, goes to the next piece: its list may end there.
             key = rest.rfind(_SEGMENTATION)
             cut = key if key >= 0 else max(0, len(rest) - len(_SEGMENTATION))
             kept.append(_POLYGONS.sub(_NO_POLYGONS, rest[:cut]))
@@ -164,7 +164,7 @@ def _without_polygons(path: Path) -> bytes:
 
 
 def _packed(record: dict[str, Any]) -> dict[str, Any] | bytes:
-    """An annotation as `_ROW`, a seventh of the memory, where it is as it should be."""
+    """A correct annotation as bytes of `_ROW`, a seventh of the memory; else as `_slim`."""
     box = record.get("bbox")
     if type(box) is not list or len(box) != 4:
         return _slim(record)
@@ -172,13 +172,13 @@ def _packed(record: dict[str, Any]) -> dict[str, Any] | bytes:
         numbers = (record["id"], record["image_id"], record["category_id"])
         if {*map(type, numbers)} == {int} and {*map(type, box)} <= _NUMBERS:
             return _ROW_PACKER.pack(*numbers, *box, bool(record.get("iscrowd", 0)))
-    except (KeyError, struct.error, OverflowError):  # lacks one, or one is beyond 64 bits
+    except (KeyError, struct.error, OverflowError):  # a key is missing, or a number beyond 64 bits
         pass
     return _slim(record)
 
 
 def _unpacked(sections: dict[str, list[Any]]) -> Rows | None:
-    """The annotations of `_packed`; None where any record is not as it should be."""
+    """The annotations that `_packed` made; None if any record is wrong."""
     images, annotations, categories = sections.values()
     others = {*map(type, images), *map(type, categories)}
     if {*map(type, annotations)} - {bytes} or others - {dict}:
@@ -191,7 +191,7 @@ def _unpacked(sections: dict[str, list[Any]]) -> Rows | None:
 
 
 def _rows(path: Path, annotations: list[dict[str, Any]]) -> Rows:
-    """The annotations of `load_records`, each value checked."""
+    """The annotations that `load_records` returned; each value is checked."""
     return Rows(
         ids=_integers(path, "annotations", annotations, "id"),
         image_ids=_integers(path, "annotations", annotations, "image_id"),
@@ -216,17 +216,17 @@ def _integers(
     values = _column(path, section, records, key)
     for number, value in enumerate(values):
         if not is_integer(value):
-            raise ValueError(f"{path}: {section}[{number}]: {key} is {value!r}, no integer")
+            raise ValueError(f"{path}: {section}[{number}]: {key} is {value!r}, not an integer")
     return np.array(values, np.int64)
 
 
 def is_integer(value: object) -> bool:
-    """Whether `value` is an integer, not a truth value, that 64 bits hold."""
+    """Whether `value` is an integer of at most 64 bits, and not a bool."""
     return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _ids(path: Path, section: str, records: list[dict[str, Any]]) -> NDArray[np.int64]:
-    """The records' ids, all different."""
+    """The ids of the records; ValueError unless all differ."""
     ids = _integers(path, section, records, "id")
     _check_unique(path, section, ids)
     return ids
@@ -240,7 +240,7 @@ def _check_unique(path: Path, section: str, ids: NDArray[np.int64]) -> None:
 
 
 def _check_names(path: Path, names: dict[int, str]) -> None:
-    """Classes are told apart by their names, in checkpoints and in numbers by class."""
+    """Raise ValueError if two categories have one name: checkpoints and reports use names."""
     seen: dict[str, int] = {}
     for number, name in sorted(names.items()):
         if name in seen:
@@ -257,7 +257,7 @@ def _lookup(
     wanted: NDArray[np.int64],
     known: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Place (M,) in `known` of the ids `wanted` (M,) that annotations give under `key`."""
+    """Index (M,) in `known` of the ids `wanted` (M,) that annotations have under `key`."""
     missing = np.flatnonzero(~np.isin(wanted, known))
     if len(missing):
         first = missing[0]
@@ -277,20 +277,20 @@ def _read_boxes(path: Path, annotations: list[dict[str, Any]]) -> NDArray[np.flo
         if not is_xywh(value):
             raise ValueError(
                 f"{path}: annotation {record['id']}: bbox is {value!r}; it must be 4 finite "
-                "numbers x, y, width, height, the sides not negative"
+                "numbers x, y, width, height, with width and height not negative"
             )
     return np.array(values, np.float64).reshape(-1, 4)
 
 
 def _inside(xywh: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Boxes (M, 4) as xyxy, cut at the edges of images of `sizes` (M, 2)."""
+    """Boxes (M, 4) as xyxy, clipped to images of `sizes` (M, 2)."""
     corners = np.stack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)  # (M, 2, 2) of x, y
     inside = np.clip(corners, 0, sizes[:, None, ::-1])
     return inside.reshape(-1, 4).astype(np.float32)
 
 
 def is_xywh(value: object) -> bool:
-    """Whether `value` is a list of four finite numbers, the last two (sides) not negative."""
+    """Whether `value` is a list of four finite numbers with the last two not negative."""
     try:
         return (
             isinstance(value, list)

@@ -1,7 +1,7 @@
 """COCO detection data: a json of boxes beside a folder of images.
 
-What the data set holds of the json are a few flat arrays, which loader workers share with the
-process that forked them.
+The data set keeps the json as a few flat arrays, which loader workers share with the process that
+forked them.
 
 Shapes: G boxes of one image. Boxes are xyxy in pixels of the image.
 """
@@ -31,24 +31,24 @@ class CocoDetection(SeededData):
 
     A sample is `dict(images=(H, W, 3) uint8 RGB, targets=dict(boxes=(G, 4) float32 xyxy pixels,
     labels=(G,) int64 in 0..K-1, image_id=int))`. Crowd boxes and boxes without area inside the
-    image are left out of the targets; so are, in training, images without any box left.
+    image are left out of the targets. Training leaves out images that have no box then.
 
-    The pixels are turned as EXIF asks, unless only the unturned ones have the size that the json
-    gives: then the boxes were drawn on the file as stored (COCO's own were).
+    The image is rotated by its EXIF orientation, unless only the unrotated image has the size that
+    the json gives: then the boxes were drawn on the file as stored (as COCO's were).
 
     Args:
         data_root: Folder that holds `annotations/` and the image folders.
         split: "train" and "val" also find train2017 and val2017; other names are taken as they are.
         transforms: albumentations transforms or their configs, applied in order.
         training: Leave out images without boxes.
-        on_bad_image: What to do about an image that does not decode or has not the size the json
-            says: "stop" raises ValueError; "skip" (in training only) logs it once, counts it in
-            `num_bad_images` and takes the next one.
+        on_bad_image: What to do about an image that does not decode or whose size differs from that
+            in the json: "stop" raises ValueError; "skip" (in training only) logs it once, counts it
+            in `num_bad_images` and takes the next one.
         seed: Seed of the augmentation.
 
     Raises:
         FileNotFoundError: the json, the image folder or an image listed is missing.
-        ValueError: the json is not COCO's format or contradicts itself.
+        ValueError: the json is not in COCO's format or contradicts itself.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class CocoDetection(SeededData):
             content, self._coco.boxes[mine], self._coco.labels[mine], seed
         )
         targets = {
-            "boxes": torch.tensor(boxes),  # (G, 4); a copy, so that nobody can change ours
+            "boxes": torch.tensor(boxes),  # (G, 4); a copy, so that changes do not reach ours
             "labels": torch.tensor(labels),  # (G,)
             "image_id": int(self._coco.image_ids[index]),
         }
@@ -134,7 +134,7 @@ def _without_empty_images(coco: CocoBoxes) -> CocoBoxes:
 
 
 def _check_files(folder: Path, ann_file: Path, names: Iterable[str]) -> None:
-    """Raise FileNotFoundError unless all are there, ValueError unless they are in the folder."""
+    """Raise FileNotFoundError unless all exist, ValueError unless they are in the folder."""
     wanted = sorted(set(names))
     check_inside(folder, wanted)
     missing = [wanted[place] for place in missing_files(folder, wanted)]

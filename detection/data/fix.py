@@ -1,6 +1,6 @@
-"""A repaired copy of COCO data: what a rule says of --fix, done to its json and its images.
+"""Writes a repaired copy of COCO data: applies the fix of each rule to its json and its images.
 
-Boxes are xywh here, as the json has them.
+Boxes are xywh here, as in the json.
 """
 
 import json
@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from detection.data.box_checks import ANNOTATION_RULES, BOX_RULES, Annotations, Record, incomplete
+from detection.data.box_checks import (
+    ANNOTATION_RULES,
+    BOX_RULES,
+    Annotations,
+    Record,
+    by_id,
+    incomplete,
+)
 from detection.data.checks import CheckedCoco
 from detection.data.coco_json import is_inside
 from engine.checks.duplicates import ACROSS
@@ -18,7 +25,7 @@ from engine.fileio import read_json, write_binary
 from engine.types import Size
 
 Box = list[float]
-SHAPE = 0.02  # two sizes are of one shape where their ratios differ by no more
+SHAPE = 0.02  # largest difference of the aspect ratios of two sizes that count as one shape
 
 
 def _turn_round(box: Box, _size: Size) -> Box:
@@ -34,7 +41,7 @@ def _from_corners(box: Box, _size: Size) -> Box:
     return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 
 
-CHANGES: dict[str, Callable[[Box, Size], Box]] = {  # by rule; every box is cut at the border
+CHANGES: dict[str, Callable[[Box, Size], Box]] = {  # by rule; every box is clipped to its image
     "box-inverted": _turn_round,
     "box-as-fraction": _multiply,
     "box-as-corners": _from_corners,
@@ -47,15 +54,15 @@ DROPPED = {
 
 
 class Owner(NamedTuple):
-    """The image that an annotation belongs to, repaired."""
+    """The repaired entry of the image that an annotation belongs to."""
 
     record: Record
-    size: Size  # as the json had it, which boxes refer to
-    scale: tuple[float, float]  # of x and y, from that to the file's size
+    size: Size  # of the original entry, which boxes refer to
+    scale: tuple[float, float]  # of x and y, from `size` to the file's size
 
 
 def cut(box: Box, size: Size) -> Box | None:
-    """The part of a box inside an image of `size`; None where that has no area."""
+    """The part of a box inside an image of `size`; None if it has no area."""
     left, top = max(box[0], 0), max(box[1], 0)
     right, bottom = min(box[0] + box[2], size[1]), min(box[1] + box[3], size[0])
     return [left, top, right - left, bottom - top] if right > left and bottom > top else None
@@ -65,10 +72,10 @@ def repair(data_root: Path, out: Path, checked: CheckedCoco) -> None:
     """Write a repaired copy of all splits to the new folder `out`; the source is only read.
 
     Raises:
-        ValueError: `out` holds something, or lies in the source, or no json can be read.
+        ValueError: `out` is not empty or is inside the source, or no json can be read.
     """
     if not checked.splits:
-        raise ValueError(f"{data_root}: no json can be read, so that nothing can be repaired")
+        raise ValueError(f"{data_root}: no json can be read, so nothing can be repaired")
     with fresh_folder(out, data_root) as folder:
         for data in checked.splits.values():
             usable = _usable(data, checked)
@@ -96,7 +103,7 @@ def _usable(data: Annotations, checked: CheckedCoco) -> dict[str, ImageFacts]:
 
 
 def _broken(data: Annotations, checked: CheckedCoco) -> dict[int, set[str]]:
-    """Names of the rules that annotations break, by their place in the json."""
+    """Names of the rules that annotations break, by the index of the annotation in the json."""
     found: dict[int, set[str]] = {}
     for one in checked.findings:
         if one.file == data.ann_file and one.record is not None:
@@ -126,21 +133,12 @@ def _repair_json(
         **content,
         "images": list(images.values()),
         "annotations": _numbered(list(kept.values())),
-        "categories": _first_by_id(content["categories"]),
+        "categories": list(by_id(content["categories"], data.lacking["categories"]).values()),
     }
 
 
-def _first_by_id(records: list[Any]) -> list[Record]:
-    """Complete categories, the first of each id."""
-    found: dict[int, Record] = {}
-    for record in records:
-        if incomplete("categories", record) is None:
-            found.setdefault(record["id"], record)
-    return list(found.values())
-
-
 def _owners(records: list[Any], usable: Mapping[str, ImageFacts]) -> dict[int, Owner]:
-    """The image that stays for every id; the first of those of one file, or of one id."""
+    """The image that is kept for every id: the first entry of each file and of each id."""
     found: dict[int, Owner] = {}
     by_name: dict[str, Owner] = {}
     for record in records:
@@ -157,7 +155,7 @@ def _owners(records: list[Any], usable: Mapping[str, ImageFacts]) -> dict[int, O
 
 
 def _sized(record: Record, facts: ImageFacts) -> Owner | None:
-    """The image with the size of its file; None where boxes cannot be brought to it."""
+    """The image with the size of its file; None if boxes cannot be scaled to that size."""
     size, real = (record["height"], record["width"]), facts.turned
     if size in (facts.turned, facts.size):
         return Owner(record, size, (1, 1))
@@ -169,7 +167,7 @@ def _sized(record: Record, facts: ImageFacts) -> Owner | None:
 
 
 def _repair_annotation(record: Record, rules: set[str], owner: Owner) -> Record | None:
-    """An annotation of a complete entry; None where its box has no area in the image."""
+    """The repaired annotation; None if its box has no area in the image."""
     box: Box | None = record["bbox"]
     for rule in rules & CHANGES.keys():
         box = CHANGES[rule](record["bbox"], owner.size)
@@ -185,12 +183,12 @@ def _repair_annotation(record: Record, rules: set[str], owner: Owner) -> Record 
     # Cutting may change the last digit: 1.1 + 2.2 - 1.1 is not 2.2.
     if max(abs(a - b) for a, b in zip(box, record["bbox"], strict=True)) > 1e-6:
         changed |= {"bbox": box, "area": box[2] * box[3]}
-        changed.pop("segmentation", None)  # an outline of other numbers
+        changed.pop("segmentation", None)  # it would no longer fit the box
     return changed
 
 
 def _numbered(records: list[Record]) -> list[Record]:
-    """The records, with new ids for those whose id an earlier one has."""
+    """The records, with a new id for each that has the id of an earlier one."""
     free = max((record["id"] for record in records), default=0) + 1
     seen: set[int] = set()
     for place, record in enumerate(records):

@@ -1,6 +1,6 @@
-"""Labelled images of any source, written as COCO data and checked by its rules.
+"""Writes labelled images of any source as COCO data, and checks them by its rules.
 
-Boxes are xywh here, as a COCO json has them.
+Boxes are xywh here, as in a COCO json.
 """
 
 import json
@@ -22,7 +22,7 @@ class Object(NamedTuple):
     """One labelled object."""
 
     label: int  # 0..K-1
-    box: tuple[float, float, float, float]  # pixels, or shares of width and height
+    box: tuple[float, float, float, float]  # in pixels, or as fractions of width and height
     is_crowd: bool = False
 
 
@@ -57,15 +57,15 @@ def write_coco(
         out: Folder to write to; may be the one that holds the data.
         splits: The images by split.
         classes: K names; category ids count from 1.
-        spread: Looks at many files, as `engine.checks.parallel.spread` does.
-        in_shares: Whether boxes are shares of width and height instead of pixels.
-        force: Replace jsons that are there.
+        spread: Inspects many files, as `engine.checks.parallel.spread` does.
+        in_shares: Whether boxes are fractions of width and height instead of pixels.
+        force: Replace existing jsons.
 
     Returns:
         What is wrong with images and annotations.
 
     Raises:
-        ValueError: a json is there already, or a folder of the split's name that holds others.
+        ValueError: a json exists already, or a folder of the split's name with other images.
     """
     for name, split in splits.items():
         _check_free(out, name, split, force=force)
@@ -84,19 +84,16 @@ def write_coco(
 def _check_free(out: Path, name: str, split: Split, *, force: bool) -> None:
     path = out / "annotations" / f"instances_{name}.json"
     if path.exists() and not force:
-        raise ValueError(f"{path}: is there already; --force replaces it, or give --out")
-    if (out / name).exists() and not _holds(out / name, split.folder):
-        raise ValueError(f"{out / name}: holds other images; give --out another folder")
-
-
-def _holds(folder: Path, images: Path) -> bool:
-    return images.resolve().is_relative_to(folder.resolve())
+        raise ValueError(f"{path}: exists already; --force replaces it, or give --out")
+    place = out / name
+    if place.exists() and not split.folder.resolve().is_relative_to(place.resolve()):
+        raise ValueError(f"{place}: holds other images; give --out another folder")
 
 
 def _content(
     split: Split, facts: Sequence[ImageFacts], folder: Path, *, in_shares: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """Images and annotations; file names are relative to `folder`, or to what it will link to."""
+    """Images and annotations; file names are relative to `folder`, or to its future target."""
     root = folder.resolve() if folder.exists() else split.folder.resolve()
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -124,9 +121,9 @@ def _content(
 
 
 def find_image(folder: Path, stem: str, where: str) -> Path | None:
-    """The image called `stem`, whatever its ending; None where there is none.
+    """The image called `stem` with any suffix; None if it does not exist.
 
-    Raises ValueError where the name leads out of the folder; `where` is for the message.
+    Raises ValueError if the name leads out of the folder; `where` is for the message.
     """
     if not is_inside(stem):
         raise ValueError(f"{where}: {stem!r:.100} must be a name inside {folder}")

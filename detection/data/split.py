@@ -1,4 +1,4 @@
-"""A COCO json divided into splits; no image is touched.
+"""Divides a COCO json into splits; images are not changed.
 
 Shapes: N images, K classes, S splits.
 """
@@ -18,7 +18,7 @@ from engine.fileio import read_json, write_binary
 
 
 class DividedBoxes(NamedTuple):
-    """What was written."""
+    """The content of the splits that were written."""
 
     images: NDArray[np.int64]  # (S, K) images with each class in each split
     boxes: NDArray[np.int64]  # (S, K)
@@ -40,26 +40,28 @@ def split_coco(
     """Write `out/annotations/instances_<split>.json`, and `out/<split>` as a link to `images`.
 
     An image goes to one split with all its annotations. A class is divided by the number of images
-    that have it, the rarest class first (`engine.data.splits.stratify`); images without any
+    that have it, the rarest class first (`engine.data.splits.stratify`); images without an
     annotation are divided last. The json keeps all its other entries.
 
     Args:
         ann_file: COCO json.
         shares: Share of the images by split; they sum to 1.
-        seed: Another seed, other splits.
+        seed: Of the random choice; another seed gives other splits.
         out: Folder to write to; may be the one that holds the data.
         images: Folder that the json's file names are relative to.
-        allow_small: Go on where a class is in fewer images than there are splits.
-        force: Replace files of `out`, though never `ann_file`.
+        allow_small: Continue if a class is in fewer images than there are splits.
+        force: Replace existing files in `out`, but never `ann_file`.
 
     Raises:
         FileNotFoundError: no such json or folder.
         ValueError: the json is not COCO's, `out` holds other data, or a class is too small.
     """
-    coco = read_coco(ann_file)  # its checks name what is wrong
+    coco = read_coco(ann_file)  # its checks say what is wrong
     content = read_json(ann_file)
     image_ids = coco.image_ids.tolist()
-    has = _presence(content, image_ids, coco.category_ids)  # (N, K)
+    rows, columns = _indices(content, image_ids, coco.category_ids)  # (annotations,) each
+    has = np.zeros((len(image_ids), len(coco.category_ids)), bool)
+    has[rows, columns] = True  # (N, K) whether the image has an annotation of the class
     used: NDArray[np.bool_] = np.atleast_1d(has.any(axis=0))  # (K,)
     if not allow_small:
         names = [coco.classes[column] for column in np.flatnonzero(used).tolist()]
@@ -73,9 +75,11 @@ def split_coco(
     for number, path in enumerate(targets.values()):
         write_binary(path, json.dumps(_part(content, split_of, number)).encode())
     links = [link_folder(out / split, images) for split in shares]
+    boxes = np.zeros((len(shares), len(coco.category_ids)), np.int64)
+    np.add.at(boxes, (place[rows], columns), 1)
     return DividedBoxes(
         images=np.stack([has[place == number].sum(axis=0) for number in range(len(shares))]),
-        boxes=_boxes(content, split_of, coco.category_ids, len(shares)),
+        boxes=boxes,
         num_images=tuple(np.bincount(place, minlength=len(shares)).tolist()),
         classes=coco.classes,
         written=(*targets.values(), *filter(None, links)),
@@ -123,17 +127,17 @@ def split(source: Path, shares: Mapping[str, float], options: SplitOptions) -> D
 
 
 def find_json(source: Path) -> Path:
-    """`source` itself where it is a file, else the one json in its `annotations/`.
+    """`source` itself if it is a file, else the one json in its `annotations/`.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no json.
         ValueError: there are several.
     """
     if source.is_file():
         return source
     files = sorted((source / "annotations").glob("*.json"))
     if not files:
-        raise FileNotFoundError(f"{source}: no COCO json, nor annotations/*.json in it")
+        raise FileNotFoundError(f"{source}: not a COCO json, and has no annotations/*.json")
     if len(files) > 1:
         names = ", ".join(path.name for path in files)
         raise ValueError(f"{source}: several jsons in annotations/ ({names}); give one of them")
@@ -143,11 +147,11 @@ def find_json(source: Path) -> Path:
 def find_images(ann_file: Path) -> tuple[Path, Path]:
     """(folder of the data, folder of images) that a json belongs to.
 
-    Images lie in the folder called as the json (instances_NAME.json: NAME/), in `images/`, or
-    beside the json; the first of these that has the json's first image.
+    The folder of images is the one named as the json (instances_NAME.json: NAME/), `images/`, or
+    the folder of the data; the first of these that has the json's first image.
 
     Raises:
-        FileNotFoundError: none has.
+        FileNotFoundError: none of these folders has that image.
     """
     beside = ann_file.resolve().parent
     root = beside.parent if beside.name == "annotations" else beside
@@ -163,34 +167,19 @@ def find_images(ann_file: Path) -> tuple[Path, Path]:
     )
 
 
-def _presence(
+def _indices(
     content: dict[str, Any], image_ids: list[int], category_ids: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Whether each image has an annotation of each class (N, K); crowds count."""
+) -> NDArray[np.int64]:
+    """Image 0..N-1 and class 0..K-1 of every annotation, crowds included: (2, annotations)."""
     row_of = {image_id: row for row, image_id in enumerate(image_ids)}
     column_of = {category_id: column for column, category_id in enumerate(category_ids)}
-    result = np.zeros((len(image_ids), len(category_ids)), bool)
-    for record in content["annotations"]:
-        result[row_of[record["image_id"]], column_of[record["category_id"]]] = True
-    return result
-
-
-def _boxes(
-    content: dict[str, Any],
-    split_of: Mapping[int, int],
-    category_ids: tuple[int, ...],
-    num_splits: int,
-) -> NDArray[np.int64]:
-    """Annotations of each class in each split (S, K)."""
-    column_of = {category_id: column for column, category_id in enumerate(category_ids)}
-    result = np.zeros((num_splits, len(category_ids)), np.int64)
-    for record in content["annotations"]:
-        result[split_of[record["image_id"]], column_of[record["category_id"]]] += 1
-    return result
+    records = content["annotations"]
+    pairs = [(row_of[r["image_id"]], column_of[r["category_id"]]) for r in records]
+    return np.array(pairs, np.int64).reshape(-1, 2).T
 
 
 def _part(content: dict[str, Any], split_of: Mapping[int, int], number: int) -> dict[str, Any]:
-    """The json of one split: its images and their annotations, all else as it is."""
+    """The json of one split: its images and their annotations; all else unchanged."""
     return {
         **content,
         "images": [r for r in content["images"] if split_of[r["id"]] == number],
@@ -201,24 +190,24 @@ def _part(content: dict[str, Any], split_of: Mapping[int, int], number: int) -> 
 def _check_free(
     ann_file: Path, targets: Mapping[str, Path], out: Path, images: Path, *, force: bool
 ) -> None:
-    """Raise ValueError where writing would replace the source, or other data without `force`."""
+    """Raise ValueError if writing would replace the source, or other data without `force`."""
     if not images.is_dir():
         raise FileNotFoundError(f"{images}: no such folder of images")
     for split, path in targets.items():
         if path.exists() and path.samefile(ann_file):
-            raise ValueError(f"{path}: is what is to be split; give --out another folder")
+            raise ValueError(f"{path}: is the json to divide; give --out another folder")
         if path.exists() and not force:
-            raise ValueError(f"{path}: is there already; --force replaces it, or give --out")
+            raise ValueError(f"{path}: exists already; --force replaces it, or give --out")
         folder = out / split
         if folder.exists() and not folder.samefile(images):
             raise ValueError(f"{folder}: holds other images; give --out another folder")
 
 
 def link_folder(folder: Path, images: Path) -> Path | None:
-    """Make `folder` a link to `images` unless it is that already."""
+    """Make `folder` a link to `images` unless it exists; returns it if it was made."""
     if folder.exists():
         return None
-    folder.unlink(missing_ok=True)  # a link to something that is gone
+    folder.unlink(missing_ok=True)  # a broken link
     target = os.path.relpath(images.resolve(), folder.resolve().parent)
     folder.symlink_to(target, target_is_directory=True)
     return folder

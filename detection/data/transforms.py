@@ -1,23 +1,23 @@
 """Training augmentation of the detector: the published one, run by albumentations.
 
 The published pipeline (PaddleDetection, `configs/picodet/_base_/picodet_320_reader.yml`) is
-`[RandomCropByIoU(), HorizontalFlip(), RandomDistort()]` with the defaults here; any other
-albumentations transform may stand in the list. Resizing and normalising happen per batch, in
+`[RandomCropByIoU(), HorizontalFlip(), RandomDistort()]` with the defaults here; the list may hold
+any other albumentations transform. Resizing and normalising happen per batch, in
 `engine.data.preprocess`.
 
 Deviations from PaddleDetection, and why:
 
-* The crop is ours: albumentations' box-aware crops keep every box or one chosen box and know no
-  IoU threshold. All attempts at one threshold are drawn at once and the first good one is taken,
+* The crop is our own: albumentations' box-aware crops keep every box or one chosen box and have no
+  IoU threshold. All attempts at one threshold are drawn together and the first good one is taken,
   which has the same distribution. A crop side is at least 1 pixel and the crop may touch the right
   and lower edge; the original leaves out the last offset and fails on images that small.
-* A crop of an image without boxes leaves it whole, as in the original.
+* An image without boxes is not cropped, as in the original.
 * RandomDistort is albumentations' ColorJitter in random order. Its hue steps are 2 degrees wide
   (OpenCV's 8-bit HSV), Pillow's 1.4; values saturate instead of being cut off; the grey of contrast
   and saturation is rounded differently. Per pixel the two differ by a few levels of 255.
-* Boxes of less than 1e-7 square pixels are dropped by albumentations; the original keeps them.
-* Draws come from one generator a sample, seeded by (seed, epoch, index), so they do not repeat
-  PaddleDetection's numbers.
+* albumentations drops boxes of less than 1e-7 square pixels; the original keeps them.
+* Each sample has one random generator, seeded by (seed, epoch, index), so random numbers differ
+  from PaddleDetection's.
 
 Shapes: G boxes of one image, N attempts. Boxes are xyxy in pixels of the image.
 """
@@ -29,7 +29,14 @@ import numpy as np
 from mmengine.registry import TRANSFORMS
 from numpy.typing import NDArray
 
-from engine.data.augmentation import HorizontalFlip, Transform, compose, reseed
+from engine.data.augmentation import (
+    HorizontalFlip,
+    RandomOrderJitter,
+    Range,
+    Transform,
+    compose,
+    reseed,
+)
 
 # isort: split
 import albumentations as A
@@ -37,7 +44,6 @@ from albumentations.augmentations.crops.transforms import BaseCrop
 
 __all__ = ["BoxAugment", "HorizontalFlip", "RandomCropByIoU", "RandomDistort", "Transform"]
 
-Range = tuple[float, float]
 FloatArray = NDArray[np.floating[Any]]
 
 
@@ -78,11 +84,11 @@ class BoxAugment:
 
 @TRANSFORMS.register_module()
 class RandomCropByIoU(BaseCrop):
-    """Crop that overlaps some box by at least a random IoU: PaddleDetection's RandomCrop, SSD's.
+    """Crop that has at least a random IoU with some box: PaddleDetection's RandomCrop, SSD's.
 
     The thresholds and "no crop" are tried in random order. Each threshold gets `attempts` random
-    crops; the first whose largest IoU with a box reaches it and which holds the centre of a box is
-    taken. Boxes whose centre lies outside the crop are dropped, the others cut at its edge.
+    crops. The first one is taken that contains the centre of a box and whose largest IoU with a box
+    reaches the threshold. Boxes whose centre is outside the crop are dropped, the others clipped.
 
     Args:
         thresholds: Least IoU of the crop with the box it overlaps most.
@@ -126,17 +132,13 @@ class RandomCropByIoU(BaseCrop):
         keep: NDArray[np.bool_],
         **params: Any,
     ) -> NDArray[np.float32]:
-        """Normalised boxes relative to the crop and cut at its edge; only those it keeps."""
+        """Normalised boxes relative to the crop, clipped to it; only those it keeps."""
         moved = super().apply_to_bboxes(bboxes[keep], crop_coords, **params)
         moved[:, :4] = np.clip(moved[:, :4], 0, 1)
         return np.asarray(moved, np.float32)
 
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """Names of the constructor's arguments, for albumentations' printing."""
-        return ("thresholds", "scaling", "aspect", "attempts")
-
     def _find(self, boxes: FloatArray, height: int, width: int) -> NDArray[np.int64] | None:
-        """First good crop (4,) at the first threshold that has one; None for no crop."""
+        """First good crop (4,) at the first threshold that has one; None: no crop."""
         for choice in self.random_generator.permutation(len(self.thresholds) + 1):
             if choice == len(self.thresholds):
                 return None
@@ -162,38 +164,14 @@ class RandomCropByIoU(BaseCrop):
 
 
 @TRANSFORMS.register_module()
-class RandomDistort(A.RandomOrder):
-    """Brightness, contrast, saturation and hue, each with probability `p`, in random order.
+class RandomDistort(RandomOrderJitter):
+    """Brightness, contrast and saturation by 0.5 to 1.5, and hue: see RandomOrderJitter."""
 
-    Args:
-        brightness: Range of the factor on all values.
-        contrast: Range of the factor on the distance to the image's mean grey.
-        saturation: Range of the factor on the distance to the pixel's grey.
-        hue: Range of the shift of the hue in Pillow's HSV units, 255 a full turn.
-        p: Probability of each of the four.
-    """
-
-    def __init__(
-        self,
-        brightness: Range = (0.5, 1.5),
-        contrast: Range = (0.5, 1.5),
-        saturation: Range = (0.5, 1.5),
-        hue: Range = (-18, 18),
-        p: float = 0.5,
-    ) -> None:
-        one, none = (1.0, 1.0), (0.0, 0.0)
-        turn = (hue[0] / 255, hue[1] / 255)
-        ranges = [
-            (brightness, one, one, none),
-            (one, contrast, one, none),
-            (one, one, saturation, none),
-            (one, one, one, turn),
-        ]
-        super().__init__([A.ColorJitter(*four, p=p) for four in ranges], n=4)
+    usual = (0.5, 1.5)
 
 
 def _iou(crops: NDArray[np.int64], boxes: FloatArray) -> FloatArray:
-    """IoU (N, G) of crops (N, 4) with boxes (G, 4), xyxy both."""
+    """IoU (N, G) of crops (N, 4) with boxes (G, 4), both xyxy."""
     upper = np.maximum(crops[:, None, :2], boxes[:, :2])  # (N, G, 2)
     lower = np.minimum(crops[:, None, 2:], boxes[:, 2:])
     overlap = np.clip(lower - upper, 0, None).prod(axis=-1)  # (N, G)
@@ -204,7 +182,7 @@ def _iou(crops: NDArray[np.int64], boxes: FloatArray) -> FloatArray:
 
 
 def _holds(crops: NDArray[np.int64], boxes: FloatArray) -> NDArray[np.bool_]:
-    """Which boxes (G, 4) have their centre in which crops (N, 4), xyxy both: (N, G)."""
+    """Whether crops (N, 4) contain the centres of boxes (G, 4), both xyxy: (N, G)."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2  # (G, 2)
     inside = (crops[:, None, :2] <= centres) & (centres < crops[:, None, 2:])  # (N, G, 2)
     return np.logical_and(inside[..., 0], inside[..., 1])

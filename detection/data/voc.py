@@ -1,8 +1,8 @@
-"""PASCAL VOC's annotations: an XML file an image.
+"""Reads PASCAL VOC's annotations: one XML file per image.
 
 Layout: `Annotations/*.xml`, `JPEGImages/` (or `images/`), and a list of names for each split in
 `ImageSets/Main/<split>.txt`; without these lists all images are one split "all". The challenge's
-own data counts pixels from 1 and includes the last; labelling tools count from 0.
+own data counts pixels from 1 and includes the last pixel; labelling tools count from 0.
 """
 
 import math
@@ -20,14 +20,14 @@ MAX_BYTES = 2**24  # of an XML file; one of a thousand objects has 0.3 MB
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
-    """Builds a tree of a file that defines nothing: no entity grows, or reads another file."""
+    """Refuses a DOCTYPE, so that no entity can grow or read another file."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:  # noqa: ARG002
         raise ValueError("has a DOCTYPE, which an annotation does not need; remove it")
 
 
 class Annotated(NamedTuple):
-    """What an XML file says."""
+    """The content of an XML file."""
 
     names: list[str]  # of the objects' classes
     boxes: list[tuple[float, float, float, float]]  # left top width height in pixels
@@ -41,7 +41,7 @@ def read_xml(path: Path, *, one_based: bool = False) -> Annotated:
         path: The file.
         one_based: Whether pixels count from 1 and the last is included, as in the challenge's data.
 
-    Raises ValueError where it is no such file, names an image outside, or defines entities.
+    Raises ValueError if it is not such a file, names an image outside, or defines entities.
     """
     root = _parse(path)
     name = root.findtext("filename")
@@ -69,9 +69,9 @@ def _parse(path: Path) -> ElementTree.Element:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path}: no XML ({error})") from None
+        raise ValueError(f"{path}: not XML ({error})") from None
     if not isinstance(root, ElementTree.Element) or root.tag != "annotation":
-        raise ValueError(f"{path}: no VOC annotation; its first tag must be <annotation>")
+        raise ValueError(f"{path}: not a VOC annotation; its first tag must be <annotation>")
     return root
 
 
@@ -91,10 +91,7 @@ def _box(
 
 
 def find_splits(root: Path) -> dict[str, list[str] | None]:
-    """Names of the images of each split; None for all of them, where there is no list.
-
-    Raises ValueError where a name leads out of the data.
-    """
+    """Names of the images of each split; None means all images, if there is no list."""
     lists = {split: root / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
     found: dict[str, list[str] | None] = {
         split: [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
@@ -113,7 +110,8 @@ def read_splits(
 
     Raises:
         FileNotFoundError: a folder, an annotation or an image is missing.
-        ValueError: a file is no annotation, a name leads out, or a class is not among `classes`.
+        ValueError: a file is not an annotation, a name leads out of the data, or a class is not
+            among `classes`.
     """
     images = next((root / name for name in IMAGES if (root / name).is_dir()), None)
     folder = root / "Annotations"

@@ -1,8 +1,8 @@
-"""YOLO's labels: a text file beside each image, with a line `class cx cy w h` an object.
+"""Reads YOLO's labels: one text file per image, with one line `class cx cy w h` per object.
 
-Centre and sides are shares of the image's width and height; a line of more numbers is an outline
-`class x1 y1 x2 y2 ...`, whose box is taken. Two layouts: images/<split>/ beside labels/<split>/, or
-<split>/images/ beside <split>/labels/; "valid" means val.
+Centre and sides are fractions of the image's width and height; a line of more numbers is an outline
+`class x1 y1 x2 y2 ...`, whose bounding box is taken. Two layouts: images/<split>/ beside
+labels/<split>/, or <split>/images/ beside <split>/labels/; "valid" means val.
 """
 
 import math
@@ -16,26 +16,27 @@ from engine.fileio import read_text
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}  # folder: split
 NAMES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", "labels/classes.txt")
-SLACK = 0.01  # by which a share may leave 0..1, for rounding
+SLACK = 0.01  # by which a fraction may be outside 0..1, for rounding
 
 
 def find_names(root: Path) -> Path:
     """The file that names the classes.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is no such file.
     """
     for name in NAMES:
         if (root / name).is_file():
             return root / name
     raise FileNotFoundError(
-        f"{root}: no class names, neither {', '.join(NAMES)}; give --classes FILE, a name a line"
+        f"{root}: no class names: it has none of {', '.join(NAMES)}; give --classes FILE, one name "
+        "per line"
     )
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Class names: the lines of a text file, or `names` of a YAML file, a list or a map of numbers.
+    """Class names: the lines of a text file, or `names` of a YAML file, a list or a numbered map.
 
-    Raises ValueError where there is none, or numbers have gaps.
+    Raises ValueError if there are no names, or the numbers have gaps.
     """
     text = read_text(path)
     names: object = [line.strip() for line in text.splitlines() if line.strip()]
@@ -43,20 +44,20 @@ def read_names(path: Path) -> tuple[str, ...]:
         try:
             content = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: no YAML ({' '.join(str(error).split())})") from None
+            raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
         names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     plain = isinstance(names, list) and all(isinstance(name, str | int) for name in names)
     if not isinstance(names, list) or not names or not plain:  # aliases of aliases would grow
-        raise ValueError(f"{path}: has no class names; write a list `names`, or a name a line")
+        raise ValueError(f"{path}: has no class names; write a list `names`, or one name per line")
     return tuple(map(str, names))
 
 
 def find_splits(root: Path) -> dict[str, tuple[Path, Path]]:
-    """(images, labels) of each split.
+    """The folders (images, labels) of each split.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is no split.
     """
     found: dict[str, tuple[Path, Path]] = {}
     for name, split in SPLITS.items():
@@ -75,9 +76,9 @@ def find_splits(root: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def read_split(images: Path, labels: Path, num_classes: int) -> Split:
-    """The labelled images of a split; one without a file of labels has no object.
+    """The labelled images of a split; an image without a label file has no object.
 
-    Raises ValueError for the first line that is none, and for labels without an image.
+    Raises ValueError for the first invalid line, and for labels without an image.
     """
     files = sorted(path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     places = [labels / path.relative_to(images).with_suffix(".txt") for path in files]
@@ -98,9 +99,9 @@ def read_split(images: Path, labels: Path, num_classes: int) -> Split:
 
 
 def read_labels(path: Path, num_classes: int) -> list[Object]:
-    """The objects of a file of labels; boxes are shares, left top width height.
+    """The objects of a label file; boxes are left, top, width, height as fractions.
 
-    Raises ValueError for the first line that is none.
+    Raises ValueError for the first invalid line.
     """
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     return [
@@ -118,14 +119,14 @@ def _object(where: str, fields: list[str], num_classes: int) -> Object:
     is_outline = len(numbers) >= 6 and len(numbers) % 2 == 0
     if len(numbers) != 4 and not is_outline:
         raise ValueError(
-            f"{where}: {' '.join(fields)!r:.80} is no `class cx cy w h`, five numbers, nor an "
+            f"{where}: {' '.join(fields)!r:.80} is not `class cx cy w h`, five numbers, and not an "
             "outline `class x1 y1 x2 y2 ...`"
         )
     if label not in range(num_classes):
-        raise ValueError(f"{where}: class {fields[0]:.20} is none of 0..{num_classes - 1}")
+        raise ValueError(f"{where}: class {fields[0]:.20} is not in 0..{num_classes - 1}")
     if not all(math.isfinite(n) and -SLACK <= n <= 1 + SLACK for n in numbers):
         raise ValueError(
-            f"{where}: {' '.join(fields[1:])!r:.80} must be shares of width and height, 0 to 1"
+            f"{where}: {' '.join(fields[1:])!r:.80} must be fractions of width and height, 0 to 1"
         )
     if is_outline:
         left, top = min(numbers[::2]), min(numbers[1::2])

@@ -1,1 +1,1 @@
-"""Average precision, kinds of errors, the report and its pictures."""
+"""Average precision, error types, the report and its pictures."""

@@ -1,4 +1,4 @@
-"""What the detector's outputs say of a class, for class activation maps.
+"""Classes and class scores of the detector's outputs, for class activation maps.
 
 Shapes: P points, K classes; outputs are boxes (P, 4) and scores (P, K) of one image.
 """
@@ -10,7 +10,7 @@ from engine.reports.cam import CamTarget, Outputs
 
 
 def _found(outputs: Outputs, threshold: float) -> list[int]:
-    """Labels of the boxes of at least that score, that of the best box first."""
+    """Labels of the boxes with at least that score, the label of the best box first."""
     boxes, scores = outputs
     found = detect(boxes.detach(), scores.detach())
     labels = found["labels"][found["scores"] >= threshold]
@@ -18,15 +18,15 @@ def _found(outputs: Outputs, threshold: float) -> list[int]:
 
 
 def _score(outputs: Outputs, label: int, threshold: float) -> Tensor:
-    """Sum of the scores of the label's boxes that are found; all the suppressed ones stay out."""
+    """Sum of the scores of the label's boxes that are kept; suppressed boxes do not count."""
     boxes, scores = outputs
     found = detect(boxes.detach(), scores)
     wanted = (found["labels"] == label) & (found["scores"] >= threshold)
     return found["scores"][wanted].sum()
 
 
-# Boxes are scored place by place. Grad-CAM gives a channel one weight for the whole picture, which
-# scatters their heat; LayerCAM gives each place its own. C5's lateral feeds every level.
+# Boxes are scored at each position. Grad-CAM has one weight per channel for the whole picture,
+# which scatters their heat; LayerCAM has one per position. C5's lateral feeds every level.
 CAM_TARGET = CamTarget(
     layer="neck.laterals.2", method="layercam", shown=3, found=_found, score=_score
 )

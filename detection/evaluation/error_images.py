@@ -1,6 +1,6 @@
-"""Pictures of what a detector got wrong.
+"""Pictures of the errors of a detector.
 
-Shapes: N detections, G boxes of the truth. Boxes are xyxy in pixels of the picture.
+Shapes: N detections, G ground-truth boxes. Boxes are xyxy in pixels of the picture.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from engine.reports.report import encode
 from engine.types import Picture
 
 COLOURS = {
-    Kind.RIGHT: (0, 220, 160),  # GREEN, brighter
+    Kind.RIGHT: (0, 220, 160),  # a brighter GREEN
     Kind.CLASS: SKY,
     Kind.LOCATION: ORANGE,
     Kind.BOTH: PURPLE,
@@ -27,21 +27,13 @@ COLOURS = {
     Kind.BACKGROUND: VERMILION,
     Kind.MISSED: BLUE,
 }
-NAMES = {
-    Kind.RIGHT: "right",
-    Kind.CLASS: "class",
-    Kind.LOCATION: "location",
-    Kind.BOTH: "both",
-    Kind.DUPLICATE: "duplicate",
-    Kind.BACKGROUND: "background",
-    Kind.MISSED: "missed",
-}
+NAMES = {kind: kind.name.lower() for kind in COLOURS}
 DASH = 6  # pixels
-LEGIBLE = 4  # pixels of width for each letter that a missed box needs to be named
+LEGIBLE = 4  # pixels of width per letter that a missed box needs to get its name
 
 
 class BoxExhibit(NamedTuple):
-    """An image with everything that its drawing needs."""
+    """An image with everything that is drawn on it."""
 
     name: str
     picture: Picture  # (H, W, 3) RGB, small
@@ -52,10 +44,10 @@ class BoxExhibit(NamedTuple):
 
 
 def draw_mistakes(exhibit: BoxExhibit, classes: Sequence[str], threshold: float) -> Shown:
-    """The image with its mistakes of at least the threshold, and how many there are of each kind.
+    """The image with its errors at the threshold, and their number by kind.
 
     Wrong detections are boxes in the colour of their kind, with class and score; boxes that no
-    detection found are dashed, in MISSED's colour; right detections are thin and without a word.
+    detection found are dashed, in MISSED's colour; right detections are thin, without text.
     """
     kept = exhibit.scores >= threshold
     boxes, scores, labels = exhibit.boxes[kept], exhibit.scores[kept], exhibit.labels[kept]
@@ -70,10 +62,10 @@ def draw_mistakes(exhibit: BoxExhibit, classes: Sequence[str], threshold: float)
         _dashed(canvas, box)
         if box[2] - box[0] >= LEGIBLE * len(classes[label]):
             texts.append((box, classes[label], COLOURS[Kind.MISSED]))
-    wrong = np.flatnonzero(~right & (judged.kinds != Kind.IGNORED))[::-1]  # the surest on top
+    wrong = np.flatnonzero(~right & (judged.kinds != Kind.IGNORED))[::-1]  # highest score on top
     for place in wrong:
         kind = Kind(judged.kinds[place])
-        draw_box(canvas, boxes[place], (0, 0, 0), 4)  # a dark rim shows on any ground
+        draw_box(canvas, boxes[place], (0, 0, 0), 4)  # a dark rim is visible on any background
         draw_box(canvas, boxes[place], COLOURS[kind], 2)
         text = f"{classes[judged.labels[place]]} {judged.scores[place]:.2f}"
         texts.append((boxes[place], text, COLOURS[kind]))
@@ -85,7 +77,7 @@ def draw_mistakes(exhibit: BoxExhibit, classes: Sequence[str], threshold: float)
 
 
 def _told(counts: Counter[Kind]) -> str:
-    """The counts in words, mistakes first."""
+    """The counts in words, errors first."""
     order = (*MISTAKES, Kind.RIGHT)
     return ", ".join(f"{counts[kind]} {NAMES[kind]}" for kind in order if counts[kind])
 

@@ -1,7 +1,7 @@
 """Average precision of boxes as COCO defines it, computed by hotcoco or pycocotools.
 
-Both give the same twelve numbers to the last bit; hotcoco, where installed, in a fiftieth of the
-time. Boxes come in as xyxy and are xywh from `_coco_results` on, as COCO's result files are.
+Both give the same twelve numbers to the last bit; hotcoco takes a fiftieth of the time. Boxes are
+xyxy at the input, and xywh from `_coco_results` on, as in COCO's result files.
 """
 
 import importlib.util
@@ -20,7 +20,6 @@ from mmengine.registry import METRICS
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from detection.data.coco_json import is_xywh, load_records
 from engine.extras import require
@@ -35,7 +34,7 @@ Library = Literal["hotcoco", "pycocotools"]
 
 
 class BoxScores(NamedTuple):
-    """What an evaluation gives: fractions 0..1, or -1 where there is nothing to find."""
+    """The result of an evaluation: fractions 0..1, or -1 where there is no object."""
 
     numbers: dict[str, float]  # the twelve of `NUMBERS`
     class_ap: dict[str, float]  # AP at IoU 0.50:0.95 by category name
@@ -54,11 +53,11 @@ class CocoMetric(BaseMetric):
         results_path: Where to write the predictions as COCO results, in full precision, so that
             `tools/eval_map.py` on the file prints the same numbers.
         classwise: Log a table of AP by class.
-        library: Which one computes; None is hotcoco where installed, else pycocotools.
+        library: Which one computes; None is hotcoco if it is installed, else pycocotools.
     """
 
     default_prefix = "coco"
-    keys = tuple(f"coco/{name}" for name in NUMBERS)  # what a config may pick the best file by
+    keys = tuple(f"coco/{name}" for name in NUMBERS)  # a config may choose the best file by these
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class CocoMetric(BaseMetric):
         classwise: bool = False,
         library: Library | None = None,
     ) -> None:
-        super().__init__(collect_device="gpu")  # through the group; "cpu" is files in the cwd
+        super().__init__(collect_device="gpu")  # by process group; "cpu" writes files to the cwd
         self.results_path = None if results_path is None else Path(results_path)
         self.classwise = classwise
         self.library = library
@@ -95,8 +94,8 @@ def evaluate_boxes(
 ) -> BoxScores:
     """COCO's evaluation of `results` (COCO's results format) on all images of `truth`.
 
-    `truth` is as `load_records` gives it; annotations without `iscrowd` are no crowds, those
-    without `area` have the area of their box. No results at all give 0.
+    `truth` is as `load_records` returns it. Annotations without `iscrowd` are not crowds; those
+    without `area` get the area of their box. Without any result the numbers are 0.
     """
     if library is None:
         library = "hotcoco" if importlib.util.find_spec("hotcoco") else "pycocotools"
@@ -118,13 +117,12 @@ def evaluate_boxes(
 
 
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """Write COCO results as JSON, whole or not at all; numbers keep all their digits."""
-    text = json.dumps(results).encode()
-    write_binary(path, text)
+    """Write COCO results as JSON, atomically; numbers keep all their digits."""
+    write_binary(path, json.dumps(results).encode())
 
 
 def class_table(class_ap: dict[str, float]) -> str:
-    """AP by class as a table in plain text, best class first; classes without a box last."""
+    """AP by class as a table in plain text, highest first; classes without a box last."""
     table = Table("class", "AP")
     for name, value in sorted(class_ap.items(), key=lambda item: -item[1]):
         table.add_row(name, f"{value:.3f}" if value >= 0 else "-")
@@ -134,9 +132,9 @@ def class_table(class_ap: dict[str, float]) -> str:
 
 
 def read_results(path: Path, truth: Records) -> list[dict[str, Any]]:
-    """COCO results from a JSON file, checked against the ground truth they are meant for.
+    """COCO results from a JSON file, checked against their ground truth.
 
-    Raises ValueError, one line, for the first thing that is wrong.
+    Raises ValueError, one line, for the first error.
     """
     results = read_json(path)
     if not isinstance(results, list):
@@ -155,34 +153,31 @@ def read_results(path: Path, truth: Records) -> list[dict[str, Any]]:
 def _problem(result: object, known: dict[str, set[int]]) -> str | None:
     """What is wrong with one record of a results file."""
     if not isinstance(result, dict):
-        return f"is {result!r}, no record"
+        return f"is {result!r}, not a record"
     missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in result]
     if missing:
         return f"has no {missing[0]!r}"
     for key, ids in known.items():
         if type(result[key]) is not int or result[key] not in ids:
-            return f"has {key} {result[key]!r}, which the ground truth does not know"
+            return f"has {key} {result[key]!r}, which the ground truth does not have"
     if not is_xywh(result["bbox"]):
         return f"has bbox {result['bbox']!r}; it must be 4 finite numbers x, y, width, height"
     if type(result["score"]) not in (int, float) or not math.isfinite(result["score"]):
-        return f"has score {result['score']!r}, no finite number"
+        return f"has score {result['score']!r}, not a finite number"
     return None
 
 
 def _as_arrays(sample: dict[str, Any]) -> dict[str, Any]:
-    """A prediction as numpy arrays, which travel between processes."""
-    arrays = {key: _array(sample[key]) for key in ("boxes", "scores", "labels")}
+    """A prediction as numpy arrays, which can be sent between processes."""
+    keys = ("boxes", "scores", "labels")
+    arrays = {key: sample[key].detach().cpu().numpy() for key in keys}
     return {"image_id": int(sample["image_id"]), **arrays}
-
-
-def _array(values: Tensor) -> NDArray[Any]:
-    return values.detach().cpu().numpy()
 
 
 def _coco_results(
     predictions: Sequence[dict[str, Any]], category_ids: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Predictions as COCO results: one record a box, xywh, COCO's category ids."""
+    """Predictions as COCO results: one record per box, xywh, COCO's category ids."""
     return [
         {
             "image_id": sample["image_id"],
@@ -207,7 +202,7 @@ def _xyxy_to_xywh(boxes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def _evaluator(library: Library, truth: Records, results: Sequence[dict[str, Any]]) -> Any:
-    """A COCOeval of the library asked for; the two have the same interface."""
+    """A COCOeval of the given library; both have the same interface."""
     hot = library == "hotcoco"
     data = require("hotcoco" if hot else "pycocotools.coco")
     evaluation = require("hotcoco" if hot else "pycocotools.cocoeval")

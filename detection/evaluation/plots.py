@@ -1,4 +1,4 @@
-"""Drawings of the report on a detector.
+"""Plots of the report on a detector.
 
 Shapes: K classes.
 """
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from detection.evaluation.thresholds import Curve
-from detection.evaluation.tide import Judged, Kind
+from detection.evaluation.tide import RECALLS, Judged, Kind
 from engine.reports.charts import (
     BLUE,
     GREEN,
@@ -26,14 +26,13 @@ from engine.reports.charts import (
 )
 from engine.reports.html import Html
 
-RECALLS = np.linspace(0, 1, 101)
-STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # lines differ without colour, too
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # lines also differ without colour
 LINES = (BLUE, ORANGE, GREEN, VERMILION, PURPLE)
-MOST_LINES = 100  # classes with a line of their own: each takes kilobytes
+MOST_LINES = 100  # classes that get a line: each line takes kilobytes
 
 
 def precision_recall(precision: NDArray[np.float64]) -> Html:
-    """Mean over classes of the precision (10, 101, K) at some IoUs; -1: class without boxes."""
+    """Mean over classes of the precision (10, 101, K) at three IoUs; -1: class without boxes."""
     with drawing("precision over recall by IoU") as (result, axes):
         rows = {"IoU 0.50": precision[0], "IoU 0.75": precision[5], "IoU 0.90": precision[8]}
         lines, names = [], []
@@ -49,7 +48,7 @@ def precision_recall(precision: NDArray[np.float64]) -> Html:
 def class_curves(
     precision: NDArray[np.float64], classes: Sequence[str], boxes: Sequence[int]
 ) -> Html:
-    """Precision (101, K) at one IoU: the five classes with most boxes named, more in grey."""
+    """Precision (101, K) at one IoU: the five classes with most boxes by name, others in grey."""
     order = sorted(range(len(classes)), key=lambda label: -boxes[label])
     common, others = order[: len(LINES)], order[len(LINES) : MOST_LINES]
     with drawing("precision over recall by class") as (result, axes):
@@ -68,13 +67,13 @@ def class_curves(
 
 
 def _finish(axes: Axes, lines: Sequence[Line2D], names: Sequence[str]) -> None:
-    """Names of axes, and of the lines: given here, as labels those with a leading _ are hidden."""
+    """Names axes and lines; given here, because matplotlib hides labels that begin with _."""
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.legend(lines, names, fontsize=8)
 
 
 def _mark(axes: Axes, threshold: float) -> None:
-    """An upright line at the threshold."""
+    """A vertical line at the threshold."""
     axes.axvline(threshold, color=css(GREY), ls=":", lw=1.5)
     axes.annotate(
         f"{threshold:.3f}", (threshold, 1), (3, -10), color=css(GREY), size=8,

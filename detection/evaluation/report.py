@@ -1,4 +1,4 @@
-"""The report on a detector: AP, curves, what kind of mistakes cost how much, the worst images.
+"""The report on a detector: AP, curves, the cost of each error type, the worst images.
 
 Shapes: N detections, G boxes of an image, K classes. Boxes are xyxy in pixels of the image.
 """
@@ -19,11 +19,11 @@ from engine.reports.report import Content, Evaluated, fitted
 from engine.types import Picture, Target
 
 SIDE = 640  # pixels of a picture in the page
-FALLBACK = 0.4  # threshold of the pictures where there is nothing to find the best one by
+FALLBACK = 0.4  # threshold of the pictures if the best one cannot be computed
 
 
 class DetectionReport:
-    """What `engine.reports.report` tells of a detector."""
+    """The detector's part of `engine.reports.report`."""
 
     exhibits = 24
 
@@ -45,7 +45,7 @@ class DetectionReport:
         return image_id, judge(*_arrays(found), self.truths[image_id])
 
     def badness(self, record: tuple[int, Judged]) -> float:
-        """Scores of the wrong detections, plus what the scores of right ones lack to 1 a box."""
+        """Sum of the scores of wrong detections, and of 1 - score of the right one of each box."""
         _, judged = record
         right = judged.kinds == Kind.RIGHT
         wrong = ~right & (judged.kinds != Kind.IGNORED)
@@ -68,7 +68,7 @@ class DetectionReport:
         worst: Sequence[BoxExhibit],
         evaluated: Evaluated,
     ) -> Content:
-        """The page; AP comes from the metric."""
+        """The page; AP is taken from the metric."""
         scores: BoxScores = evaluated.outcome
         images = [judged for _, judged in sorted(records, key=lambda record: record[0])]
         mistakes, found = split(images, len(self.classes)), curve(images)
@@ -90,7 +90,7 @@ class DetectionReport:
             "images": len(images),
             "class_ap": scores.class_ap,
             "boxes": boxes,
-            "best_f1": _operating(found),
+            "best_f1": _best_f1(found),
             "mistakes": {
                 NAMES[kind]: {
                     "count": mistakes.counts[kind],
@@ -104,8 +104,8 @@ class DetectionReport:
         return Content("Detector: how good, and what goes wrong", sections, numbers)
 
 
-def _operating(found: Curve | None) -> dict[str, float] | None:
-    """The threshold of best F1 and what it gives, 0..1."""
+def _best_f1(found: Curve | None) -> dict[str, float] | None:
+    """The threshold of the best F1, and its precision, recall and F1, 0..1."""
     if found is None:
         return None
     rows = zip(("threshold", "precision", "recall", "f1"), found, strict=True)
@@ -121,7 +121,7 @@ def _arrays(found: Mapping[str, Any]) -> tuple[Floats, Floats, Labels]:
 def truths(
     records: Mapping[str, Sequence[Mapping[str, Any]]], category_ids: Sequence[int]
 ) -> dict[int, Truth]:
-    """The boxes of every image, by its id, from a COCO json; labels are places in the ids."""
+    """The boxes of every image, by its id, from a COCO json; labels are indices into the ids."""
     label_of = {category_id: label for label, category_id in enumerate(category_ids)}
     rows: dict[int, list[Mapping[str, Any]]] = {image["id"]: [] for image in records["images"]}
     for record in records["annotations"]:

@@ -1,4 +1,4 @@
-"""Sections of the page on a detector, from what was counted.
+"""Builds the sections of the page on a detector from its numbers.
 
 Shapes: K classes.
 """
@@ -15,15 +15,15 @@ from detection.evaluation.tide import MISTAKES, Judged, Kind, MistakeSplit
 from engine.reports import html
 from engine.reports.html import Section, Shown
 
-SHOWN_CLASSES = 120  # of more, only the worst are bars
-NOTEWORTHY = 0.0005  # AP that is not rounded to nothing
-NO_OBJECT = "No object in these data: AP says nothing."
+SHOWN_CLASSES = 120  # bars; of more classes only the worst are shown
+NOTEWORTHY = 0.0005  # smallest AP that is not rounded to 0
+NO_OBJECT = "These data have no object, so there is no AP."
 MEANINGS = {
     Kind.CLASS: "right place (IoU 0.5 or more), wrong class",
     Kind.LOCATION: "right class, IoU of 0.1 to 0.5",
     Kind.BOTH: "wrong class and wrong place",
-    Kind.DUPLICATE: "a better detection has that object already",
-    Kind.BACKGROUND: "nothing there (IoU up to 0.1)",
+    Kind.DUPLICATE: "a detection with a higher score found that object already",
+    Kind.BACKGROUND: "no object there (IoU up to 0.1)",
     Kind.MISSED: "object that no detection found or came near",
 }
 ROWS = {
@@ -41,7 +41,7 @@ ROWS = {
 def summary(
     scores: BoxScores, mistakes: MistakeSplit, found: Curve | None, size: tuple[int, int]
 ) -> Section:
-    """The most important numbers of `size` images and objects, and what they say."""
+    """The most important numbers of `size` images and objects, and what they mean."""
     numbers = scores.numbers
     tiles = {
         "AP (IoU 0.50:0.95)": _share(numbers["bbox_mAP"]),
@@ -64,7 +64,7 @@ def summary(
 
 
 def _lost(mistakes: MistakeSplit) -> list[str]:
-    """A sentence on the two kinds that cost most, or none where none costs anything."""
+    """A sentence on the two kinds that cost most; empty if no kind costs anything."""
     costly = sorted(MISTAKES, key=lambda kind: -mistakes.cost[kind])[:2]
     shown = [kind for kind in costly if mistakes.cost[kind] >= NOTEWORTHY]
     if not shown:
@@ -72,8 +72,8 @@ def _lost(mistakes: MistakeSplit) -> list[str]:
     costs = " and ".join(f"“{NAMES[kind]}” (+{mistakes.cost[kind]:.3f})" for kind in shown)
     kinds = "kinds" if len(shown) > 1 else "kind"
     return [
-        f"Most AP is lost by mistakes of the {kinds} {costs}: so much AP at IoU 0.50 would be "
-        "gained without them."
+        f"Most AP is lost by mistakes of the {kinds} {costs}: without them, AP at IoU 0.50 would "
+        "be higher by that much."
     ]
 
 
@@ -84,7 +84,7 @@ def twelve(scores: BoxScores) -> Section:
         [name, *(_share(scores.numbers[key]) if key else "" for key in keys)]
         for name, keys in ROWS.items()
     ]
-    note = "COCO's twelve numbers, 0 to 1; - where the data have no such object."
+    note = "COCO's twelve numbers, 0 to 1; - if the data have no such object."
     return Section("Average precision", [html.Table([head, *rows]), html.Paragraph(note)])
 
 
@@ -114,17 +114,17 @@ def curves(
     if not sum(boxes):
         return Section(title, [html.Paragraph(NO_OBJECT)])
     drawn = {
-        "Mean over classes: how precise the detections are while more and more of the objects are "
-        "found. AP is the area below the line.": plots.precision_recall(scores.precision),
+        "Mean over classes of the precision at each recall. AP is the area below the line.":
+            plots.precision_recall(scores.precision),
         "The same at IoU 0.50 by class: the five with most objects, the others in grey.":
             plots.class_curves(scores.precision[0], classes, boxes),
     }  # fmt: skip
     if found:
         best = float(found.thresholds[found.best])
         drawn |= {
-            "Right detections (filled) and wrong ones (line) by score; the upright line is the "
+            "Right detections (filled) and wrong ones (line) by score; the vertical line is the "
             "threshold of best F1.": plots.score_histogram(images, best),
-            "What a threshold on the score gives, all classes together, at IoU 0.50.":
+            "Precision, recall and F1 by threshold on the score, all classes, at IoU 0.50.":
                 plots.threshold_curve(found),
         }  # fmt: skip
     return Section(title, [html.Drawings(drawn)])
@@ -146,8 +146,8 @@ def kinds(mistakes: MistakeSplit, at_threshold: Mapping[Kind, int], threshold: f
         for kind in MISTAKES
     ]  # fmt: skip
     note = (
-        f"What AP at IoU 0.50 ({mistakes.ap:.4f}) would gain if all mistakes of one kind were put "
-        "right (TIDE, Bolya et al. 2020). Gains of several kinds do not add up."
+        f"How much AP at IoU 0.50 ({mistakes.ap:.4f}) would gain if all mistakes of one kind were "
+        "corrected (TIDE, Bolya et al. 2020). Gains of several kinds do not add up."
     )
     return Section(
         "Kinds of mistakes", [html.Paragraph(note), html.Bars(rows), html.Table([head, *table], 2)]
@@ -157,9 +157,9 @@ def kinds(mistakes: MistakeSplit, at_threshold: Mapping[Kind, int], threshold: f
 def worst(shown: Sequence[Shown], threshold: float) -> Section:
     """The worst images."""
     note = (
-        f"Detections of score {threshold:.3f} or more. Boxes have the colour of what they are; "
-        "dashed are objects that were not found; right detections are thin and without a word. "
-        "An image is the worse, the higher its wrong detections score and the lower its objects do."
+        f"Detections of score {threshold:.3f} or more. Boxes have the colour of their kind; "
+        "objects that were not found are dashed; right detections are thin, without text. Images "
+        "with high scores of wrong detections and low scores of objects come first."
     )
     colours = {NAMES[kind]: COLOURS[kind] for kind in (*MISTAKES, Kind.RIGHT)}
     title = f"The {len(shown)} worst images" if shown else "No image with a mistake"

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 over the threshold on the score, of detections that were judged.
+"""Precision, recall and F1 by the threshold on the score, of matched detections.
 
 Shapes: N detections, T different scores.
 """
@@ -13,7 +13,7 @@ from detection.evaluation.tide import Judged, Kind
 
 
 class Curve(NamedTuple):
-    """What every threshold gives when all detections of at least it are kept; shares 0..1."""
+    """Precision, recall and F1 (0..1) at every threshold; scores of at least it are kept."""
 
     thresholds: NDArray[np.float64]  # (T,) ascending
     precision: NDArray[np.float64]  # (T,)
@@ -22,14 +22,14 @@ class Curve(NamedTuple):
 
     @property
     def best(self) -> int:
-        """Place of the best F1; of equals the highest threshold."""
+        """Index of the best F1; of equal ones the highest threshold."""
         return len(self.f1) - 1 - int(self.f1[::-1].argmax())
 
 
 def curve(images: Sequence[Judged]) -> Curve | None:
-    """The curve of all classes together at IoU 0.5, or None where there is nothing to count.
+    """The curve of all classes together at IoU 0.5, or None without any box or detection.
 
-    F1 is 2 hits / (detections + boxes); detections in crowds count as neither.
+    F1 is 2 hits / (detections + boxes); detections in crowds are not counted.
     """
     scores = np.concatenate([image.scores for image in images]).astype(np.float64)
     kinds = np.concatenate([image.kinds for image in images])
@@ -39,7 +39,7 @@ def curve(images: Sequence[Judged]) -> Curve | None:
         return None
     order = np.argsort(-scores[counted], kind="stable")
     scores, right = scores[counted][order], (kinds[counted] == Kind.RIGHT)[order]
-    last = np.flatnonzero(np.append(np.diff(scores) != 0, True))  # (T,) of each score
+    last = np.flatnonzero(np.append(np.diff(scores) != 0, True))  # (T,) last index of each score
     hits, kept = np.cumsum(right)[last], last + 1
     parts = (scores[last], hits / kept, hits / boxes, 2 * hits / (kept + boxes))
     return Curve(*(part[::-1] for part in parts))

@@ -1,19 +1,20 @@
-"""What kind of mistake each detection is, and what each kind costs: TIDE (Bolya et al. 2020).
+"""Error type of each detection, and the AP that each type costs: TIDE (Bolya et al. 2020).
 
-Boxes are matched at IoU 0.5 as COCO does it: best score first, each takes the free box of its class
-that it overlaps most. What finds none is, in this order (arXiv 2008.08115, section 2, in the order
-of its authors' code; "overlap" is IoU with any box of the image, taken or free):
+Boxes are matched at IoU 0.5 as in COCO: from the highest score down, each detection takes the free
+box of its class with the largest IoU. An unmatched detection has the first of these types that fits
+(arXiv 2008.08115, section 2, in the order of its authors' code; IoU with any box of the image,
+taken or free):
 
-1. location: overlaps a box of its class by 0.1 to 0.5;
-2. class: overlaps a box of another class by 0.5 or more;
-3. duplicate: overlaps a box of its class by 0.5 or more, which a better score took;
-4. background: overlaps no box by more than 0.1;
-5. both: the rest, wrong in class and location.
+1. location: IoU of 0.1 to 0.5 with a box of its class;
+2. class: IoU of 0.5 or more with a box of another class;
+3. duplicate: IoU of 0.5 or more with a box of its class, which a higher score took;
+4. background: IoU of at most 0.1 with every box;
+5. both: all others, wrong in class and location.
 
-Missed are the boxes that nothing took and that no detection of kinds 1 and 2 points to. A detection
-of which half lies in a crowd of its class is neither right nor wrong, as in COCO's evaluation.
+Missed boxes are those that no detection took and that no detection of types 1 and 2 points to. A
+detection with half of its area in a crowd of its class is ignored, as in COCO's evaluation.
 
-Shapes: N detections, G boxes of the truth, K classes. Boxes are xyxy in pixels of the image.
+Shapes: N detections, G ground-truth boxes, K classes. Boxes are xyxy in pixels of the image.
 """
 
 from collections.abc import Sequence
@@ -25,16 +26,16 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
-FOREGROUND, BACKGROUND = 0.5, 0.1  # IoU from which a box is found, and up to which nothing is
+FOREGROUND, BACKGROUND = 0.5, 0.1  # least IoU of a match; largest IoU of a background error
 RECALLS = np.linspace(0, 1, 101)  # at which COCO takes the precision
-REMOVED = -1  # instead of the class of a detection that the repair takes away
+REMOVED = -1  # class of a detection that the repair removes
 
 Floats = NDArray[np.floating]
 Labels = NDArray[np.int64]
 
 
 class Kind(IntEnum):
-    """What a detection is; MISSED is for boxes of the truth."""
+    """Type of a detection; MISSED is for ground-truth boxes."""
 
     RIGHT = 0
     CLASS = 1
@@ -52,7 +53,7 @@ MISTAKES = (
 
 
 class Truth(NamedTuple):
-    """The boxes of an image as its annotations have them."""
+    """The annotated boxes of an image."""
 
     boxes: Floats  # (G, 4)
     labels: Labels  # (G,) 0..K-1
@@ -60,20 +61,20 @@ class Truth(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """The detections of one image, best score first, and its boxes without crowds."""
+    """The matched detections of one image, highest score first, and its boxes without crowds."""
 
-    order: NDArray[np.intp]  # (N,) place of each among the detections given
+    order: NDArray[np.intp]  # (N,) index of each among the given detections
     scores: Floats  # (N,) 0..1
     labels: Labels  # (N,)
     kinds: NDArray[np.int8]  # (N,) Kind
-    repaired: Labels  # (N,) class after the repair of this detection's mistake, or REMOVED
+    repaired: Labels  # (N,) class after the repair of this detection's error, or REMOVED
     truth: Labels  # (G,) class of each box
-    taken: NDArray[np.bool_]  # (G,) whether a detection took it
-    noticed: Floats  # (G,) best score that took the box or points to it; 0 for Kind.MISSED
+    taken: NDArray[np.bool_]  # (G,) whether a detection matches it
+    noticed: Floats  # (G,) highest score that matches the box or points to it; 0 for Kind.MISSED
 
 
 def judge(boxes: Floats, scores: Floats, labels: Labels, truth: Truth) -> Judged:
-    """Kinds of the detections `boxes` (N, 4), `scores` (N,), `labels` (N,) of one image."""
+    """Matches detections `boxes` (N, 4), `scores` (N,), `labels` (N,) of one image to its truth."""
     order = np.argsort(-scores, kind="stable")
     boxes, scores, labels = boxes[order], scores[order], labels[order]
     real = ~truth.crowd
@@ -85,7 +86,7 @@ def judge(boxes: Floats, scores: Floats, labels: Labels, truth: Truth) -> Judged
     kinds[taken >= 0] = Kind.RIGHT
     meant = _meant(overlap, same, kinds)  # (N,)
     repaired = np.full(len(labels), REMOVED)
-    for place in np.flatnonzero(meant >= 0):  # best score first: the others of a box go
+    for place in np.flatnonzero(meant >= 0):  # highest score first: others of a box are removed
         box = meant[place]
         if box not in taken and box not in meant[:place]:
             repaired[place] = truth.labels[real][box]
@@ -103,10 +104,10 @@ def _overlap(boxes: Floats, others: Floats) -> NDArray[np.float64]:
 
 
 def _match(overlap: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Box (N,) that each detection takes, or -1; overlap (N, G) is 0 where classes differ."""
+    """Box (N,) that each detection matches, or -1; overlap (N, G) is 0 where classes differ."""
     taken, free = np.full(len(overlap), -1), overlap.copy()
     for place in np.flatnonzero((overlap >= FOREGROUND).any(axis=1)):
-        last = free.shape[1] - 1 - int(free[place, ::-1].argmax())  # of equals, as COCO does
+        last = free.shape[1] - 1 - int(free[place, ::-1].argmax())  # the last of equals, as COCO
         if free[place, last] >= FOREGROUND:
             taken[place] = last
             free[:, last] = 0
@@ -126,7 +127,7 @@ def _in_crowd(boxes: Floats, labels: Labels, truth: Truth) -> NDArray[np.bool_]:
 
 
 def _kinds(overlap: NDArray[np.float64], same: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """Kinds (N,) as if nothing had matched."""
+    """Kinds (N,) before matched detections are known."""
     own = np.max(overlap * same, axis=1, initial=0)
     other = np.max(overlap * ~same, axis=1, initial=0)
     located = (own >= BACKGROUND) & (own <= FOREGROUND)
@@ -143,7 +144,7 @@ def _kinds(overlap: NDArray[np.float64], same: NDArray[np.bool_]) -> NDArray[np.
 def _meant(
     overlap: NDArray[np.float64], same: NDArray[np.bool_], kinds: NDArray[np.int8]
 ) -> NDArray[np.int64]:
-    """Box (N,) that a detection of wrong class or location points to, or -1 for the others."""
+    """Box (N,) that a detection of wrong class or location points to; -1 for other detections."""
     result = np.full(len(kinds), -1)
     for kind, allowed in ((Kind.LOCATION, same), (Kind.CLASS, ~same)):
         mine = kinds == kind
@@ -153,19 +154,20 @@ def _meant(
 
 
 class MistakeSplit(NamedTuple):
-    """How many mistakes there are of each kind, and what they cost."""
+    """Number of errors of each kind, and what they cost."""
 
     ap: float  # at IoU 0.5, 0..1
     counts: dict[Kind, int]
-    cost: dict[Kind, float]  # what AP gains where this kind alone is repaired
+    cost: dict[Kind, float]  # gain of AP if this kind alone is repaired
 
 
 def split(images: Sequence[Judged], num_classes: int) -> MistakeSplit:
-    """All mistakes of all images by kind.
+    """All errors of all images by kind.
 
-    A kind's cost is the AP with it repaired minus the AP as it is, no less than 0 (TIDE's dAP).
-    The repair turns the best detection that points to a free box into a hit, with the class of that
-    box, and removes the other detections of the kind; a missed box leaves the count of boxes.
+    The cost of a kind is the AP with it repaired minus the original AP, at least 0 (TIDE's dAP).
+    The repair turns the highest-scored detection that points to a free box into a hit, with the
+    class of that box, and removes the other detections of the kind. Missed boxes are repaired by
+    leaving them out of the number of boxes.
     """
     scores, labels, kinds, repaired = (
         np.concatenate([getattr(image, name) for image in images])
@@ -199,17 +201,17 @@ def average_precision(
     boxes: NDArray[np.int64],
     forgiven: NDArray[np.int64] | int = 0,
 ) -> float:
-    """Mean over classes of the AP that matched detections (N,) have; COCO's at one IoU.
+    """Mean over classes of the AP of matched detections (N,); COCO's AP at one IoU.
 
     Args:
-        scores: Scores; of equal ones the first counts first.
+        scores: Scores; equal ones keep their order.
         labels: Classes 0..K-1, or REMOVED.
         hits: Which of them are right.
-        boxes: Boxes of each class (K,); classes without any are left out.
-        forgiven: How many of these (K,) need not be found; a class without others has AP 0.
+        boxes: Number of boxes of each class (K,); classes without boxes are left out.
+        forgiven: Number of these boxes (K,) that are not counted; a class without others has AP 0.
 
     Returns:
-        0..1, or 0 where there is no box at all.
+        0..1, or 0 if there is no box at all.
     """
     order = np.lexsort((-scores, labels))  # stable: class by class, best score first
     starts = np.searchsorted(labels[order], np.arange(len(boxes) + 1))

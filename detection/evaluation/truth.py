@@ -1,4 +1,4 @@
-"""The boxes of a data set: drawn, counted, and in which colours.
+"""Draws and measures the ground-truth boxes of a data set.
 
 Shapes: K classes, (H, W) the size of a picture.
 """
@@ -20,7 +20,7 @@ def draw_truth(picture: Picture, target: Target, classes: Sequence[str]) -> Pict
 
 
 def objects(picture: Picture, target: Target) -> Objects:  # noqa: ARG001
-    """The boxes."""
+    """Labels of the boxes, and the square roots of their areas."""
     sides = (target["boxes"][:, 2:] - target["boxes"][:, :2]).double().prod(1).sqrt()
     return Objects(target["labels"].numpy(), sides.numpy())
 

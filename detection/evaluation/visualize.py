@@ -1,4 +1,4 @@
-"""Boxes, names and scores drawn on a picture."""
+"""Draws boxes, names and scores on a picture."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from engine.reports.lettering import MARGIN, text_size, write_label
 from engine.types import Picture
 
-NAME = 12  # pixels of the letters of a name
-LINES = 57  # sizes of letters in the longer side of a large picture
+NAME = 12  # least size of letters in pixels
+LINES = 57  # size of letters in a large picture: its longer side / LINES
 
 
 def palette(count: int) -> NDArray[np.uint8]:
-    """`count` RGB colours (count, 3), far apart in hue (steps of the golden angle), all vivid."""
+    """`count` vivid RGB colours (count, 3), far apart in hue (steps of the golden angle)."""
     index = np.arange(max(count, 1))
     hue = (index * 137.508 / 2) % 180  # OpenCV counts hue in half degrees
     value = np.where(index % 2, 255, 200)
@@ -26,10 +26,10 @@ def palette(count: int) -> NDArray[np.uint8]:
 def draw_detections(
     image: Picture, found: dict[str, Any], classes: Sequence[str], threshold: float
 ) -> Picture:
-    """Copy of the RGB `image` (H, W, 3) with every box of at least `threshold`, weakest first.
+    """Copy of the RGB `image` (H, W, 3) with every box of at least `threshold`, lowest score first.
 
     Args:
-        image: The picture the boxes refer to.
+        image: The picture that the boxes belong to.
         found: `boxes` (N, 4) xyxy in pixels, `scores` (N,), `labels` (N,).
         classes: Names by label.
         threshold: Lowest score drawn, 0..1.
@@ -54,13 +54,13 @@ def _thickness(picture: Picture) -> int:
 def draw_box(
     canvas: Picture, box: NDArray[np.floating], colour: Sequence[int], thickness: int
 ) -> None:
-    """A rectangle; its lines are `thickness` pixels wide."""
+    """Draw a rectangle with lines of `thickness` pixels."""
     left, top, right, bottom = box.round().astype(int).tolist()
     cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
 
 
 def draw_text(canvas: Picture, box: NDArray[np.floating], text: str, colour: Sequence[int]) -> None:
-    """A filled label above the box, or inside where there is no room above."""
+    """Draw a filled label above the box, or inside if there is no room above."""
     size = max(NAME, max(canvas.shape[:2]) // LINES)
     height, width = text_size(text, size)
     left = int(np.clip(box[0], 0, max(canvas.shape[1] - width - 2 * MARGIN, 0)))
@@ -76,7 +76,7 @@ def draw_truth(
 ) -> Picture:
     """Copy of the RGB `image` (H, W, 3) with boxes (G, 4) xyxy pixels of labels (G,).
 
-    A class's name stands at its box where it covers no other name; the colour tells the rest.
+    A box gets the name of its class if that covers no other name; its colour shows the class too.
     """
     canvas = image.copy()
     colours = palette(len(classes))
@@ -97,7 +97,7 @@ def _name(
     text: str,
     colour: NDArray[np.uint8],
 ) -> None:
-    """A filled label above the box, in it or below, the first that is free; takes its place."""
+    """Draw a label above, in or below the box, the first place that is free in `taken` (H, W)."""
     height, width = text_size(text, NAME)
     width += 2 * MARGIN
     left = int(np.clip(box[0], 0, max(canvas.shape[1] - width, 0)))

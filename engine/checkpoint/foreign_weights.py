@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoint.checkpoint import LoadReport, describe
+from torch import Tensor, nn
+
+from engine.checkpoint.checkpoint import LoadReport, describe, load_weights
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,22 @@ class Foreign:
     report: LoadReport
     classes: Sequence[str]
     info: Mapping[str, object] = field(default_factory=dict)  # plain data
+
+
+def load_shapes(model: nn.Module, state: Mapping[str, Tensor], source: str) -> LoadReport:
+    """Load a state dict, of the whole model or a part of it, all of whose shapes must fit.
+
+    Raises:
+        ValueError: an array has another shape than in the model, or no array fits.
+    """
+    report = load_weights(model, state, source=source)
+    if report.mismatched:
+        raise ValueError(
+            f"{source}: {len(report.mismatched)} arrays have another shape than the model "
+            f"({', '.join(report.mismatched[:3])}, ...); is it a model of another size or number "
+            "of classes than --config describes?"
+        )
+    return report
 
 
 def names_or_numbers(names: Sequence[str], count: int, source: Path | str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""albumentations with draws that follow from a seed alone.
+"""albumentations whose random numbers are determined by a seed alone.
 
 Its own random state is the same in every loader worker and every epoch, and its `seed` gives each
 transform the same stream, so that a flip and a jitter would always happen together. Here all
@@ -24,6 +24,38 @@ for transform in (ColorJitter, HorizontalFlip):
     TRANSFORMS.register_module(module=transform, force=True)
 
 Transform: TypeAlias = A.BasicTransform | A.BaseCompose
+Range = tuple[float, float]
+
+
+class RandomOrderJitter(A.RandomOrder):
+    """Brightness, contrast, saturation and hue, each with probability `p`, in random order.
+
+    Args:
+        brightness: Range of the factor on all values; None: `usual`, a range of each subclass.
+        contrast: Range of the factor on the distance to the image's mean grey; None: `usual`.
+        saturation: Range of the factor on the distance to the pixel's grey; None: `usual`.
+        hue: Range of the shift of the hue in Pillow's HSV units, 255 a full turn.
+        p: Probability of each of the four.
+    """
+
+    usual: Range = (1.0, 1.0)
+
+    def __init__(
+        self,
+        brightness: Range | None = None,
+        contrast: Range | None = None,
+        saturation: Range | None = None,
+        hue: Range = (-18, 18),
+        p: float = 0.5,
+    ) -> None:
+        one, none = (1.0, 1.0), (0.0, 0.0)
+        ranges = [
+            (brightness or self.usual, one, one, none),
+            (one, contrast or self.usual, one, none),
+            (one, one, saturation or self.usual, none),
+            (one, one, one, (hue[0] / 255, hue[1] / 255)),
+        ]
+        super().__init__([A.ColorJitter(*four, p=p) for four in ranges], n=4)
 
 
 def compose(

@@ -1,7 +1,6 @@
-"""What may be wrong with images and masks in Cityscapes' layout.
+"""Checks of images and masks in Cityscapes' layout.
 
-A mask is judged by training's own reader (`segmentation.data.masks`), which says what is wrong with
-it.
+Masks are read by training's own reader (`segmentation.data.masks`), which says what is wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,40 +30,40 @@ from segmentation.data.masks import (
     read_mask,
 )
 
-CLASS_LIST = Rule("class-list", "error", "name each class once, a line each")
+CLASS_LIST = Rule("class-list", "error", "name each class once, one per line")
 MASK_MISSING = Rule("mask-missing", "error", "draw the mask, or take the image out", LEFT_OUT)
 NAME_TWICE = Rule("image-name-twice", "error", "rename one of the two, with its mask", LEFT_OUT)
 ORPHAN = Rule("mask-without-image", "warning", "add the image, or remove the mask", LEFT_OUT)
-MASK_SIZE = Rule("mask-size", "error", "check which image it is of", LEFT_OUT)
-ALL_IGNORED = Rule("mask-all-ignored", "note", "check that nothing is to be learnt from it")
-_TRUNCATED = Rule("mask-truncated", "error", "get the file anew", LEFT_OUT)
+MASK_SIZE = Rule("mask-size", "error", "check which image it belongs to", LEFT_OUT)
+ALL_IGNORED = Rule("mask-all-ignored", "note", "check that it should have no class")
+_TRUNCATED = Rule("mask-truncated", "error", "get the file again", LEFT_OUT)
 _EXACT = "save class numbers as 8-bit grey PNG"
 MASK_RULES = {  # by MaskError.fault
     rule.name: rule
     for rule in (
-        Rule("mask-unreadable", "error", "get the file anew", LEFT_OUT),
+        Rule("mask-unreadable", "error", "get the file again", LEFT_OUT),
         Rule("mask-bits", "error", _EXACT, "saved with 8 bits"),
         Rule("mask-palette", "error", _EXACT, "its indices saved"),
         Rule("mask-channels", "error", _EXACT, "one channel saved"),
         Rule("mask-colours", "error", _EXACT, "Cityscapes' colours mapped, others left out"),
-        Rule("mask-label-ids", "error", f"call it <name>{LABEL_IDS_END}", "mapped"),
-        Rule("mask-off-by-one", "error", "count classes from 0", "less 1 where no mask has a 0"),
+        Rule("mask-label-ids", "error", f"name it <name>{LABEL_IDS_END}", "mapped"),
+        Rule("mask-off-by-one", "error", "count classes from 0", "minus 1 if no mask has a 0"),
         Rule("mask-values", "error", f"list the class, or write {IGNORE}", f"{IGNORE} instead"),
     )
 }
 
 
 class MaskFacts(NamedTuple):
-    """What reading a mask showed."""
+    """The result of reading a mask."""
 
     path: Path
-    fault: str  # of MASK_RULES, or ""
+    fault: str  # key of MASK_RULES, or ""
     text: str
-    counts: NDArray[np.int64]  # (256,) pixels of each value; none where there is a fault
+    counts: NDArray[np.int64]  # (256,) pixels of each value; zeros if there is a fault
 
 
 class CheckedMasks(NamedTuple):
-    """A data set's findings, and what they were found in."""
+    """The findings about a data set, and what was checked."""
 
     findings: list[Finding]
     classes: tuple[str, ...]
@@ -76,11 +75,11 @@ class CheckedMasks(NamedTuple):
 def splits_of(data_root: Path) -> list[str]:
     """Splits that have images, train first.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is no split.
     """
     names = [path.name for path in (data_root / "leftImg8bit").glob("*") if path.is_dir()]
     if not names:
-        next(pair_up(data_root, SPLITS[0]))  # says what is missing
+        next(pair_up(data_root, SPLITS[0]))  # raises: it says what is missing
     ranks = {split: rank for rank, split in enumerate(SPLITS)}
     return sorted(names, key=lambda name: (ranks.get(name, 9), name))
 
@@ -98,9 +97,9 @@ def inspect_mask(path: Path, classes: Sequence[str]) -> MaskFacts:
 
 
 def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedMasks:
-    """What can be found by file names and the class list; no image is opened.
+    """Checks file names and the class list; no image is opened.
 
-    Raises FileNotFoundError where a split has no folder of images.
+    Raises FileNotFoundError if a split has no folder of images.
     """
     findings: list[Finding] = []
     classes: tuple[str, ...] = ()
@@ -128,14 +127,14 @@ def check_entries(data_root: Path, splits: Sequence[str]) -> CheckedMasks:
 
 
 def _outside(data_root: Path, pairs: Sequence[ImageAndMask]) -> list[Finding]:
-    """Images and masks that links lead out of the data to."""
+    """Images and masks that are outside the data because of a link."""
     files = [path for pair in pairs for path in (pair.image, pair.mask)]
     places = outside_files(data_root, [path.relative_to(data_root).as_posix() for path in files])
     return [Finding(OUTSIDE, files[place], f"{LEADS_OUT} {data_root}") for place in places]
 
 
 def _orphans(truth: Path, images: set[str]) -> Iterator[Finding]:
-    """Masks whose image is not there."""
+    """Masks without an image."""
     for end in (TRAIN_IDS_END, LABEL_IDS_END):
         for path in sorted(truth.rglob(f"*{end}")):
             if path.name.removesuffix(end) not in images:
@@ -147,14 +146,14 @@ def check(data_root: Path, spread: Spread, size: Size | None = None) -> CheckedM
 
     Args:
         data_root: Folder that holds `leftImg8bit/` and `gtFine/`.
-        spread: Looks at many files, as `engine.checks.parallel.spread` does.
-        size: Not looked at.
+        spread: Inspects many files, as `engine.checks.parallel.spread` does.
+        size: Not used.
 
-    Raises FileNotFoundError where there are no images.
+    Raises FileNotFoundError if there are no images.
     """
     checked = check_entries(data_root, splits_of(data_root))
     if not checked.classes:
-        return checked  # masks cannot be judged
+        return checked  # masks cannot be checked
     pairs = [pair for own in checked.splits.values() for pair in own]
     files = [path for pair in pairs for path in (pair.image, pair.mask)]
     facts = {one.path: one for one in spread(inspect, files)}
@@ -175,7 +174,7 @@ def check(data_root: Path, spread: Spread, size: Size | None = None) -> CheckedM
 
 
 def _mask_findings(pair: ImageAndMask, checked: CheckedMasks) -> Iterator[Finding]:
-    """What is wrong with a mask: as a file, in its values, or beside its image."""
+    """Findings about a mask: its file, its values, or its size beside the image."""
     image, file = checked.facts[pair.image], checked.facts[pair.mask]
     mask = checked.masks[pair.mask]
     if file.problem == "file-truncated":

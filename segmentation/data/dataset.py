@@ -35,15 +35,15 @@ class Cityscapes(SeededData):
         split: Name of the split's folder.
         transforms: albumentations transforms or their configs, applied in order.
         training: Whether images may be skipped.
-        on_bad_image: What to do about an image or mask that cannot be read or that do not fit each
-            other: "stop" raises ValueError; "skip" (in training only) logs it once, counts it in
-            `num_bad_images` and takes the next one.
+        on_bad_image: What to do about an image or mask that cannot be read, or about two of
+            different sizes: "stop" raises ValueError; "skip" (in training only) logs it once,
+            counts it in `num_bad_images` and takes the next one.
         seed: Seed of the augmentation.
 
     Raises:
         FileNotFoundError: a folder or a mask is missing, or the split is empty.
-        ValueError: names or classes.txt contradict themselves; on reading a sample, a mask that is
-            no mask or not of its image.
+        ValueError: names or classes.txt contradict themselves; on reading a sample, a file that is
+            not a mask, or a mask with another size than its image.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A repaired copy of Cityscapes' layout: what a rule says of --fix, done to masks and images.
+"""Writes a repaired copy of Cityscapes' layout: applies the fix of each rule to masks and images.
 
 Shapes: (H, W) the size of a mask.
 """
@@ -27,10 +27,10 @@ def repair(data_root: Path, out: Path, checked: CheckedMasks) -> None:
     """Write a repaired copy of all splits to the new folder `out`; the source is only read.
 
     Raises:
-        ValueError: `out` holds something, or lies in the source, or the class list cannot be read.
+        ValueError: `out` is not empty or is inside the source, or the class list cannot be read.
     """
     if not checked.classes:
-        raise ValueError(f"{data_root / CLASSES_FILE}: must be right before the masks are repaired")
+        raise ValueError(f"{data_root / CLASSES_FILE}: correct it before masks can be repaired")
     dropped = {
         found.file
         for found in checked.findings
@@ -55,7 +55,7 @@ def repair(data_root: Path, out: Path, checked: CheckedMasks) -> None:
 
 
 def _counted_from_one(checked: CheckedMasks) -> bool:
-    """Whether no mask has the value 0, though some have the number of classes."""
+    """Whether no mask has the value 0, but some have the value K, the number of classes."""
     faults = {facts.fault for facts in checked.masks.values()}
     if "mask-off-by-one" not in faults:
         return False
@@ -67,7 +67,7 @@ def _counted_from_one(checked: CheckedMasks) -> bool:
 
 
 def _mask_content(pair: ImageAndMask, checked: CheckedMasks, *, from_one: bool) -> bytes | None:
-    """The mask's file, repaired where its values are wrong; None where they cannot be."""
+    """The content of the mask's file, with repaired values; None if they cannot be repaired."""
     fault = checked.masks[pair.mask].fault
     if not fault and not from_one:
         return pair.mask.read_bytes()
@@ -81,31 +81,31 @@ def _mask_content(pair: ImageAndMask, checked: CheckedMasks, *, from_one: bool) 
             return None
         values = np.asarray(cv2.LUT(values.astype(np.uint8), train_id_table()))
     elif fault == "mask-colours":
-        return None  # a grey copy does not say which colour it was
+        return None  # a grey copy has lost the colours
     elif from_one:
         values = np.where(values == IGNORE, IGNORE, values - 1)
     return _encoded(values, checked.classes)
 
 
 def _encoded(values: NDArray[np.integer] | None, classes: Sequence[str]) -> bytes | None:
-    """PNG file of train ids; what is no class becomes IGNORE."""
+    """PNG file of train ids; other values become IGNORE."""
     if values is None:
         return None
     return encode_image(np.where(values < len(classes), values, IGNORE).astype(np.uint8), ".png")
 
 
 def values_of(path: Path) -> NDArray[np.integer]:
-    """Values (H, W) or RGB (H, W, 3) as the file has them: indices of a palette, few or many bits.
+    """Values (H, W), of a palette its indices, or RGB (H, W, 3), as stored in the file.
 
-    Integers of 32 bits, so that nothing overflows.
+    They are integers of 32 bits, so that nothing overflows.
 
-    Raises ValueError where it has more pixels than Pillow decodes.
+    Raises ValueError if the file has more pixels than Pillow decodes.
     """
     data = path.read_bytes()
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
             values = np.asarray(picture).astype(np.int32)
-            is_scaled = picture.mode == "L"  # to 0..255, from 2 or 4 bits
+            is_scaled = picture.mode == "L"  # Pillow scales 2 or 4 bits to 0..255
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: {error}; scale the mask down") from error
     bits = data[24]  # of a PNG's header
@@ -117,7 +117,7 @@ def values_of(path: Path) -> NDArray[np.integer]:
 def from_colours(picture: NDArray[np.integer]) -> Mask | None:
     """Train ids (H, W) of a picture (H, W, 3) of Cityscapes' colours; black is IGNORE.
 
-    None where it has other colours.
+    None if it has other colours.
     """
     result = np.full(picture.shape[:2], -1, np.int64)
     result[(picture == 0).all(axis=-1)] = IGNORE

@@ -1,4 +1,4 @@
-"""Mask files: where they lie, what they may hold, and what is likely wrong with others.
+"""Finds and reads mask files, checks their values, and says what is probably wrong with them.
 
 Layout of Cityscapes: `leftImg8bit/<split>/<city>/X_leftImg8bit.png` (or .jpg) beside
 `gtFine/<split>/<city>/X_gtFine_labelTrainIds.png`, or `X_gtFine_labelIds.png` mapped on reading.
@@ -31,7 +31,7 @@ _BITS = "bits a value; masks have 8, one class each"
 class ImageAndMask(NamedTuple):
     """An image and its mask."""
 
-    name: str  # of both files up to their endings, such as aachen_000000_000019
+    name: str  # of both files without their suffixes, such as aachen_000000_000019
     image: Path
     mask: Path
 
@@ -58,7 +58,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     """The lines of a file of class names.
 
     Raises:
-        ValueError: there are fewer than two, one stands twice, a line between is empty, or the file
+        ValueError: there are fewer than two, one occurs twice, a line between is empty, or the file
             is not UTF-8.
     """
     names = tuple(map(str.strip, read_text(path).strip().splitlines()))
@@ -88,7 +88,7 @@ def find_pairs(data_root: Path, split: str) -> list[ImageAndMask]:
 
 
 def pair_up(data_root: Path, split: str) -> Iterator[tuple[Path, ImageAndMask | Exception]]:
-    """Every image of the split, sorted, with its pair or with the error that it has none.
+    """Every image of the split, sorted, with its pair, or with an error if it has no mask.
 
     Raises:
         FileNotFoundError: a folder is missing, or the split has no image.
@@ -104,7 +104,7 @@ def pair_up(data_root: Path, split: str) -> Iterator[tuple[Path, ImageAndMask | 
     )
     if not images:
         raise FileNotFoundError(
-            f"{folder}: no image there; files must be called <name>{IMAGE_END}.png (or .jpg)"
+            f"{folder}: no image there; files must be named <name>{IMAGE_END}.png (or .jpg)"
         )
     truth = data_root / "gtFine" / split
     present = {path.relative_to(truth) for path in truth.rglob("*") if path.suffix != ".txt"}
@@ -115,8 +115,8 @@ def pair_up(data_root: Path, split: str) -> Iterator[tuple[Path, ImageAndMask | 
             yield (
                 image,
                 ValueError(
-                    f"{image}: another image is called {name} too ({named[name]}); names must "
-                    "differ, because predictions are written under them"
+                    f"{image}: another image has the name {name} too ({named[name]}); names must "
+                    "differ, because predictions are stored under them"
                 ),
             )
             continue
@@ -150,18 +150,19 @@ def _mask_of(stem: Path, present: set[Path], truth: Path) -> Path:
 
 
 def read_mask(path: Path, classes: Sequence[str]) -> Mask:
-    """Train ids (H, W) of a mask file; label ids are mapped where the name says it holds them.
+    """Train ids (H, W) of a mask file; label ids are mapped if the name says it holds them.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no 8-bit grey picture, or has values that are neither class nor IGNORE.
+        ValueError: it is not an 8-bit grey picture, or has values that are neither class nor
+            IGNORE.
     """
     mask = read_grey(path)
     if path.name.endswith(LABEL_IDS_END):
         if tuple(classes) != CLASSES:
             raise MaskError(
-                f"{path}: label ids are Cityscapes', but the data has {len(classes)} classes of "
-                f"its own; give masks of class numbers and call them <name>{TRAIN_IDS_END}",
+                f"{path}: label ids are those of Cityscapes, but the data has {len(classes)} other "
+                f"classes; give masks of class numbers, named <name>{TRAIN_IDS_END}",
                 "mask-label-ids",
             )
         check_values(path, mask, MAX_LABEL_ID + 1)
@@ -171,13 +172,13 @@ def read_mask(path: Path, classes: Sequence[str]) -> Mask:
 
 
 def read_grey(path: Path) -> Mask:
-    """Values (H, W) of an 8-bit grey picture; errors as `read_mask`."""
+    """Values (H, W) of an 8-bit grey picture; raises the errors of `read_mask`."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such mask") from None
     is_png = data.startswith(PNG_SIGNATURE) and len(data) > 25
-    if is_png and data[24] != 8:  # OpenCV scales fewer, and more would take twice the memory
+    if is_png and data[24] != 8:  # OpenCV would scale fewer bits; more would double the memory
         raise MaskError(f"{path}: {data[24]} {_BITS}", "mask-bits")
     array = decode(path, data, cv2.IMREAD_UNCHANGED) if is_png else None
     if array is None:
@@ -204,7 +205,7 @@ def _why_colour(data: bytes, array: NDArray[np.uint8]) -> tuple[str, str]:
 
 
 def check_values(path: Path, mask: Mask, num_classes: int) -> None:
-    """ValueError where a value is neither 0..num_classes - 1 nor IGNORE, with the likely cause."""
+    """Raise ValueError, with the likely cause, if a value is not 0..num_classes - 1 or IGNORE."""
     counts = np.bincount(mask.ravel(), minlength=256)
     if not counts[num_classes:IGNORE].any():
         return
@@ -219,32 +220,32 @@ def check_values(path: Path, mask: Mask, num_classes: int) -> None:
 
 
 def _why_values(counts: NDArray[np.intp], num_classes: int) -> tuple[str, str]:
-    """(fault, words) about values that are no class."""
+    """(fault, words) about values that are not a class."""
     values = np.flatnonzero(counts[:IGNORE])
     if values[-1] == num_classes:
-        words = "counted from 1 instead of 0, or one class is missing in the list of classes"
+        words = "counted from 1 instead of 0, or the list of classes lacks one"
         return "mask-off-by-one", words
     if num_classes == len(CLASSES) and values[-1] <= MAX_LABEL_ID:
-        words = f"label ids taken for train ids? Call the file <name>{LABEL_IDS_END} to map them"
+        words = f"label ids taken for train ids? Name the file <name>{LABEL_IDS_END} to map them"
         return "mask-label-ids", words
     if values[-1] > 2 * num_classes and len(values) <= num_classes + 1:
         words = "a grey copy of a mask of colours? Save the class of each pixel instead"
         return "mask-colours", words
-    words = f"give {CLASSES_FILE} a line for each class, or make the others {IGNORE}"
+    words = f"give {CLASSES_FILE} a line for each class, or change the others to {IGNORE}"
     return "mask-values", words
 
 
 def to_label_ids(mask: Mask) -> Mask:
-    """Label ids (H, W) of train ids, as the Cityscapes server and its scripts want predictions."""
+    """Label ids (H, W) of train ids: the Cityscapes server and its scripts expect these."""
     return np.asarray(cv2.LUT(mask, label_id_table()), np.uint8)
 
 
 def match_predictions(truth: Path, predictions: Path) -> Iterator[tuple[Path, Path]]:
-    """Every mask below `truth` with the prediction below `predictions` whose name begins alike.
+    """Every mask below `truth` with the prediction below `predictions` of the same image name.
 
     Raises:
-        FileNotFoundError: there is no mask, or one has no prediction.
-        ValueError: one has several.
+        FileNotFoundError: there is no mask, or a mask has no prediction.
+        ValueError: a mask has several predictions.
     """
     masks = _truth_masks(truth)
     found = sorted(path for path in predictions.rglob("*.png") if path.is_file())
@@ -268,13 +269,13 @@ def _by_name(folder: Path, end: str) -> dict[str, Path]:
     for path in sorted(folder.rglob(f"*{end}")):
         name = path.name.removesuffix(end)
         if name in found:
-            raise ValueError(f"{path}: another mask is called so too, {found[name]}; keep one")
+            raise ValueError(f"{path}: another mask has this name too, {found[name]}; keep one")
         found[name] = path
     return found
 
 
 def _truth_masks(truth: Path) -> dict[str, Path]:
-    """Masks by the name of their image: its train ids, else its label ids; without any, all PNG."""
+    """Masks by image name: train ids, else label ids; if there are none, all PNG files."""
     masks = _by_name(truth, TRAIN_IDS_END)
     masks = {**_by_name(truth, LABEL_IDS_END), **masks} or _by_name(truth, ".png")
     if masks:

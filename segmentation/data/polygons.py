@@ -1,4 +1,4 @@
-"""Masks drawn from Cityscapes' polygons by cityscapesscripts, the data set's own code."""
+"""Draws masks from Cityscapes' polygons with cityscapesscripts, the data set's own code."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ def draw_masks(data_root: Path, *, force: bool = False) -> Iterator[tuple[Path, 
 
     Args:
         data_root: Folder that holds `gtFine/`.
-        force: Draw masks anew that are there already.
+        force: Draw existing masks again.
 
     Yields:
         Each mask, and whether it was drawn now.
@@ -48,7 +48,7 @@ def _draw(source: Path, mask: Path) -> None:
 
 
 def _check_size(source: Path) -> None:
-    """Raise ValueError where the polygons do not say the size of their image, or a huge one."""
+    """Raise ValueError if the polygons have no size of their image, or too large a size."""
     content = read_json(source)
     known = content if isinstance(content, dict) else {}
     sides: list[Any] = [known.get(f"img{side}") for side in ("Height", "Width")]

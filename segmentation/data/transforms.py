@@ -1,20 +1,20 @@
 """Training augmentation of the segmenter: the published one, run by albumentations.
 
 The published pipeline (PaddleSeg, `configs/_base_/cityscapes.yml`) is `[RandomStepScale(),
-RandomPaddedCrop(512, 1024), HorizontalFlip(p=0.5), RandomColour()]` with the defaults here; any
-other albumentations transform may stand in the list. Normalising happens per batch, in
+RandomPaddedCrop(512, 1024), HorizontalFlip(p=0.5), RandomColour()]` with the defaults here; the
+list may hold any other albumentations transform. Normalising happens per batch, in
 `engine.data.preprocess`.
 
 Deviations from PaddleSeg, and why:
 
 * Padding has the value 127, not 127.5: pictures are 8-bit here. After normalising that is 0.004
   instead of 0.
-* A mask is scaled by the nearest pixel centre, so that it stays in place under its picture;
-  PaddleSeg takes OpenCV's plain nearest, which shifts it by up to half a pixel.
+* A mask is scaled by the nearest pixel centre, so that it stays aligned with its picture;
+  PaddleSeg uses OpenCV's plain nearest, which shifts it by up to half a pixel.
 * RandomColour (RandomDistort there) is albumentations' ColorJitter in random order; its hue steps
   are 2 degrees wide (OpenCV's 8-bit HSV), Pillow's 1.4.
-* Draws come from one generator a sample, seeded by (seed, epoch, index), so they do not repeat
-  PaddleSeg's numbers.
+* Each sample has one random generator, seeded by (seed, epoch, index), so random numbers differ
+  from PaddleSeg's.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,13 @@ import numpy as np
 from mmengine.registry import TRANSFORMS
 from numpy.typing import NDArray
 
-from engine.data.augmentation import HorizontalFlip, Transform, compose, reseed
+from engine.data.augmentation import (
+    HorizontalFlip,
+    RandomOrderJitter,
+    Transform,
+    compose,
+    reseed,
+)
 
 # isort: split
 import albumentations as A
@@ -34,7 +40,6 @@ from engine.types import IGNORE
 
 __all__ = ["HorizontalFlip", "MaskAugment", "RandomColour", "RandomPaddedCrop", "RandomStepScale"]
 
-Range = tuple[float, float]
 PAD_VALUE = 127
 
 
@@ -92,10 +97,6 @@ class RandomStepScale(A.DualTransform):
         """The scaled mask, nearest pixel centre."""
         return _scaled(mask, factor, cv2.INTER_NEAREST_EXACT)
 
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """Names of the constructor's arguments, for albumentations' printing."""
-        return ("low", "high", "step")
-
 
 @TRANSFORMS.register_module()
 class RandomPaddedCrop(A.RandomCrop):
@@ -117,34 +118,10 @@ class RandomPaddedCrop(A.RandomCrop):
 
 
 @TRANSFORMS.register_module()
-class RandomColour(A.RandomOrder):
-    """Brightness, contrast, saturation and hue, each with probability `p`, in random order.
+class RandomColour(RandomOrderJitter):
+    """Brightness, contrast and saturation by 0.6 to 1.4, and hue: see RandomOrderJitter."""
 
-    Args:
-        brightness: Range of the factor on all values.
-        contrast: Range of the factor on the distance to the image's mean grey.
-        saturation: Range of the factor on the distance to the pixel's grey.
-        hue: Range of the shift of the hue in Pillow's HSV units, 255 a full turn.
-        p: Probability of each of the four.
-    """
-
-    def __init__(
-        self,
-        brightness: Range = (0.6, 1.4),
-        contrast: Range = (0.6, 1.4),
-        saturation: Range = (0.6, 1.4),
-        hue: Range = (-18, 18),
-        p: float = 0.5,
-    ) -> None:
-        one, none = (1.0, 1.0), (0.0, 0.0)
-        turn = (hue[0] / 255, hue[1] / 255)
-        ranges = [
-            (brightness, one, one, none),
-            (one, contrast, one, none),
-            (one, one, saturation, none),
-            (one, one, one, turn),
-        ]
-        super().__init__([A.ColorJitter(*four, p=p) for four in ranges], n=4)
+    usual = (0.6, 1.4)
 
 
 def _scaled(array: NDArray[np.uint8], factor: float, how: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Intersection over union by class, from one confusion matrix that images are added to.
+"""Intersection over union by class, from one confusion matrix of all images.
 
 Shapes: K classes.
 """
@@ -28,7 +28,7 @@ Confusion = NDArray[np.int64]  # (K, K): pixels of class row predicted as class 
 
 
 class Scores(NamedTuple):
-    """What a confusion matrix amounts to, in percent; NaN where a class does not occur."""
+    """The numbers of a confusion matrix, in percent; NaN where a class does not occur."""
 
     numbers: dict[str, float]  # mIoU, aAcc, mAcc
     iou: NDArray[np.float64]  # (K,) NaN where neither truth nor prediction has the class
@@ -36,7 +36,7 @@ class Scores(NamedTuple):
 
 
 def confusion(truth: Mask, predicted: Mask, num_classes: int, ignore: int = 255) -> Confusion:
-    """Confusion matrix of one image; pixels whose truth is `ignore` or no class are not counted."""
+    """Confusion matrix of one image; pixels whose truth is `ignore` or not a class do not count."""
     joint = (truth.astype(np.uint16) << 8) | predicted
     counts = np.bincount(joint.ravel(), minlength=1 << 16).reshape(256, 256)
     if ignore < num_classes:
@@ -45,10 +45,9 @@ def confusion(truth: Mask, predicted: Mask, num_classes: int, ignore: int = 255)
 
 
 def score(matrix: Confusion) -> Scores:
-    """IoU and accuracy by class, their means over the classes that have one, and of all pixels.
+    """IoU and accuracy by class, their means over the classes that occur, accuracy of all pixels.
 
-    IoU is hits / (truth + predicted - hits), accuracy hits / truth. Predictions on pixels that are
-    ignored never count.
+    IoU is hits / (truth + predicted - hits), accuracy hits / truth. Ignored pixels never count.
     """
     hits, truth = np.diag(matrix).astype(np.float64), matrix.sum(axis=1).astype(np.float64)
     union = truth + matrix.sum(axis=0) - hits
@@ -64,20 +63,20 @@ def score(matrix: Confusion) -> Scores:
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Mean of the numbers among `values`; NaN where there is none."""
+    """Mean of the `values` that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def by_class(scores: Scores, classes: Sequence[str]) -> dict[str, float]:
-    """`IoU/<class>` and `Acc/<class>`, without those that do not occur."""
+    """`IoU/<class>` and `Acc/<class>`, without classes that do not occur."""
     named = {f"IoU/{name}": value for name, value in zip(classes, scores.iou, strict=True)}
     named |= {f"Acc/{name}": value for name, value in zip(classes, scores.accuracy, strict=True)}
     return {key: float(value) for key, value in named.items() if not np.isnan(value)}
 
 
 def table(scores: Scores, classes: Sequence[str]) -> str:
-    """IoU and accuracy by class in plain text, and which classes the mean leaves out."""
+    """IoU and accuracy by class in plain text, and the classes that the mean leaves out."""
     result = Table("class", "IoU", "Acc")
     for name, iou, accuracy in zip(classes, scores.iou, scores.accuracy, strict=True):
         result.add_row(name, *("-" if np.isnan(v) else f"{v:.2f}" for v in (iou, accuracy)))
@@ -103,13 +102,13 @@ class MeanIoU(BaseMetric):
 
     Args:
         results_path: Folder to write predictions to as `<image_id>.png`, or None.
-        results_as: Values in those files: "train_ids" as the network has them, which
-            `tools/eval_miou.py` reads, or "label_ids", which the Cityscapes server wants.
+        results_as: Values in those files: "train_ids" of the network, which `tools/eval_miou.py`
+            reads, or "label_ids", which the Cityscapes server expects.
         classwise: Give `IoU/<class>` and `Acc/<class>` too.
     """
 
     keys = ("mIoU", "aAcc", "mAcc")
-    default_prefix = ""  # not None, which mmengine warns of
+    default_prefix = ""  # not None: mmengine warns of that
 
     def __init__(
         self,
@@ -155,13 +154,13 @@ class MeanIoU(BaseMetric):
         self.matrix, self.num_images = None, 0
         if int(count) != size:
             raise ValueError(
-                f"{int(count)} images were evaluated instead of {size}: some counted twice; give "
-                "the sampler of the data round_up=False"
+                f"{int(count)} images were evaluated instead of {size}, some of them twice; set "
+                "round_up=False in the sampler of the data"
             )
         return self.compute_metrics([matrix.numpy()])
 
     def compute_metrics(self, results: list[Confusion]) -> dict[str, float]:
-        """The numbers of the sum of confusion matrices; none where no pixel counted."""
+        """The numbers of the sum of confusion matrices; without those that are NaN."""
         classes = self.dataset_meta["classes"]
         self.outcome = sum(results[1:], results[0])
         scores = score(self.outcome)
@@ -180,7 +179,8 @@ def evaluate_files(
     """Confusion matrix of pairs of mask files, truth and prediction.
 
     Raises:
-        ValueError: a file is no mask, sizes differ, or a prediction has a value that is no class.
+        ValueError: a file is not a mask, sizes differ, or a prediction has a value that is not a
+            class.
     """
     num_classes = len(classes)
     matrix = np.zeros((num_classes, num_classes), np.int64)
@@ -195,7 +195,7 @@ def evaluate_files(
         highest = int(predicted.max(where=counted, initial=0))
         if highest >= num_classes:
             raise ValueError(
-                f"{predicted_path}: value {highest} is no class (0..{num_classes - 1}); "
+                f"{predicted_path}: value {highest} is not a class (0..{num_classes - 1}); "
                 "predictions hold train ids, a class for every pixel"
             )
         matrix += confusion(truth, predicted, num_classes, ignore)
@@ -203,7 +203,7 @@ def evaluate_files(
 
 
 def _read_truth(path: Path, classes: Sequence[str], ignore: int) -> Mask:
-    """A mask whose pixels to ignore have the value `ignore`."""
+    """A ground-truth mask in which pixels to ignore have the value `ignore`."""
     if ignore == 255:
         return read_mask(path, classes)
     mask = read_grey(path)

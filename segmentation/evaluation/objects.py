@@ -1,9 +1,9 @@
-"""How much of each object is found, by the object's size.
+"""Recall of objects by their size.
 
 An object is a connected component (8 neighbours) of the pixels of one class in the truth: a car,
-but also each piece of a road that something cuts in two. Its recall is the share of its pixels that
-are predicted as its class, so what is predicted beyond it does not count. Pixels to ignore belong
-to no object.
+but also each piece of a road that another object cuts in two. Its recall is the fraction of its
+pixels that are predicted as its class; predictions outside it do not count. Pixels to ignore do not
+belong to an object.
 
 Shapes: (H, W) the size of an image, K classes, C of them that occur, S sizes.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.types import Mask
 
-SIDES = (0, 16, 32, 64, 128, 256)  # pixels: size i has areas of SIDES[i]**2 up to SIDES[i + 1]**2
+SIDES = (0, 16, 32, 64, 128, 256)  # pixels: size i is an area of SIDES[i]**2 to SIDES[i + 1]**2
 HALF = 0.5  # an object with this recall or more counts as found
 
 
@@ -34,22 +34,18 @@ class ObjectRecalls(NamedTuple):
 def measure(truth: Mask, predicted: Mask, num_classes: int) -> ObjectRecalls:
     """The objects of one image, truth and prediction (H, W)."""
     labels = np.flatnonzero(np.bincount(truth.ravel(), minlength=256)[:num_classes])
+    if not len(labels):
+        return total([], 0)
     rows = [_of_class(truth == label, predicted == label) for label in labels]
-    sums = (np.array(part).reshape(-1, len(SIDES)) for part in zip(*rows, strict=True))
-    empty = np.zeros((0, len(SIDES)), np.int64)
-    return (
-        ObjectRecalls(labels, *sums)
-        if rows
-        else ObjectRecalls(labels, empty, empty.astype(float), empty)
-    )
+    return ObjectRecalls(labels, *map(np.array, zip(*rows, strict=True)))
 
 
 def _of_class(
     own: NDArray[np.bool_], hit: NDArray[np.bool_]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
-    """Number, recall and found (S,) of one class, from its pixels and those predicted as it."""
+    """Number, recall and found (S,) of one class; `hit` are the pixels predicted as it."""
     number, parts, stats, _ = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=8)
-    area = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)  # without what is no object
+    area = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)  # 0 is the background
     recall = np.bincount(parts[hit], minlength=number)[1:] / area
     size = np.searchsorted(np.square(SIDES), area, side="right") - 1
     return (
@@ -68,7 +64,7 @@ def total(images: Sequence[ObjectRecalls], num_classes: int) -> ObjectRecalls:
         np.zeros(shape, np.float64),
         np.zeros(shape, np.int64),
     )
-    for image in images:  # whose labels differ from each other
+    for image in images:  # labels of one image are distinct
         result.number[image.labels] += image.number
         result.recall[image.labels] += image.recall
         result.found[image.labels] += image.found

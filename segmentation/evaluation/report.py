@@ -1,4 +1,4 @@
-"""The report on a segmenter: IoU by class, what is taken for what, objects by size, worst images.
+"""The report on a segmenter: IoU by class, confusions, objects by size, the worst images.
 
 Shapes: (H, W) the size of an image, K classes, S sizes of objects.
 """
@@ -20,14 +20,14 @@ SIDE = 420  # pixels of each of the four pictures of an image
 
 
 class MaskRecord(NamedTuple):
-    """What is kept of an image."""
+    """What the report keeps of an image."""
 
     miou: float  # percent, over the classes in its truth or prediction; NaN without counted pixels
     objects: ObjectRecalls
 
 
 class SegmentationReport:
-    """What `engine.reports.report` tells of a segmenter."""
+    """The segmenter's part of `engine.reports.report`."""
 
     exhibits = 12
 
@@ -45,7 +45,7 @@ class SegmentationReport:
         return MaskRecord(scores.numbers["mIoU"], measure(truth, predicted, len(self.classes)))
 
     def badness(self, record: MaskRecord) -> float:
-        """What its mean IoU lacks to 100 %."""
+        """100 % minus its mean IoU."""
         return float(np.nan_to_num(100 - record.miou))
 
     def exhibit(self, image: Picture, target: Target, found: Mapping[str, Any]) -> MaskExhibit:
@@ -65,7 +65,7 @@ class SegmentationReport:
     def content(
         self, records: Sequence[MaskRecord], worst: Sequence[MaskExhibit], evaluated: Evaluated
     ) -> Content:
-        """The page; IoU comes from the metric."""
+        """The page; IoU is taken from the metric."""
         matrix: Confusion = evaluated.outcome
         scores = score(matrix)
         objects = total([record.objects for record in records], len(self.classes))
@@ -93,6 +93,6 @@ class SegmentationReport:
 
 
 def _fitted_mask(mask: Mask, picture: Picture) -> Mask:
-    """The mask in the size of the picture."""
+    """The mask resized to the picture."""
     size = picture.shape[1::-1]
     return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)

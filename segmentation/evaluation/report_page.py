@@ -1,4 +1,4 @@
-"""Sections of the page on a segmenter, from what was counted.
+"""Builds the sections of the page on a segmenter from its numbers.
 
 Shapes: (H, W) the size of a picture, K classes, S sizes of objects.
 """
@@ -35,7 +35,7 @@ class MaskExhibit(NamedTuple):
 
 
 def summary(scores: Scores, objects: ObjectRecalls, classes: Sequence[str]) -> Section:
-    """The most important numbers, and what they say."""
+    """The most important numbers, and what they mean."""
     numbers = {
         name: "-" if np.isnan(scores.numbers[key]) else f"{scores.numbers[key]:.2f} %"
         for name, key in TILES.items()
@@ -78,7 +78,7 @@ def taken_for(matrix: Confusion, classes: Sequence[str]) -> Section:
     np.fill_diagonal(wrong, 0)
     drawn, fewer = confusion_map(matrix, classes, MOST_NAMED)
     caption = (
-        f"Each row: of the pixels of this class, how many percent are predicted as what.{fewer}"
+        f"Each row: percentage of the pixels of this class that are predicted as each class.{fewer}"
     )
     pairs = np.argsort(-wrong, axis=None, kind="stable")[:SHOWN_PAIRS]
     places = np.stack(np.unravel_index(pairs, wrong.shape), axis=1).tolist()
@@ -101,9 +101,9 @@ def by_size(objects: ObjectRecalls, classes: Sequence[str]) -> Section:
         for name, n, r, f in zip(size_names(), number, recall, found, strict=True)
     ]
     note = (
-        "An object is a connected piece of one class in the truth; its side is the root of its "
-        "area. Recall is the share of its pixels that are predicted as its class (what is "
-        "predicted beyond it does not count); found are objects with a recall of half or more."
+        "An object is a connected piece of one class in the truth; its side is the square root of "
+        "its area. Recall is the share of its pixels that are predicted as its class (predictions "
+        "outside it do not count). An object with a recall of 50 % or more is found."
     )
     known = np.flatnonzero(objects.number.sum(axis=1))
     shown = known[np.argsort(-objects.number[known].sum(axis=1), kind="stable")[:MOST_NAMED]]
@@ -116,7 +116,7 @@ def by_size(objects: ObjectRecalls, classes: Sequence[str]) -> Section:
         ("class", "side of the object, pixels"),
         smallest=0,
     )
-    caption = "Mean recall by class and size in percent; empty where there is no such object."
+    caption = "Mean recall by class and size in percent; empty if there is no such object."
     return Section(
         "Objects by size",
         [html.Paragraph(note), html.Table([head, *rows]), html.Drawings({caption: drawn})],

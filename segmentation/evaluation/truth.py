@@ -1,4 +1,4 @@
-"""The masks of a data set: drawn, their regions counted, and in which colours.
+"""Draws the masks of a data set and measures their regions.
 
 Shapes: K classes, (H, W) the size of a picture.
 """
@@ -14,14 +14,14 @@ from segmentation.evaluation.visualize import cover, regions
 
 
 def draw_truth(picture: Picture, target: Target, classes: Sequence[str]) -> Picture:
-    """Copy of the picture (H, W, 3) half covered by its mask."""
+    """Copy of the picture (H, W, 3) with its mask half transparent on it."""
     return cover(picture, target["mask"].numpy().astype(np.uint8), colours_of(classes))
 
 
 def objects(picture: Picture, target: Target) -> Objects:  # noqa: ARG001
-    """The connected regions of the mask (H, W), with the labels of its classes.
+    """Labels of the connected regions of the mask (H, W), and the square roots of their areas.
 
-    What is not labelled is not a region.
+    Pixels without a class do not form a region.
     """
     labels, pixels = regions(target["mask"].numpy().astype(np.uint8), IGNORE)
     return Objects(labels, np.sqrt(pixels))

@@ -1,4 +1,4 @@
-"""A mask as coloured pixels over its picture, with a legend, and as a list of areas."""
+"""Draws a mask as half transparent colours on its picture, with a legend."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +15,11 @@ FONT, SCALE, ROW = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 16  # text of the legend; pixe
 
 
 def draw_mask(image: Picture, mask: Mask, classes: Sequence[str]) -> Picture:
-    """Copy of the RGB `image` (H, W, 3) half covered by the classes' colours, a legend beside it.
+    """Copy of the RGB `image` (H, W, 3) under the half transparent colours of its mask, and legend.
 
     Returns:
         (H, W + legend, 3); the legend's width depends on the class names alone, so that all frames
-        of a video get one size. It lists the classes that occur, largest first, as far as H lets.
+        of a video get one size. It lists the classes that occur, largest first, until it is full.
     """
     colours = colours_of(classes)
     legend = _legend(areas(mask, classes), classes, colours, len(image))
@@ -27,13 +27,13 @@ def draw_mask(image: Picture, mask: Mask, classes: Sequence[str]) -> Picture:
 
 
 def cover(image: Picture, mask: Mask, colours: NDArray[np.uint8]) -> Picture:
-    """Copy of the RGB `image` (H, W, 3) half covered by the colours (K, 3) of its mask's classes.
+    """Copy of the RGB `image` (H, W, 3) under the half transparent colours (K, 3) of its mask.
 
-    Pixels without a class are half black.
+    Pixels without a class get black.
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
-    shades = cv2.applyColorMap(mask, table[:, None])  # table[mask], ten times as fast
+    shades = cv2.applyColorMap(mask, table[:, None])  # is table[mask], ten times as fast
     return cv2.addWeighted(image, 0.5, shades, 0.5, 0).astype(np.uint8, copy=False)
 
 
@@ -56,7 +56,7 @@ def regions(mask: Mask, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np
     labels, pixels = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for label in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:num_classes]):
         found = cv2.connectedComponentsWithStats((mask == label).astype(np.uint8))[2]
-        areas_found = found[1:, cv2.CC_STAT_AREA].astype(np.int64)  # the first is all the rest
+        areas_found = found[1:, cv2.CC_STAT_AREA].astype(np.int64)  # the first is the background
         labels.append(np.full(len(areas_found), label))
         pixels.append(areas_found)
     return np.concatenate(labels), np.concatenate(pixels)
@@ -68,5 +68,5 @@ def draw(
     classes: Sequence[str],
     threshold: float,  # noqa: ARG001  # every pixel has a class
 ) -> Picture:
-    """The image (H, W, 3) under the colours of its mask, a legend beside it."""
+    """The image (H, W, 3) under the colours of its mask, with a legend beside it."""
     return draw_mask(image, found["mask"].cpu().numpy(), classes)

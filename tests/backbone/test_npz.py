@@ -25,7 +25,7 @@ def claimed(shape: tuple[int, ...]) -> bytes:
 def test_an_entry_that_is_no_array_is_refused(tmp_path: Path, content: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", content)
-    with pytest.raises(ValueError, match=r"a\.npz: no \.npz file of plain arrays \(") as error:
+    with pytest.raises(ValueError, match=r"a\.npz: not a \.npz file of plain arrays \(") as error:
         read_npz(tmp_path / "a.npz")
     assert "\n" not in str(error.value)
 

@@ -43,8 +43,8 @@ def test_ratios_are_set_against_their_targets(
     assert [row["median"] for row in found["ratios"]] == pytest.approx([0.75, 0.75])
     assert found["times"]["b"]["p50"] == pytest.approx(4.0)
     lines = capsys.readouterr().out.splitlines()
-    assert "a / b: 0.750 (fastest runs: 0.750), to reach 0.75: met" in lines
-    assert "a / b: 0.750 (fastest runs: 0.750), to reach 0.74: missed" in lines
+    assert "a / b: 0.750 (fastest runs: 0.750), target 0.75: met" in lines
+    assert "a / b: 0.750 (fastest runs: 0.750), target 0.74: missed" in lines
     assert "size: small" in lines
     json.dumps(found)  # plain data
 

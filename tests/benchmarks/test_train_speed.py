@@ -89,12 +89,12 @@ def test_layout_reaches_images_and_weights(
     arguments = names["arguments_of_command"]().parse_args(options)
     arguments.config = ROOT / arguments.config
     cfg, dataset = names["prepare"](arguments)
-    trial = names["build_trial"](cfg, f"fp32/{layout}")
+    variant = names["build_variant"](cfg, f"fp32/{layout}")
     seen = []
-    trial.model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    variant.model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     batches = iter([collate([dataset[0], dataset[1]])])
-    assert len(names["step"](trial, batches)) == len(PHASES)
-    stem = trial.model.backbone.stem.conv.weight  # (C, 3, 3, 3)
+    assert len(names["step"](variant, batches)) == len(PHASES)
+    stem = variant.model.backbone.stem.conv.weight  # (C, 3, 3, 3)
     last = torch.channels_last
     assert seen[0].is_contiguous(memory_format=last) is images_last
     assert stem.is_contiguous(memory_format=last) is weights_last

@@ -141,7 +141,7 @@ def test_wrong_options_are_refused(options: dict[str, object], message: str) -> 
 
 
 def test_a_loss_without_targets_is_refused(tiny_model: Classifier) -> None:
-    with pytest.raises(ValueError, match="mode='loss' is none of tensor, loss \\(needs targets\\)"):
+    with pytest.raises(ValueError, match="loss \\(needs targets\\) or predict, got 'loss'"):
         tiny_model(torch.rand(1, 3, 32, 32), mode="loss")
 
 

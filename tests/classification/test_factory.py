@@ -133,7 +133,7 @@ def test_a_detector_gives_its_trunk_alone(tmp_path: Path) -> None:
     model = PicoDet(**{key: value for key, value in config.items() if key != "type"})
     path = tmp_path / "d.pth"
     checkpoint.save(path, checkpoint.describe(model, config, ["a", "b"], {}))
-    with pytest.raises(ValueError, match="is a PicoDet; its trunk alone comes with features_only"):
+    with pytest.raises(ValueError, match="is a PicoDet; use features_only"):
         create_model("pplcnet_x0_25", checkpoint=path)
     trunk = create_model("pplcnet_x0_25", checkpoint=path, features_only=True)
     images = torch.rand(1, 3, 64, 64)

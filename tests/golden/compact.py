@@ -26,7 +26,7 @@ FULL = re.compile(r"\w+/assigned_|simota/bbox|nms/|train/(pred_bboxes|gt)")
 ELEMENTARY = re.compile(
     r"(giou|dfl|vfl|grid|b2d|atss|tal|simota|segce|nms)/|assign/(gt|pad|pred_boxes)"
 )
-START = re.compile(r"init_stats/")  # of the trajectory: stands in its .pdparams as well
+START = re.compile(r"init_stats/")  # of the trajectory: also stored in its .pdparams
 
 
 def compact(name: str, source: Path) -> None:

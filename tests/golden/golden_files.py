@@ -1,4 +1,4 @@
-"""Reference arrays in files of below 100 kB: what rules draw is drawn, large arrays are sampled."""
+"""Reference arrays in files below 100 kB: inputs are drawn again, large outputs are sampled."""
 
 import io
 import json
@@ -32,7 +32,7 @@ MOST_BYTES = 95_000  # a file, compressed
 
 @dataclass(frozen=True)
 class Sampled:
-    """A large array, of which the values at some positions are kept."""
+    """A large array whose values are stored at some positions alone."""
 
     shape: tuple[int, ...]
     positions: np.ndarray  # (n,), ascending, into the flattened array
@@ -42,13 +42,13 @@ class Sampled:
 
 
 def positions(name: str, size: int, count: int) -> np.ndarray:
-    """`count` of the positions 0 .. size - 1, ascending, always the same ones for this name."""
+    """`count` of the positions 0 .. size - 1, ascending; equal names give equal positions."""
     random = np.random.RandomState(zlib.crc32(name.encode()))
     return np.sort(random.permutation(size)[:count])
 
 
 def draw_weight(name: str, shape: list[int], seed: int, is_norm: bool) -> np.ndarray:
-    """The float64 array that the rule of README.md gives for a weight called `name`."""
+    """The float64 array of a weight called `name`, by the rule of README.md."""
     random = np.random.RandomState(zlib.crc32(f"{seed}:{name}".encode()))
     if is_norm and name.endswith(".weight"):
         return 0.5 + random.random_sample(shape)
@@ -60,7 +60,7 @@ def draw_weight(name: str, shape: list[int], seed: int, is_norm: bool) -> np.nda
 
 
 def draw_images(seed: int, shape: list[int]) -> np.ndarray:
-    """Images (..., H, W) of six waves a channel and noise, of deviation 1, as README.md says."""
+    """Images (..., H, W) of six waves per channel and noise, of deviation 1 (see README.md)."""
     random = np.random.RandomState(seed)
     channels = np.zeros((int(np.prod(shape[:-2])), *shape[-2:]))
     y, x = np.mgrid[: shape[-2], : shape[-1]]
@@ -74,7 +74,7 @@ def draw_images(seed: int, shape: list[int]) -> np.ndarray:
 
 
 class Golden:
-    """What an official implementation computed in one case, read from its files."""
+    """Arrays that an official implementation computed in one case, read from their files."""
 
     def __init__(self, name: str, folder: Path = FOLDER) -> None:
         """Reads FOLDER/NAME.0.npz, NAME.1.npz, ...
@@ -92,7 +92,7 @@ class Golden:
 
     @cached_property
     def arrays(self) -> dict[str, Any]:
-        """Inputs and outputs by their names: arrays, or `Sampled` ones where they are large."""
+        """Inputs and outputs by their names: arrays, or `Sampled` if they are large."""
         arrays: dict[str, Any] = {
             name: value
             for name, value in self._stored.items()
@@ -108,7 +108,7 @@ class Golden:
         return arrays
 
     def weights(self) -> Arrays:
-        """All weights by the names of the original, float32: stored ones, else drawn by rule."""
+        """All weights by the names of the original, float32: stored, or drawn by the rule."""
         same = self.info["same"]
         return {name: self._weight(same.get(name, name)) for name in self.info["state_dict"]}
 
@@ -124,7 +124,7 @@ class Golden:
         return drawn.astype(np.float32)
 
     def pdparams(self) -> bytes:
-        """The original's weight file: its bytes around the arrays, and the arrays."""
+        """The original's weight file: its stored bytes with the arrays inserted."""
         content = bytearray(self._stored["skeleton"].tobytes())
         weights = self.weights()
         for name, start in self.info["starts"].items():  # ascending
@@ -155,11 +155,11 @@ def _packed_size(arrays: Arrays) -> int:
 def difference(
     found: Any, wanted: Any, *, atol: float = 0.0, rtol: float = 0.0, of_largest: float = 0.0
 ) -> tuple[float, float]:
-    """The largest difference and what is allowed there: atol + rtol |wanted| + of_largest max.
+    """The largest difference, and the allowed one: atol + rtol |wanted| + of_largest max.
 
-    The largest is the one that exceeds, or comes nearest to, what is allowed. Of a `Sampled`
-    array the stored positions are compared; then the norm of all, which may differ by what the
-    allowed differences of all values amount to.
+    The largest is the one with the highest ratio to the allowed difference. Of a `Sampled` array
+    the stored positions are compared, then the norm of all values, whose allowed difference follows
+    from those of the values.
 
     Raises:
         ValueError: the shapes differ.
@@ -184,7 +184,7 @@ def difference(
 
 
 def _worst(found: np.ndarray, wanted: np.ndarray, allowed: np.ndarray) -> tuple[float, float]:
-    """The difference that takes the largest share of what is allowed there, and that."""
+    """The difference with the highest ratio to the allowed one, and the allowed one."""
     if not found.size:
         return 0.0, float(np.max(allowed, initial=0))
     differences = np.abs(found.astype(np.float64) - wanted.astype(np.float64)).ravel()
@@ -202,7 +202,7 @@ def _share(pair: tuple[float, float]) -> float:
 
 
 def parity_table(rows: list[tuple[str, str, float, float]]) -> str:
-    """Table of comparisons (what, reference, difference, allowed): the worst of each name."""
+    """Table of comparisons (what, reference, difference, allowed); one row per name, its worst."""
     worst: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for what, reference, found, allowed in rows:
         for name, title in TITLES.items():

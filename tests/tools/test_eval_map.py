@@ -71,13 +71,13 @@ def test_errors_are_one_line_and_exit_code_1(tool: Tool, tmp_path: Path) -> None
 WRONG = [
     ("{", "no JSON"),
     ("3", "COCO results are a list, this is a int"),
-    ([3], "result 0 is 3, no record"),
+    ([3], "result 0 is 3, not a record"),
     ([RESULT, {**RESULT, "image_id": 7}], "result 1 has image_id 7, which the ground truth does"),
     ([{**RESULT, "category_id": 1}], "result 0 has category_id 1, which the ground truth does"),
     ([{**RESULT, "bbox": [1, 2, 3]}], "result 0 has bbox .*; it must be 4 finite numbers"),
     ([{**RESULT, "bbox": [1, 2, -3, 4]}], "result 0 has bbox"),
-    ([{**RESULT, "score": "high"}], "result 0 has score 'high', no finite number"),
-    ([{**RESULT, "score": float("nan")}], "result 0 has score nan, no finite number"),
+    ([{**RESULT, "score": "high"}], "result 0 has score 'high', not a finite number"),
+    ([{**RESULT, "score": float("nan")}], "result 0 has score nan, not a finite number"),
     ([{k: v for k, v in RESULT.items() if k != "score"}], "result 0 has no 'score'"),
     ([{**RESULT, "image_id": [1]}], r"result 0 has image_id \[1\], which the ground truth does"),
 ]

@@ -62,7 +62,7 @@ def test_another_share() -> None:
 def test_without_a_person_category() -> None:
     some = records([])
     some["categories"] = [{"id": 1, "name": "cup"}]
-    with pytest.raises(ValueError, match=r"a\.json: no category is called person; it has cup"):
+    with pytest.raises(ValueError, match=r"a\.json: no category is named person; it has cup"):
         label_images(Path("a.json"), some)
 
 
@@ -84,7 +84,7 @@ def test_lists_point_at_the_images_where_they_are(tmp_path: Path, write_images) 
     write_lists({"val": [source]}, out)  # a second time: links are made anew
     (out / "train_images_1").unlink()
     (out / "train_images_1").mkdir()
-    with pytest.raises(ValueError, match=r"train_images_1: is there already"):
+    with pytest.raises(ValueError, match=r"train_images_1: exists already"):
         write_lists({"train": [source]}, out)
 
 

@@ -203,7 +203,7 @@ def test_a_label_file_that_folders_disagree_with(
     write_lines("classes.txt", "cat", "dog", "emu")
     assert re.search("train: no folder for emu, which the label file names", refusal())
     write_lines("classes.txt", "cat", "cat")
-    assert re.search("two classes of one name, so their folders cannot be told apart", refusal())
+    assert re.search("two classes have one name, so they would share a folder", refusal())
 
 
 def test_other_files_in_class_folders_are_left_out_and_logged(
@@ -215,7 +215,7 @@ def test_other_files_in_class_folders_are_left_out_and_logged(
     monkeypatch.setattr(image_lists, "print_log", lambda line, **_: lines.append(line))
     assert len(find_images(root, "train").paths) == 3
     assert lines == [
-        f"{root}/train: 1 files in class folders are no images: train/cat/Thumbs.db",
+        f"{root}/train: 1 files in class folders are not images: train/cat/Thumbs.db",
         f"{root}/train: 3 images, 2 classes of 1 to 2 images",
     ]
 
@@ -226,11 +226,11 @@ def test_other_files_in_class_folders_are_left_out_and_logged(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("train/cat/1.png", "is no `path index`"),
-        ("train/cat/1.png zero", "is no `path index`"),
-        ("train/cat/1.png -1", "is no `path index`"),
-        ("train/cat/1.png\t0,1,0", "is no `path index`"),
-        ("3", "is no `path index`"),
+        ("train/cat/1.png", "is not `path index`"),
+        ("train/cat/1.png zero", "is not `path index`"),
+        ("train/cat/1.png -1", "is not `path index`"),
+        ("train/cat/1.png\t0,1,0", "is not `path index`"),
+        ("3", "is not `path index`"),
     ],
 )
 def test_a_malformed_line(
@@ -269,14 +269,14 @@ def test_an_index_out_of_range(write_images, write_lines, refusal: Refusal) -> N
     write_lines("classes.txt", "cat", "dog")
     write_lines("train_list.txt", "train/dog/3.png 1", "train/cat/1.png 2")
     assert re.search(
-        r"train_list.txt, line 2: class 2 is none of the 2 classes 0\.\.1 that .*classes.txt has",
+        r"train_list.txt, line 2: class 2 is not one of the 2 classes 0\.\.1 that .*classes.txt",
         refusal(),
     )
     (write_lines("classes.txt", "")).unlink()
     write_lines("train_list.txt", "train/dog/3.png 1", "train/cat/1.png 0")
     write_lines("val_list.txt", "val/dog/5.png 1", "val/cat/4.png 2")
     assert re.search(
-        "val_list.txt, line 2: class 2 is none of the 2 classes .*train_list.txt", refusal("val")
+        "val_list.txt, line 2: class 2 is not one of the 2 classes .*train_list.txt", refusal("val")
     )
 
 

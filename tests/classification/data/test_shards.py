@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_bytes(plain: Path, shards: Path, tmp_path:
     write_shards(plain, "train", tmp_path, per_shard=4, seed=0)
     for path in sorted((shards / "train").iterdir()):
         assert path.read_bytes() == (tmp_path / "train" / path.name).read_bytes()
-    with pytest.raises(ValueError, match=r"shards\.json: there are shards already"):
+    with pytest.raises(ValueError, match=r"shards\.json: shards exist already"):
         write_shards(plain, "train", tmp_path, per_shard=4, seed=0)
 
 
@@ -177,7 +177,7 @@ def test_names_inside_never_reach_the_file_system(
     ("members", "says"),
     [
         ([("x.png", b"no picture"), ("x.cls", b"0")], "x: not an image that can be read"),
-        ([("x.png", png()), ("x.cls", b"2")], "x: class 2 is none of the 2 classes"),
+        ([("x.png", png()), ("x.cls", b"2")], "x: class 2 is not one of the 2 classes"),
         ([("x.png", png()), ("x.cls", b"-1")], "must be one image and a .cls file"),
         ([("x.png", png()), ("x.cls", b"9" * 5000)], "must be one image and a .cls file"),
         ([("x.png", png())], "x: must be one image and a .cls file.*has png"),
@@ -207,8 +207,8 @@ def huge() -> tarfile.TarInfo:
             huge().tobuf() + b"\0" * 10240,
             f"claims {2**31} bytes, more than .* {MAX_MEMBER}",
         ),
-        (b"\x1f\x8b" + b"compressed" * 100, "no tar that can be read"),
-        (b"", "no tar that can be read"),
+        (b"\x1f\x8b" + b"compressed" * 100, "not a tar that can be read"),
+        (b"", "not a tar that can be read"),
     ],
 )
 def test_wrong_tars_in_one_line(tmp_path: Path, content: bytes, says: str) -> None:
@@ -222,14 +222,14 @@ def test_a_cut_tar(shards: Path, tmp_path: Path) -> None:
     root = tar(tmp_path)
     whole = (shards / "train/train-000000.tar").read_bytes()
     (root / "train/a.tar").write_bytes(whole[:700])
-    with pytest.raises(ValueError, match=r"train/a\.tar: no tar that can be read"):
+    with pytest.raises(ValueError, match=r"train/a\.tar: not a tar that can be read"):
         list(ImageShards(root))
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"format": "x"}, "is no index of shards"),
+        ({"format": "x"}, "is not an index of shards"),
         ({"classes": ["a"]}, "classes must be a list of two names"),
         ({"classes": ["a", 1]}, "classes must be a list of two names"),
         ({"shards": {}}, "shards must be names"),
@@ -297,7 +297,7 @@ def test_the_command(run_tool: Callable[..., Any], plain: Path, tmp_path: Path) 
         f"train-{n:06}.tar" for n in range(3)
     ]
     ran = run_tool("make_shards", plain, "--out", tmp_path / "b", "--per-shard", "0")
-    assert (ran.code, ran.err) == (1, "error: 0 images a shard; give 1 or more\n")
+    assert (ran.code, ran.err) == (1, "error: expected 1 or more images per shard, got 0\n")
 
 
 @pytest.mark.slow

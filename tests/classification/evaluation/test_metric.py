@@ -224,7 +224,7 @@ def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_is_no_share_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"false alarms 10: must be a share of class 0, 0\.\.1"):
+    with pytest.raises(ValueError, match=r"false positive rate, 10, must be in 0\.\.1"):
         ClassificationMetric(max_fpr=10)
 
 
@@ -260,7 +260,7 @@ def test_predictions_are_brought_into_the_order_of_the_list(tmp_path: Path) -> N
 def test_files_of_something_else(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "p.npz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"p\.npz: no file of predictions") as error:
+    with pytest.raises(ValueError, match=r"p\.npz: not a file of predictions") as error:
         read_predictions(path)
     assert "\n" not in str(error.value)
 
@@ -268,10 +268,10 @@ def test_files_of_something_else(tmp_path: Path, content: bytes) -> None:
 def test_a_pickle_in_the_file_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "p.npz"
     np.savez(path, scores=np.array([{}], object), image_ids=["a"], classes=["a"])
-    with pytest.raises(ValueError, match="no file of predictions"):
+    with pytest.raises(ValueError, match="not a file of predictions"):
         read_predictions(path)
     np.save(tmp_path / "p.npy", np.zeros(3))
-    with pytest.raises(ValueError, match="no file of predictions"):
+    with pytest.raises(ValueError, match="not a file of predictions"):
         read_predictions(tmp_path / "p.npy")
 
 

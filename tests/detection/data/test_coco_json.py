@@ -112,7 +112,7 @@ def cut(*keys: str | int) -> Callable[[Coco], None]:
 
 
 WRONG = [
-    (cut("images"), "no COCO json, it has no list 'images'"),
+    (cut("images"), "not a COCO json, it has no list 'images'"),
     (put("annotations", value={}), "it has no list 'annotations'"),
     (cut("categories"), "it has no list 'categories'"),
     (cut("images", 1, "id"), r"images\[1\] has no 'id'"),
@@ -121,8 +121,8 @@ WRONG = [
     (cut("annotations", 3, "image_id"), r"annotations\[3\] has no 'image_id'"),
     (cut("annotations", 0, "bbox"), r"annotations\[0\] has no 'bbox'"),
     (put("annotations", 2, value="x"), r"annotations\[2\] has no 'id'"),
-    (put("images", 0, "id", value="30"), r"images\[0\]: id is '30', no integer"),
-    (put("images", 0, "id", value=2**70), r"images\[0\]: id is \d+, no integer"),
+    (put("images", 0, "id", value="30"), r"images\[0\]: id is '30', not an integer"),
+    (put("images", 0, "id", value=2**70), r"images\[0\]: id is \d+, not an integer"),
     (put("images", 0, "id", value=10), "images: id 10 occurs more than once"),
     (put("annotations", 0, "id", value=5), "annotations: id 5 occurs more than once"),
     (
@@ -169,7 +169,7 @@ def test_no_json(write: Callable[[object], Path], text: str) -> None:
 
 @pytest.mark.parametrize("text", ["[]", "3", "null"])
 def test_json_but_not_coco(write: Callable[[object], Path], text: str) -> None:
-    with pytest.raises(ValueError, match="no COCO json"):
+    with pytest.raises(ValueError, match="not a COCO json"):
         read_coco(write(text))
 
 

@@ -73,7 +73,7 @@ def test_equal_seeds_repeat_and_files_are_not_replaced_unasked(source: Path, spl
     split()
     path = source.with_name("instances_val.json")
     first = path.read_bytes()
-    with pytest.raises(ValueError, match=r"instances_train\.json: is there already; --force"):
+    with pytest.raises(ValueError, match=r"instances_train\.json: exists already; --force"):
         split()
     split(force=True)
     assert path.read_bytes() == first
@@ -86,7 +86,7 @@ def test_equal_seeds_repeat_and_files_are_not_replaced_unasked(source: Path, spl
 
 def test_the_source_is_never_replaced(source: Path, split) -> None:
     source.rename(source.with_name("instances_train.json"))
-    with pytest.raises(ValueError, match="is what is to be split; give --out another folder"):
+    with pytest.raises(ValueError, match="is the json to divide; give --out another folder"):
         split_coco(
             source.with_name("instances_train.json"),
             SHARES,
@@ -139,7 +139,7 @@ def test_where_json_and_images_are_found(source: Path, tmp_path: Path) -> None:
     shutil.copy(source, source.with_name("b.json"))
     with pytest.raises(ValueError, match=r"several jsons in annotations/ \(all.json, b.json\)"):
         find_json(root)
-    with pytest.raises(FileNotFoundError, match="no COCO json"):
+    with pytest.raises(FileNotFoundError, match="not a COCO json"):
         find_json(tmp_path)
 
 

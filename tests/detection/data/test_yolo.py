@@ -40,14 +40,14 @@ def test_centre_and_sides_become_left_top_and_sides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("0 0.5 0.5 0.25", "is no `class cx cy w h`"),
-        ("0 0.5 0.5 0.25 0.1 0.1", "is no `class cx cy w h`"),
-        ("nut 0.5 0.5 0.25 0.5", "is no `class cx cy w h`"),
-        ("2 0.5 0.5 0.25 0.5", "class 2 is none of 0..1"),
-        ("-1 0.5 0.5 0.25 0.5", "class -1 is none of 0..1"),
-        ("0.5 0.5 0.5 0.25 0.5", "class 0.5 is none of 0..1"),
-        ("0 32 24 16 24", "must be shares of width and height, 0 to 1"),
-        ("0 0.5 nan 0.2 0.2", "must be shares of width and height, 0 to 1"),
+        ("0 0.5 0.5 0.25", "is not `class cx cy w h`"),
+        ("0 0.5 0.5 0.25 0.1 0.1", "is not `class cx cy w h`"),
+        ("nut 0.5 0.5 0.25 0.5", "is not `class cx cy w h`"),
+        ("2 0.5 0.5 0.25 0.5", "class 2 is not in 0..1"),
+        ("-1 0.5 0.5 0.25 0.5", "class -1 is not in 0..1"),
+        ("0.5 0.5 0.5 0.25 0.5", "class 0.5 is not in 0..1"),
+        ("0 32 24 16 24", "must be fractions of width and height, 0 to 1"),
+        ("0 0.5 nan 0.2 0.2", "must be fractions of width and height, 0 to 1"),
     ],
 )
 def test_a_line_that_is_none(line: str, said: str, tmp_path: Path) -> None:
@@ -75,10 +75,10 @@ def test_names(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no class names"):
         read_names(path)
     path.write_text("names: [")
-    with pytest.raises(ValueError, match=r"data\.yaml: no YAML"):
+    with pytest.raises(ValueError, match=r"data\.yaml: not YAML"):
         read_names(path)
     path.write_text("names: !!python/object/apply:os.getcwd []")
-    with pytest.raises(ValueError, match=r"data\.yaml: no YAML"):
+    with pytest.raises(ValueError, match=r"data\.yaml: not YAML"):
         read_names(path)
 
 
@@ -112,7 +112,7 @@ def test_both_layouts_become_coco(layout: str, tmp_path: Path, run_tool: Run) ->
     assert len(read_coco(tmp_path / "annotations/instances_val.json").boxes) == 2
     again = run_tool("convert_dataset", "yolo", tmp_path)
     assert again.code == 1
-    assert "is there already; --force replaces it" in again.err
+    assert "exists already; --force replaces it" in again.err
     assert run_tool("convert_dataset", "yolo", tmp_path, "--force").code == 0
 
 

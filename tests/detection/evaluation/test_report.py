@@ -160,7 +160,7 @@ def test_data_without_any_object(meta: dict[str, Any]) -> None:
     assert content.numbers["boxes"] == {"cat": 0, HOSTILE: 0}
     assert content.numbers["mistakes"]["background"]["count"] == 1
     text = document(content.title, content.sections).decode()
-    assert text.count("No object in these data: AP says nothing.") == 2
+    assert text.count("These data have no object, so there is no AP.") == 2
     assert "Most AP is lost" not in text
     assert "<svg" not in text
 
@@ -169,7 +169,7 @@ def test_only_kinds_that_cost_something_are_named() -> None:
     cost = dict.fromkeys(MISTAKES, 0.0)
     assert _lost(MistakeSplit(0.5, dict.fromkeys(MISTAKES, 1), cost)) == []
     (line,) = _lost(MistakeSplit(0.5, dict.fromkeys(MISTAKES, 1), cost | {Kind.MISSED: 0.25}))
-    assert "the kind “missed” (+0.250): so much" in line
+    assert "the kind “missed” (+0.250): without them" in line
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_a_mask_that_is_none_is_named_with_the_likely_cause(
 
 def test_label_ids_need_the_classes_of_cityscapes(tmp_path: Path) -> None:
     path = save(tmp_path / "a_gtFine_labelIds.png", grid(0))
-    with pytest.raises(ValueError, match="the data has 3 classes"):
+    with pytest.raises(ValueError, match="the data has 3 other classes"):
         read_mask(path, "abc")
     with pytest.raises(ValueError, match="values 34, 200"):
         read_mask(save(path, grid(200, 34)), CLASSES)
@@ -115,7 +115,7 @@ def test_what_is_missing_is_named(write_split, tmp_path: Path) -> None:
 
 def test_one_name_twice_is_refused(write_split) -> None:
     root = write_split({"a/x": grid(0), "b/x": grid(0)})
-    with pytest.raises(ValueError, match="another image is called x too"):
+    with pytest.raises(ValueError, match="another image has the name x too"):
         find_pairs(root, "train")
 
 
@@ -197,5 +197,5 @@ def test_truth_may_mix_train_ids_and_label_ids(tmp_path: Path) -> None:
     names = [mask.name for mask, _ in match_predictions(truth, found)]
     assert names == ["a_gtFine_labelTrainIds.png", "b_gtFine_labelIds.png"]
     save(truth / "city" / "a_gtFine_labelTrainIds.png", grid(0))
-    with pytest.raises(ValueError, match="another mask is called so too"):
+    with pytest.raises(ValueError, match="another mask has this name too"):
         list(match_predictions(truth, found))

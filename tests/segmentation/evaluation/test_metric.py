@@ -160,7 +160,7 @@ def test_predictions_that_cannot_be_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"p\.png: 2 x 3 pixels, but .*t\.png has 3 x 2"):
         evaluate_files(pairs, "ab")
     cv2.imwrite(str(tmp_path / "p.png"), np.full((2, 3), 5, np.uint8))
-    with pytest.raises(ValueError, match=r"p\.png: value 5 is no class \(0\.\.1\)"):
+    with pytest.raises(ValueError, match=r"p\.png: value 5 is not a class \(0\.\.1\)"):
         evaluate_files(pairs, "ab")
 
 
