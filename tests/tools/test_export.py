@@ -41,7 +41,7 @@ def refuse(run_tool: Run, trained: Path, tmp_path: Path) -> Callable[..., str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--shape", "64", "65"], "input size 65 is no multiple of 32; use 64 or 96"),
+        (["--shape", "64", "65"], "input size 65 is not a multiple of 32; use 64 or 96"),
         (["--opset", "9"], "--opset 9: use 18 to "),
         (["--dynamic", "size", "--shape", "64", "64"], "exclude each other"),
         (["--int8"], "--int8 needs --calib DIR"),

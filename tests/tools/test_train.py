@@ -346,7 +346,10 @@ def test_amp_trains(tiny_train: Train, tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"model__bakbone__scale": 1}, "no key 'bakbone' here; nearest known: backbone"),
-        ({"model__data_preprocessor__size": "[321,320]"}, "size 321 is no multiple of 32; use 320"),
+        (
+            {"model__data_preprocessor__size": "[321,320]"},
+            "size 321 is not a multiple of 32; use 320",
+        ),
         ({"default_hooks__checkpoint__save_best": "coco/map"}, "which no evaluator gives"),
         ({"model__backbone__type": "PPLCNett"}, "nearest known: PPLCNet"),
         ({"model__backbone__scale": 7}, "7"),
@@ -380,7 +383,7 @@ def test_wrong_checkpoints(tiny_train: Train, trained: Path, tmp_path: Path) -> 
     assert "cannot be resumed, it is of another model or optimiser" in last_line(ran)
     torch.save({"a": 1}, tmp_path / "foreign.pth")
     ran = tiny_train(tmp_path / "c", "--load-from", tmp_path / "foreign.pth")
-    assert "no checkpoint of this project" in last_line(ran)
+    assert "not a checkpoint of this project" in last_line(ran)
 
 
 class Bomb:

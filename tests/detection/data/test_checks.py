@@ -154,7 +154,7 @@ def test_a_fault_of_an_entry_is_found_without_images(
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "no JSON"), ("[]", "it has no list 'images'"), ("[" * 100000, "")],
+    [("", "not valid JSON"), ("[]", "it has no list 'images'"), ("[" * 100000, "")],
     ids=["empty", "list", "deep"],
 )
 def test_a_json_that_is_none(text: str, said: str, coco: Path) -> None:
