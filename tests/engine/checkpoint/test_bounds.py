@@ -63,7 +63,7 @@ def test_a_tensor_larger_than_what_is_stored_of_it_is_refused(tmp_path: Path) ->
     """Stride 0: four bytes that claim to be 256 GB."""
     path = saved(tmp_path / "a.pth", state_dict={"w": torch.zeros(1).expand(1 << 36)})
     assert path.stat().st_size < 4000
-    with pytest.raises(ValueError, match=r"claims a tensor of \(68719476736,\) without"):
+    with pytest.raises(ValueError, match=r"values of a tensor of shape \(68719476736,\) are not"):
         checkpoint.read(path)
 
 
@@ -81,7 +81,7 @@ def test_lists_that_hold_one_list_twice_are_refused(tmp_path: Path) -> None:
     for _ in range(40):
         node = [node, node]
     torch.save({"format": checkpoint.FORMAT, **CONTENT, "info": {"a": node}}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match="stands in two places"):
+    with pytest.raises(ValueError, match="occurs twice"):
         checkpoint.read(tmp_path / "a.pth")
 
 
@@ -107,7 +107,7 @@ BACKBONE: dict[str, Any] = {"type": "PPLCNet"}
 )
 def test_a_description_of_a_huge_model_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(
-        ValueError, match=r"has more than \d+ weights|does not build|, beyond 1048576|is unknown"
+        ValueError, match=r"has more than \d+ weights|cannot be built|, beyond 1048576|is unknown"
     ):
         checkpoint.build_model(CLASSIFIER | changes)
 
@@ -115,7 +115,7 @@ def test_a_description_of_a_huge_model_is_refused(changes: dict[str, Any]) -> No
 @pytest.mark.parametrize("size", [[10**6, 10**6], [-1, 8], [8.5, 8], ["8", 8]])
 def test_a_description_of_a_huge_input_is_refused(size: list[Any]) -> None:
     preprocess = {"type": "Preprocess", "size": size}
-    with pytest.raises(ValueError, match="sides are whole numbers from 1 to 16384"):
+    with pytest.raises(ValueError, match="expected whole numbers from 1 to 16384"):
         checkpoint.build_model(CLASSIFIER | {"data_preprocessor": preprocess})
 
 

@@ -176,13 +176,13 @@ def test_a_file_arrives_whole_and_is_fetched_once(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (stall, "Read timed out; try again later, or see if it has moved"),
+        (stall, "Read timed out; try again later, or check whether the file has moved"),
         (crawl, "bytes in 0 s; try again"),
         (cut, "70000 bytes read, 32400 more expected"),
         (too_long, "102400 bytes read, 10 more expected"),
         (too_short, f"expected {WANTED} but got"),
-        (too_large, "refused, it has 200001 bytes or more, allowed are 200000"),
-        (endless, "bytes or more, allowed are 200000"),
+        (too_large, "refused, it has at least 200001 bytes; the limit is 200000"),
+        (endless, "bytes; the limit is 200000"),
         (wrong, f"expected {WANTED} but got {hashlib.sha256(OTHER).hexdigest()}"),
         (packed, f"expected {WANTED} but got"),
         (slam, "Remote end closed connection without response"),
