@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+from mmengine.logging import print_log
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,6 +24,11 @@ def live_line(console: Console | None = None, *, quiet: bool = False) -> Progres
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # not if the output goes to a file or a pipe
     )
+
+
+def warn(line: str) -> None:
+    """Log a warning."""
+    print_log(line, "current", logging.WARNING)
 
 
 def hush(logger: logging.Logger) -> None:

@@ -129,7 +129,7 @@ def test_errors_are_one_line_and_leave_no_file(convert: Convert, real: Path, tmp
         ((tmp_path / "none.npz",), "no such weight file"),
         ((real, "--cfg-options", "model.backbone.scale=0.5"), "another shape"),
         ((real, "--cfg-options", "model.num_classes=3"), "leave it at 80"),
-        ((real, "--calibrate-bn", str(tmp_path / "empty")), "no image there"),
+        ((real, "--calibrate-bn", str(tmp_path / "empty")), "no image found"),
     ]
     for arguments, message in cases:
         done = convert(*arguments)

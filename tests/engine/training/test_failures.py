@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_missing_folder_is_no_missing_image(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"a\.jpg: no such image file$"):
         read_image(tmp_path / "a.jpg")
-    with pytest.raises(FolderGone, match=r"a\.jpg: no such image file, nor is its folder there"):
+    with pytest.raises(FolderGone, match=r"a\.jpg: no such image file; its folder is missing too"):
         read_image(tmp_path / "train/a.jpg")
 
 
@@ -138,7 +138,7 @@ def test_the_data_goes_away(
     assert ran.code == 1
     line = ran.err.splitlines()[-1]
     assert line.startswith(f"error: {folder}")
-    assert line.endswith("no such image file, nor is its folder there")
+    assert line.endswith("no such image file; its folder is missing too")
     assert newest(tmp_path) == tmp_path / "epoch_1.pth"
 
 
@@ -158,4 +158,4 @@ def test_a_worker_dies(
     assert re.match(
         "error: a loader worker (is killed by signal: Killed|exited unexp.*), most", line
     )
-    assert line.endswith(f"checkpoints in {tmp_path} are whole")
+    assert line.endswith(f"checkpoints in {tmp_path} are complete")

@@ -16,7 +16,7 @@ from engine.training import runner as engine_runner
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is logged."""
     found: list[str] = []
-    monkeypatch.setattr(engine_runner, "print_log", lambda line, *_: found.append(line))
+    monkeypatch.setattr(engine_runner, "warn", lambda line: found.append(line))
     return found
 
 
@@ -35,7 +35,7 @@ def test_images_a_step_count_the_gathered_batches(lines: list[str], base: int) -
         logger=logging.getLogger(__name__),
     )
     engine_runner.check_batch(run)
-    expected = f"this run takes 8; --auto-scale-lr makes it {0.02 * 8 / base:.4g}"
+    expected = f"this run has 8; --auto-scale-lr changes it to {0.02 * 8 / base:.4g}"
     assert [line.endswith(expected) for line in lines] == [True] * (base != 8)
     run.auto_scale_lr["enable"] = True
     engine_runner.check_batch(run)
