@@ -138,7 +138,7 @@ def test_torchscript_that_opens_files_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = script(tmp_path / "a.pt", Opener())
-    with pytest.raises(ValueError, match="its code would open files or run on loading"):
+    with pytest.raises(ValueError, match="its code opens files or runs on loading"):
         exported.open_exported(path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
 

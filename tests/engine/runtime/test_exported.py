@@ -71,7 +71,7 @@ def test_not_ours(onnx_file: Write) -> None:
 
 
 def test_damaged_description(onnx_file: Write) -> None:
-    with pytest.raises(ValueError, match="its entry 'shape' is no list"):
+    with pytest.raises(ValueError, match="its entry 'shape' is not a list"):
         read(onnx_file(shape=7))
 
 
