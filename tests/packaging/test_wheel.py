@@ -171,4 +171,6 @@ def test_another_distribution_with_a_package_of_ours(installed: Installed, tmp_p
         line = installed.run(tmp_path, "lcnet", "print-config", "picodet_lcnet", code=1)
     finally:
         shutil.rmtree(rival)
-    assert line.startswith("error: segmentation: a package of rival too, which overwrites ours; ")
+    assert line.startswith(
+        "error: segmentation: this package is also in rival, which overwrites it"
+    )
