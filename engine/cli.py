@@ -83,6 +83,11 @@ def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
     result.add_argument("config", type=Path, help="config file, or name of a shipped config")
     if checkpoint:
         result.add_argument("checkpoint", type=Path, help="checkpoint, exported file or zoo:NAME")
+    add_overrides(result)
+
+
+def add_overrides(result: argparse.ArgumentParser) -> None:
+    """Add --cfg-options."""
     result.add_argument(
         "--cfg-options",
         nargs="+",

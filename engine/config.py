@@ -265,7 +265,7 @@ def check_keys(config: Config, parts: Sequence[str] | None = None) -> None:
         if key.endswith("_dataloader") and config[key]:
             _check_loader(key, config[key])
     for part in config if parts is None else set(parts) & set(config):
-        for where, node in _typed_nodes(config[part], part):
+        for where, node in typed_nodes(config[part], part):
             _check_node(where, node)
 
 
@@ -276,15 +276,16 @@ def _check_loader(name: str, loader: ConfigDict) -> None:
             raise ValueError(f"config key {name}.{key} is unknown; {near(key, sorted(known))}")
 
 
-def _typed_nodes(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+def typed_nodes(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """All dicts with a `type` inside `node`, each with its dotted key below `where`."""
     if isinstance(node, dict | Config):
         if "type" in node:
             yield where, node
         for key in node:
-            yield from _typed_nodes(node[key], f"{where}.{key}".lstrip("."))
+            yield from typed_nodes(node[key], f"{where}.{key}".lstrip("."))
     elif isinstance(node, list | tuple):
         for index, item in enumerate(node):
-            yield from _typed_nodes(item, f"{where}.{index}")
+            yield from typed_nodes(item, f"{where}.{index}")
 
 
 def _check_node(where: str, node: ConfigDict) -> None:

@@ -17,7 +17,7 @@ The network of a task is an mmengine BaseModel with these attributes:
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -173,16 +173,12 @@ def _task_beside(module: str) -> Task | None:
 
 def known_tasks() -> list[Task]:
     """The tasks of all packages beside the engine, sorted by name."""
-    found = [_task_beside(package) for package in _packages(Path(__file__).parents[1])]
-    return sorted((task for task in found if task is not None), key=lambda task: task.name)
-
-
-def _packages(folder: Path) -> Iterator[str]:
-    """Import the packages in a folder that have a `TASK`; yields their names."""
-    for path in sorted(folder.glob(f"*/{MODULE}.py")):
+    found = []
+    for path in Path(__file__).parents[1].glob(f"*/{MODULE}.py"):
         if OBJECT.search(path.read_text(encoding="utf-8", errors="replace")):
             importlib.import_module(path.parent.name)
-            yield path.parent.name
+            found.append(_task_beside(path.parent.name))
+    return sorted((task for task in found if task is not None), key=lambda task: task.name)
 
 
 def task_named(name: str) -> Task:

@@ -26,7 +26,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from engine.checkpoint.bounds import bounded_model, check_content, check_number, check_unpacked
-from engine.config import parameters
+from engine.config import parameters, typed_nodes
 from engine.fileio import near, sync_folder, write_binary
 from engine.task import find_task
 
@@ -148,18 +148,8 @@ def check_description(config: Mapping[str, Any]) -> None:
     """
     if "type" not in config:
         raise ValueError("damaged checkpoint: its model entry names no type")
-    _check_types(config)
-
-
-def _check_types(node: Any) -> None:
-    if isinstance(node, Mapping):
-        if "type" in node:
-            _check_type(node)
-        for value in node.values():
-            _check_types(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            _check_types(value)
+    for _, node in typed_nodes(config, "model"):
+        _check_type(node)
 
 
 def _check_type(node: Mapping[str, Any]) -> None:

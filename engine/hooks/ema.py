@@ -23,7 +23,8 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.steps = 0
-        self.names, self.weights = _floating(model)
+        floating = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+        self.names, self.weights = list(floating), list(floating.values())
         self.shadow = [torch.zeros_like(weight) for weight in self.weights]
 
     def rate(self) -> float:
@@ -55,11 +56,6 @@ class WeightAverage:
         """Restore `state_dict()` of the same model."""
         self.steps = state["steps"]
         torch._foreach_copy_(self.shadow, [state["shadow"][name] for name in self.names])
-
-
-def _floating(model: nn.Module) -> tuple[list[str], list[Tensor]]:
-    state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
-    return list(state), list(state.values())
 
 
 @HOOKS.register_module()

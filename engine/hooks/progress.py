@@ -49,19 +49,12 @@ class LiveProgress(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Start the bar; other log lines appear above it."""
-        self._start("training", runner.max_iters, runner.iter)
-        for handler in consoles(runner.logger):
-            handler.setStream(sys.stderr)
-            if not self.bar.disable:
-                handler.addFilter(_is_no_step)
+        self._start(runner, "training", runner.max_iters, runner.iter)
 
     def before_test(self, runner: Any) -> None:
         """The same for a test, counted in batches; without a bar the log is not changed."""
         if not self.bar.disable:
-            self._start("testing", len(runner.test_dataloader))
-            for handler in consoles(runner.logger):
-                handler.setStream(sys.stderr)
-                handler.addFilter(_is_no_step)
+            self._start(runner, "testing", len(runner.test_dataloader))
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -96,6 +89,10 @@ class LiveProgress(Hook):
         """Remove the bar (`engine.training.runner.train` does it after an error)."""
         self.bar.stop()
 
-    def _start(self, place: str, total: int, done: int = 0) -> None:
+    def _start(self, runner: Any, place: str, total: int, done: int = 0) -> None:
         self.bar.start()
         self.task = self.bar.add_task(place, total=total, completed=done, note="")
+        for handler in consoles(runner.logger):
+            handler.setStream(sys.stderr)
+            if not self.bar.disable:
+                handler.addFilter(_is_no_step)

@@ -25,7 +25,7 @@ FILES = {
 
 
 def imports(path: Path, *, inside: bool = True) -> Iterator[str]:
-    """Files of ours that a file imports; those for type checkers aside."""
+    """Files of this project that a file imports, except for type checkers."""
     tree = ast.parse(path.read_text())
     skipped = {
         id(node)

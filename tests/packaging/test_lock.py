@@ -25,7 +25,7 @@ def required(name: str, extras: set[str], seen: set[tuple[str, str]]) -> Iterato
     """All that an installed package needs here, and what that needs."""
     try:
         lines = requires(name) or []
-    except PackageNotFoundError:  # it stands in the lock, but not here
+    except PackageNotFoundError:  # locked, but not installed here
         return
     for line in map(Requirement, lines):
         wanted = line.marker is None or any(

@@ -23,7 +23,7 @@ ZEROS = bytes(1 << 20)
 
 
 def repack(path: Path, source: Path, inner: str, megabytes: int, times: int = 1) -> Path:
-    """The archive `source`, compressed, with so many megabytes of zeros as `inner`."""
+    """The archive `source`, compressed, with `megabytes` MB of zeros as `inner`."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
             if not name.endswith(inner):

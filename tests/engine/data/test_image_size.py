@@ -119,7 +119,7 @@ def test_damaged_headers_have_no_size(data: bytes) -> None:
     "data", [b"P6\n9 9\n255\n" + bytes(243), b"#?RADIANCE\n", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
 )
 def test_other_formats_are_not_read(tmp_path: Path, data: bytes) -> None:
-    """OpenCV would decode the first, whose size nobody checked; Pillow runs the third."""
+    """OpenCV would decode the first without a size check; Pillow runs the third."""
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.png: not an image that can be read"):
         read_image(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""engine/hooks/progress.py: what the live line says, and which log lines it stands in for."""
+"""engine/hooks/progress.py: what the progress bar shows, and which log lines it replaces."""
 
 import io
 import logging

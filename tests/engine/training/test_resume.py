@@ -75,7 +75,7 @@ ROOT = CONFIGS.parent
 
 
 class Task(NamedTuple):
-    """How to train it, and the last file of the run that nobody disturbed."""
+    """A training function, and the last file of an uninterrupted run."""
 
     run_tool: Callable[..., Any]
     name: str
@@ -159,7 +159,7 @@ def killed(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ends_as_the_run_that_nobody_disturbed(
+def test_ends_like_an_uninterrupted_run(
     task: Task, killed: Path, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images before the place of the kill are not read again."""
