@@ -1,7 +1,7 @@
 """Checks the paths in lists and JSON files: whether files exist, and lie inside the data."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 FOLLOW = "LCNET_FOLLOW_LINKS"  # environment variable: trust paths and links in the data
@@ -17,18 +17,18 @@ def missing_files(data_root: Path, paths: Sequence[str]) -> list[int]:
         folder, _, name = path.rpartition("/")
         folder = folder or "/" * path.startswith("/")
         if folder not in present:
-            present[folder] = _file_names(data_root / folder)
+            present[folder] = _names(data_root / folder, os.DirEntry.is_file)
         if name not in present[folder]:
             missing.append(number)
     return missing
 
 
-def _file_names(folder: Path) -> set[str]:
-    """Names of the files in a folder and of links to files; empty if the folder is missing."""
+def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> set[str]:
+    """Names of the wanted entries of a folder; empty if the folder is missing."""
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
+        return {entry.name for entry in entries if is_wanted(entry)}
 
 
 def outside_files(data_root: Path, paths: Sequence[str]) -> list[int]:
@@ -47,7 +47,8 @@ def outside_files(data_root: Path, paths: Sequence[str]) -> list[int]:
         folder, _, name = path.rpartition("/")
         if folder not in links:
             place = data_root / (folder or "/" * path.startswith("/"))
-            links[folder] = _links_in(place) if _is_in(place, allowed) else None
+            inside = _is_in(place, allowed)
+            links[folder] = _names(place, os.DirEntry.is_symlink) if inside else None
         own = links[folder]
         if own is None or (name in own and not _is_in(data_root / path, allowed)):
             outside.append(number)
@@ -76,11 +77,3 @@ def _roots(data_root: Path) -> list[str]:
 def _is_in(path: Path, roots: Sequence[str]) -> bool:
     real = os.path.realpath(path)
     return any(real == root or real.startswith(os.path.join(root, "")) for root in roots)  # noqa: PTH118
-
-
-def _links_in(folder: Path) -> set[str]:
-    """Names of the links in a folder; empty if the folder is missing."""
-    if not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_symlink()}
