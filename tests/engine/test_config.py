@@ -124,7 +124,7 @@ def test_parts_of_a_list_by_name_and_by_number() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_another_backbone_drops_foreign_options(order: int) -> None:
-    """PPLCNet's `act` is none of MobileNetV3's; the width is both's."""
+    """MobileNetV3 does not take PPLCNet's `act`; both take the width."""
     options = [("model.backbone.type", "MobileNetV3"), ("model.backbone.scale", 0.5)]
     cfg = config.load(BASE, {"+model.backbone.act": "relu", **dict(options[::order])})
     assert cfg.model.backbone == {"type": "MobileNetV3", "scale": 0.5}
@@ -188,7 +188,7 @@ def test_wrong_config_file(child: Any, line: str, imports: str, said: str) -> No
 
 
 def test_loading_checks_the_model_and_imports_nothing_else(child: Any) -> None:
-    """A prediction needs no hook; that this one is not there shows where a training begins."""
+    """A prediction needs no hook: a missing one is an error only in training."""
     path = child("custom_hooks['own'] = dict(type=Own)", imports="from own_hooks import Own")
     cfg = config.load(path)
     config.require(cfg, ("model",), "a test")

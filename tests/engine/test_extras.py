@@ -1,4 +1,4 @@
-"""A package that is missing is named in one line, with the command that brings it."""
+"""The error for a missing package is one line with the command that installs it."""
 
 import re
 import sys

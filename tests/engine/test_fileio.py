@@ -1,4 +1,4 @@
-"""engine/fileio.py: whole or not at all."""
+"""engine/fileio.py: files are written complete or not at all."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""engine/task.py: what tasks name is there, and finding one imports little."""
+"""engine/task.py: names in tasks can be imported, and finding a task imports little."""
 
 import re
 import subprocess
@@ -29,7 +29,7 @@ TASKS = {"cls": Classifier, "det": PicoDet, "seg": DeepLabV3Plus}
 
 
 def imported(code: str) -> list[str]:
-    """Modules that code of its own process has imported at its end."""
+    """Modules that the code has imported at the end of a new process."""
     lines = f"{code}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -95,7 +95,7 @@ def data(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_what_is_in_it(installed: Installed) -> None:
-    """All files of the packages but caches, tools/*.py, configs/; and no other top-level name."""
+    """All files of the packages except caches, tools/*.py, configs/; no other top-level name."""
 
     def files(folder: Path) -> set[str]:
         found = (path for path in folder.rglob("*") if path.is_file())

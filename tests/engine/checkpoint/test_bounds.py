@@ -1,4 +1,4 @@
-"""Files that would take far more memory or time than they have bytes."""
+"""Files that would take far more memory or time than their size."""
 
 import subprocess
 import sys
@@ -76,7 +76,7 @@ def test_tensors_that_are_not_plain_are_refused(tmp_path: Path, kind: str) -> No
 
 
 def test_lists_that_hold_one_list_twice_are_refused(tmp_path: Path) -> None:
-    """Forty of them are 2^40 entries to whoever walks through."""
+    """Forty levels have 2^40 entries for a walk without memory."""
     node: list[Any] = []
     for _ in range(40):
         node = [node, node]
@@ -120,7 +120,7 @@ def test_a_description_of_a_huge_input_is_refused(size: list[Any]) -> None:
 
 
 def script(path: Path, function: Callable[..., Any]) -> Path:
-    """A TorchScript file that describes itself as ours."""
+    """A TorchScript file with the description of this project."""
     extra = {exported.SCRIPT_ENTRY: '{"format": "lcnet-vision/export/1"}'}
     torch.jit.save(torch.jit.script(function), str(path), _extra_files=extra)
     return path

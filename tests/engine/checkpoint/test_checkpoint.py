@@ -98,7 +98,7 @@ def test_foreign_types_are_not_built(name: str, where: str) -> None:
 
 
 def test_no_module_is_imported_for_a_scope() -> None:
-    """mmengine imports `<scope>.registry`, whatever package that is."""
+    """mmengine would import `<scope>.registry` of any package."""
     with pytest.raises(ValueError, match="option '_scope_', which it does not take"):
         checkpoint.build_model({**MODEL, "_scope_": "antigravity"})
 
@@ -280,7 +280,7 @@ def test_a_checkpoint_of_another_model() -> None:
 
 
 def test_the_message_hub_of_mmengine_is_refused(tmp_path: Path) -> None:
-    """It holds objects; mmengine's own resuming would unpickle them, and whatever else is there."""
+    """It holds objects; mmengine's own resume would unpickle them and all else."""
     from mmengine.logging import MessageHub
 
     hub = MessageHub("hub")

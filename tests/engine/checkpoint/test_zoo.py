@@ -1,4 +1,4 @@
-"""Published weights by name: what is fetched, pinned, refused and kept."""
+"""Published weights by name: what is downloaded, pinned, refused and cached."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
 def weights(
     paddle_file: Callable[..., dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[bytes, dict[str, np.ndarray]]:
-    """A weight file, and what is in it."""
+    """A weight file and its content."""
     path = tmp_path_factory.mktemp("paddle") / FILE
     arrays = paddle_file(path)
     return path.read_bytes(), arrays
@@ -81,7 +81,7 @@ def server(weights, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def zoo(server: Server, folder: Path, *, offline: bool = False, **changes: object) -> Zoo:
-    """A zoo of one, a classifier of three classes."""
+    """A zoo of one model, a classifier with three classes."""
     entry = {
         "name": "tiny",
         "url": server.url,
@@ -100,7 +100,7 @@ def sha256(content: bytes) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    """Files in the cache but for locks."""
+    """Files in the cache, without locks."""
     return sorted(p.name for p in (folder / "cache").glob("*") if p.suffix != ".lock")
 
 

@@ -1,4 +1,4 @@
-"""A run stops before it begins on data that cannot be right."""
+"""A run with wrong data stops before it begins."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ Json = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture
 def seeded(mini_coco: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Copies the drawn data with a change to the json of a split."""
+    """Copies the drawn data and changes the JSON file of a split."""
 
     def write(edit: Callable[[Json], object], split: str = "train") -> Path:
         root = tmp_path / "data"

@@ -1,4 +1,4 @@
-"""Label files of every form that is about, and what is wrong with others."""
+"""Label files in all known formats, and errors in others."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `read_image` makes of each kind of file."""
+"""`read_image` on each kind of file."""
 
 import struct
 import zlib
@@ -138,7 +138,7 @@ def test_undecodable_file_prints_nothing(
 
 
 def png_header(height: int, width: int) -> bytes:
-    """A PNG of which only the header is honest."""
+    """A PNG with a valid header but no valid data."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))

@@ -1,4 +1,4 @@
-"""Dividing images: exact counts by class, several classes an image, and draws that repeat."""
+"""Divisions into splits: exact counts by class, several classes per image, repeatable draws."""
 
 from itertools import pairwise
 

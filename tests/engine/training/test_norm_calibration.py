@@ -1,4 +1,4 @@
-"""Rebuilt batch-norm statistics: the same function, and statistics that are the images'."""
+"""Rebuilt batch-norm statistics: the same function, with the statistics of the images."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""engine/training/resume.py: killed with -9 and resumed, the bytes of a run left alone."""
+"""engine/training/resume.py: a run killed with -9 and resumed gives the same bytes."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the runner finds out before the first step."""
+"""Checks of the runner before the first step."""
 
 import logging
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("base", [4, 8, 32])
 def test_images_a_step_count_the_gathered_batches(lines: list[str], base: int) -> None:
-    """Batches of 4, two a step: 8 images, whatever mmengine makes of the batch alone."""
+    """Batches of 4, two per step: 8 images, although mmengine counts one batch."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.02)
     loader = SimpleNamespace(batch_size=4)
     run = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""Rates by prefix, with decay left alone; and what mmengine's accumulation of gradients does."""
+"""Rates by prefix, with unchanged decay; and mmengine's accumulation of gradients."""
 
 import pytest
 import torch
