@@ -249,7 +249,9 @@ def test_errors(run_tool: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "several models have this name; rename them with --names" in error_line(
         run_tool("serve", *twice)
     )
-    assert "--names: give 2, one for each" in error_line(run_tool("serve", *twice, "--names", "a"))
+    assert "--names: give 2 names, one for each" in error_line(
+        run_tool("serve", *twice, "--names", "a")
+    )
     assert run_tool("serve", DETECTOR, none, "--max-batch", "0").code == 2
     monkeypatch.setitem(sys.modules, "fastapi", None)
     missing = error_line(run_tool("serve", DETECTOR, none))
