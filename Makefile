@@ -1,4 +1,4 @@
-# Needs only Python 3.10+ and make; everything else goes into $(VENV).
+# Needs only Python 3.10+ and make; all else is installed into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -11,11 +11,13 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 .PHONY: help demo test test-fast test-all parity check fmt clean
 
 help:
-	@echo "make demo       environment, drawn data, a trained detector, its AP and pictures"
-	@echo "make test       all tests but those of minutes; make test-fast: those under five seconds;"
-	@echo "                make test-all: those of minutes too"
+	@echo "make demo       draw data, train a small detector, print its AP, write pictures"
+	@echo "make test       all tests except those that take minutes"
+	@echo "make test-fast  only tests that take less than five seconds"
+	@echo "make test-all   all tests"
 	@echo "make parity     table of the comparisons with the official implementations"
-	@echo "make check      lint, types, spelling, fast tests; make fmt: format"
+	@echo "make check      lint, types, spelling, fast tests"
+	@echo "make fmt        format the code"
 
 demo: $(VENV)/installed-demo
 	$(PY) tools/make_mini_data.py --out $(MINI)
@@ -23,10 +25,10 @@ demo: $(VENV)/installed-demo
 	$(PY) tools/test.py configs/picodet_lcnet_mini.py $(BEST) --out $(RUN)/metrics.json
 	$(PY) tools/predict.py configs/picodet_lcnet_mini.py $(BEST) \
 		$(MINI)/detection/val --out-dir $(RUN)/pictures
-	@echo "A trained detector: $(BEST); its numbers: $(RUN)/metrics.json"
-	@echo "Pictures of scenes it never saw: $(RUN)/pictures"
+	@echo "Trained detector: $(BEST); its metrics: $(RUN)/metrics.json"
+	@echo "Pictures of validation scenes: $(RUN)/pictures"
 
-# Two processes of one thread each: torch's own threads gain nothing on tests this small.
+# Two processes with one thread each: torch's threads do not speed up small tests.
 PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -q
 
 test: $(VENV)/installed
@@ -52,7 +54,7 @@ fmt: $(VENV)/installed
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# Stamps, so that a changed dependency is installed and an interrupted install is repeated.
+# Stamp files: a changed dependency is installed, and an interrupted install is repeated.
 $(VENV)/installed-demo: WANTED = .
 $(VENV)/installed: WANTED = .[dev]
 $(VENV)/installed-demo $(VENV)/installed: pyproject.toml setup.py constraints.txt

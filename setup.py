@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: in a wheel tools/ and configs/ are parts of lcnet_vision."""
+"""Adds to pyproject.toml: in a wheel, tools/ and configs/ are parts of lcnet_vision."""
 
 from setuptools import find_namespace_packages, find_packages, setup
 

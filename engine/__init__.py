@@ -1,4 +1,4 @@
-"""What mmengine lacks: strict configs, safe checkpoints, preprocessing, progress, prediction."""
+"""Adds to mmengine: strict configs, safe checkpoints, preprocessing, progress and prediction."""
 
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ __all__ = ["load_model"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load_model`, whose module is imported when it is asked for."""
+    """Import `load_model` on first use."""
     if name == "load_model":
         return resolve_name("engine.inference.predictor:load_model")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

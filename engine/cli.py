@@ -1,4 +1,4 @@
-"""What every command of tools/ shares: options, and errors as one line."""
+"""Options that the commands of tools/ share, and errors printed as one line."""
 
 import argparse
 import io
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mmengine.config import DictAction
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError, KeyError, ImportError, MemoryError)
-# What torch says, in the order of looking, and what it means.
+# Torch's error messages about data loaders.
 _SHARED_MEMORY = re.compile(
     r"Bus error|out of shared memory|shared memory\(shm\)|file </?torch_|unable to mmap|/dev/shm"
 )
@@ -19,14 +19,14 @@ _DEAD_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\) ([^.]*)")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Argument parser with the options that all commands have."""
+    """An argument parser with the options that all commands have."""
     result = argparse.ArgumentParser(description=as_typed(description))
     result.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return result
 
 
 def as_typed(text: str) -> str:
-    """The text with `lcnet train` for `python tools/train.py` where `lcnet` started this."""
+    """Replace `python tools/train.py` in the text by `lcnet train` if `lcnet` runs the command."""
     if not sys.argv[0].startswith("lcnet "):
         return text
     scripts = re.compile(r"(?<![\w/])(?:python )?tools/(\w+)\.py")
@@ -34,7 +34,7 @@ def as_typed(text: str) -> str:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
+    """Parse a whole number of at least 1 (an argparse type)."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
@@ -42,15 +42,15 @@ def positive(text: str) -> int:
 
 
 def port(text: str) -> int:
-    """Number of a TCP port, 0 for a free one, for argparse."""
+    """Parse a TCP port; 0 means any free port (an argparse type)."""
     number = int(text)
     if not 0 <= number < 2**16:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 65535")
     return number
 
 
 def share(text: str) -> float:
-    """A number from 0 to below 1, for argparse."""
+    """Parse a number from 0 to below 1 (an argparse type)."""
     number = float(text)
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to below 1")
@@ -58,7 +58,7 @@ def share(text: str) -> float:
 
 
 def percent(text: str) -> float:
-    """A number from 0 to 100, for argparse."""
+    """Parse a number from 0 to 100 (an argparse type)."""
     number = float(text)
     if not 0 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 100")
@@ -66,7 +66,7 @@ def percent(text: str) -> float:
 
 
 def png(text: str) -> Path:
-    """The path of a PNG file, for argparse."""
+    """Parse the path of a PNG file (an argparse type)."""
     if Path(text).suffix.lower() != ".png":
         raise argparse.ArgumentTypeError(f"{text} does not end in .png")
     return Path(text)
@@ -74,27 +74,32 @@ def png(text: str) -> Path:
 
 def add_quiet(result: argparse.ArgumentParser) -> None:
     """Add --quiet."""
-    words = "no progress and no log lines; results, warnings and errors only"
+    words = "print results, warnings and errors only"
     result.add_argument("--quiet", action="store_true", help=words)
 
 
 def add_config(result: argparse.ArgumentParser, *, checkpoint: bool) -> None:
-    """Add CONFIG, CHECKPOINT where wanted, and --cfg-options."""
-    result.add_argument("config", type=Path, help="file, or name of a shipped config")
+    """Add CONFIG, --cfg-options and, if `checkpoint`, CHECKPOINT."""
+    result.add_argument("config", type=Path, help="config file, or name of a shipped config")
     if checkpoint:
         result.add_argument("checkpoint", type=Path, help="checkpoint, exported file or zoo:NAME")
+    add_overrides(result)
+
+
+def add_overrides(result: argparse.ArgumentParser) -> None:
+    """Add --cfg-options."""
     result.add_argument(
         "--cfg-options",
         nargs="+",
         action=DictAction,
         default={},
         metavar="KEY=VALUE",
-        help="override config entries; a key the config lacks needs a leading +",
+        help="override config entries; a key that the config does not have needs a leading +",
     )
 
 
 class ModelSource(NamedTuple):
-    """Where a model comes from, and what it is called."""
+    """Name, config and checkpoint of a model."""
 
     name: str
     config: str
@@ -106,34 +111,39 @@ def add_sources(result: argparse.ArgumentParser) -> None:
     result.add_argument(
         "models", nargs="+", metavar="CONFIG CKPT", help="config and its checkpoint"
     )
-    result.add_argument("--names", nargs="+", help="of the models; else they are called as configs")
+    result.add_argument("--names", nargs="+", help="names of the models (default: their configs')")
 
 
 def sources_of(models: Sequence[str], names: Sequence[str] | None) -> list[ModelSource]:
-    """The models that `add_sources` took.
+    """The models given by the options of `add_sources`.
 
     Raises:
-        ValueError: one has no checkpoint, or their names are not one for each.
+        ValueError: a model has no checkpoint, there is not one name for each model, or two models
+            have the same name.
     """
     if len(models) % 2:
         raise ValueError(f"{models[-1]}: has no checkpoint; give CONFIG CKPT for every model")
     configs, checkpoints = models[::2], models[1::2]
     if names is not None and len(names) != len(configs):
-        raise ValueError(f"--names: give {len(configs)}, one for each model, in their order")
+        raise ValueError(
+            f"--names: give {len(configs)} names, one for each model, in the same order"
+        )
     called = names or [Path(config).stem for config in configs]
     twice = sorted({name for name in called if called.count(name) > 1})
     if twice:
-        raise ValueError(f"{', '.join(twice)}: the name of several models; tell apart by --names")
+        raise ValueError(
+            f"{', '.join(twice)}: several models have this name; rename them with --names"
+        )
     return [ModelSource(*row) for row in zip(called, configs, checkpoints, strict=True)]
 
 
 def run(main: Callable[[argparse.Namespace], int | None], result: argparse.ArgumentParser) -> None:
-    """Parse, call `main`, exit 0 when done, 1 with one line on bad input, 2 on wrong usage."""
+    """Parse the options, call `main`, exit: 0 done, 1 failed (one line says why), 2 wrong usage."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = result.parse_args()
-    except ValueError:  # mmengine's DictAction splits without a look
+    except ValueError:  # mmengine's DictAction does not check for a =
         result.error("--cfg-options takes KEY=VALUE pairs")
     try:
         sys.exit(main(arguments) or 0)
@@ -151,9 +161,9 @@ def _fail(line: str) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    """The message without line breaks; an OSError by what failed and on which file.
+    """The error message in one line; for an OSError, the file and the reason.
 
-    Of an error in a loader worker, whose message is a traceback, the last line.
+    The message of an error in a loader worker is a traceback: only its last line is used.
     """
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
@@ -165,17 +175,17 @@ def _one_line(error: Exception) -> str:
 
 
 def explain_loader(error: RuntimeError) -> str | None:
-    """One line about a loader that failed, or None where the error is about something else."""
+    """One line that explains the failure of a data loader; None for other errors."""
     text = str(error)
     if _SHARED_MEMORY.search(text):
         return (
-            "/dev/shm, through which loader workers hand over images, is full: make it larger "
+            "/dev/shm is full; loader workers pass images through it: make it larger "
             "(docker run --shm-size=2g), or train with --cfg-options "
             "train_dataloader.num_workers=0 train_dataloader.persistent_workers=False"
         )
     if dead := _DEAD_WORKER.search(text):
         return (
-            f"a loader worker {dead[1]}, most often for lack of memory: continue with --resume, "
-            "with fewer of them by --cfg-options train_dataloader.num_workers=1"
+            f"a loader worker {dead[1]}, most often because memory ran out: continue with --resume "
+            "and fewer workers (--cfg-options train_dataloader.num_workers=1)"
         )
     return None

@@ -1,4 +1,4 @@
-"""Configs that fail early: strict loading, overrides, and cross-checks before anything runs."""
+"""Loads configs strictly: unknown keys and types are errors before anything runs."""
 
 import inspect
 import re
@@ -8,26 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine import registry
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
-from mmengine.registry import (
-    DATA_SAMPLERS,
-    DATASETS,
-    FUNCTIONS,
-    HOOKS,
-    LOG_PROCESSORS,
-    LOOPS,
-    METRICS,
-    MODEL_WRAPPERS,
-    MODELS,
-    OPTIM_WRAPPER_CONSTRUCTORS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    TRANSFORMS,
-    VISBACKENDS,
-    VISUALIZERS,
-)
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
@@ -39,40 +22,43 @@ from engine.shipped_configs import find_config
 fix_config_reader()
 
 REGISTRIES = (
-    MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, LOOPS, OPTIM_WRAPPERS, OPTIMIZERS,
-    PARAM_SCHEDULERS, DATA_SAMPLERS, OPTIM_WRAPPER_CONSTRUCTORS, VISUALIZERS, VISBACKENDS,
-    LOG_PROCESSORS, FUNCTIONS, MODEL_WRAPPERS,
+    registry.MODELS, registry.DATASETS, registry.TRANSFORMS, registry.METRICS, registry.HOOKS,
+    registry.LOOPS, registry.OPTIM_WRAPPERS, registry.OPTIMIZERS, registry.PARAM_SCHEDULERS,
+    registry.DATA_SAMPLERS, registry.OPTIM_WRAPPER_CONSTRUCTORS, registry.VISUALIZERS,
+    registry.VISBACKENDS, registry.LOG_PROCESSORS, registry.FUNCTIONS, registry.MODEL_WRAPPERS,
 )  # fmt: skip
-# Entries that a builder adds or takes away before the class sees them.
+# Entries that a builder adds or removes before it calls the class.
 BUILDER_KEYS = {"type", "convert_to_iter_based", "constructor", "paramwise_cfg", "by_epoch"}
 LOADER_KEYS = {"dataset", "sampler", "collate_fn", "batch_sampler", "num_batch_per_epoch"}
-RUNNER_KEYS = {"compile", "sync_bn", "find_unused_parameters", "model_wrapper_cfg"}
-RUNNER_KEYS |= {"activation_checkpointing"}
-# What mmengine raises on a file that is no config.
+RUNNER_KEYS = {
+    "compile", "sync_bn", "find_unused_parameters", "model_wrapper_cfg", "activation_checkpointing",
+}  # fmt: skip
+# Errors of mmengine on a file that is not a config.
 LOAD_ERRORS = (
     ImportError, AttributeError, SyntaxError, LookupError, NameError, TypeError, OSError,
     ConfigParsingError,
 )  # fmt: skip
-# mmengine would read these files its own way, which runs code in them.
+# mmengine would unpickle these files, which can run code in them; these options read them safely.
 UNSAFE_KEYS = {"load_from": "--load-from", "resume": "--resume"}
 
 
 def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
-    """Config file with overrides applied, its own keys and those of the model checked.
+    """Load a config file, apply overrides, and check its own keys and those of the model.
 
-    Of the classes only the model's are imported; `require` checks what a command needs besides.
+    Only the classes of the model are imported; `require` checks the parts that a command needs.
 
     Args:
         path: A config file, also one dumped into a work dir, or the name of a shipped config.
-        options: Dotted keys and their values; a key the config lacks must start with "+".
+        options: Dotted keys and their values; a key that the config does not have must start
+            with "+".
 
     Raises:
         FileNotFoundError: no such config; names the nearest.
-        ValueError: the file is no config, or a key or type is unknown; names the nearest known.
+        ValueError: the file is not a config, or a key or type is unknown; names the nearest known.
     """
     path = find_config(path)
-    if path.suffix != ".py":  # mmengine would run code in a YAML file, too
-        raise ValueError(f"{path}: not a config, which is a .py file")
+    if path.suffix != ".py":  # mmengine would run code in a YAML file too
+        raise ValueError(f"{path}: not a config; a config is a .py file")
     with _explained(path):
         config = Config.fromfile(str(path))
         drop_imported_names(config)
@@ -84,7 +70,7 @@ def load(path: Path | str, options: Mapping[str, Any] | None = None) -> Config:
 
 @contextmanager
 def _explained(path: Path | str | None) -> Iterator[None]:
-    """Make one line, with the new names of old ones, of whatever is wrong with the file."""
+    """Turn an error in the file into one line, with the new names of renamed classes."""
     try:
         yield
     except (ValueError, *LOAD_ERRORS) as error:
@@ -97,7 +83,7 @@ def _explained(path: Path | str | None) -> Iterator[None]:
 
 
 def _list_parts(node: Any) -> None:
-    """Make lists, in the order written, of the parts that have names, and of a single schedule."""
+    """Turn dicts of named parts, and a single schedule, into lists in the order written."""
     if isinstance(node, list | tuple):
         for item in node:
             _list_parts(item)
@@ -113,12 +99,12 @@ def _list_parts(node: Any) -> None:
 
 
 def _is_list(key: str, *, top: bool) -> bool:
-    """Whether the entry is a list of parts, by its name and whether it is one of the runner's."""
+    """Whether the entry is a list of parts; `top`: it is an entry of the runner."""
     return key == "transforms" or (top and key in ("custom_hooks", "param_scheduler"))
 
 
 def _explain_import(error: Exception) -> str:
-    """The error, with the nearest names where a class or a base config was misspelled."""
+    """The error message; the nearest names are added to a misspelled class or base config."""
     if old := renamed.old_index(error):
         return old
     message = " ".join(str(error).split())
@@ -136,13 +122,13 @@ def _explain_import(error: Exception) -> str:
 
 
 def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
-    """Merge dotted options; a key that the config does not have is an error unless it starts "+".
+    """Merge dotted options; a key that the config does not have must start with "+".
 
-    `X.type=Name` with another name than the config's empties X first, so that the options of one
-    class never leak into another.
+    `X.type=Name` with another name than the config's first removes the options of X that the new
+    class does not take.
 
     Raises:
-        ValueError: unknown key, with the nearest known ones, or a value of another kind than the
+        ValueError: an unknown key (names the nearest known), or a value of another kind than the
             config's.
     """
     for dotted, value in options.items():
@@ -158,9 +144,9 @@ def apply_overrides(config: Config, options: Mapping[str, Any]) -> None:
 
 
 def _find(config: Config, words: Sequence[str], *, may_add: bool) -> tuple[list[str], Any, Any]:
-    """The keys that lead to an option, what has it, and its value, None where it is to be added.
+    """The keys that lead to an option, the node that has it, and its value (None for a new key).
 
-    The parts of a list that has names may be counted too.
+    A part of a list with names may also be given by its index.
     """
     path: list[str] = []
     owner: Any = None
@@ -178,7 +164,7 @@ def _find(config: Config, words: Sequence[str], *, may_add: bool) -> tuple[list[
             raise ValueError(
                 renamed.key_line(".".join(path), kind, key)
                 or f"--cfg-options {'.'.join(words)}: no key {key!r} here; {near(key, known)} "
-                "(a leading + adds a key on purpose)"
+                "(a leading + adds a new key)"
             )
         path.append(key)
         owner = node
@@ -193,8 +179,8 @@ def _keys(node: Any) -> list[str]:
 
 
 def _swap_class(node: ConfigDict, name: str) -> None:
-    """Clear the options of another class than `name`, but those that both classes take."""
-    old = _type_name(node.get("type"))  # imports its module, and so registers others of it
+    """Remove the options that the class `name` does not take, if it is another class."""
+    old = _type_name(node.get("type"))  # imports its module, which registers other classes
     new = resolve(name)
     if new is None or new.__name__ == old:
         return
@@ -204,44 +190,44 @@ def _swap_class(node: ConfigDict, name: str) -> None:
 
 
 def _check_kind(key: str, old: Any, new: Any) -> None:
-    """Raise ValueError where an override puts a word for a number, or one value for several."""
+    """Raise ValueError if an override has another kind of value than the config."""
     if old is None or new is None:
         return
     kinds: dict[str, tuple[type, ...]] = {
         "true or false": (bool,),
         "a number": (int, float),
-        "several values, e.g. 320,320,": (list, tuple),
-        "a part with keys of its own": (dict,),
+        "several values (such as 320,320,)": (list, tuple),
+        "a dict of options": (dict,),
     }
     for wanted, types in kinds.items():
         if isinstance(old, types):
             if not isinstance(new, types) or (isinstance(new, bool) and bool not in types):
-                raise ValueError(f"--cfg-options {key}={new}: it is {old} now; give {wanted}")
+                raise ValueError(
+                    f"--cfg-options {key}: expected {wanted}, got {new!r} "
+                    f"(the config has {old!r:.80})"
+                )
             return
 
 
 def resolve(name: Any) -> Any:
-    """The class or function that a `type=` entry means, or None."""
+    """The class or function that a `type=` entry names, or None."""
     if inspect.isclass(name) or inspect.isfunction(name):
         return name
-    for registry in REGISTRIES:
-        found = registry.get(str(name))
-        if found is not None:
-            return found
-    return None
+    found = (one.get(str(name)) for one in REGISTRIES)
+    return next((cls for cls in found if cls is not None), None)
 
 
 def known_types() -> list[str]:
     """Names that a `type=` entry may have."""
-    for registry in REGISTRIES:
-        registry.import_from_location()
-    return sorted({name for registry in REGISTRIES for name in registry.module_dict})
+    for one in REGISTRIES:
+        one.import_from_location()
+    return sorted({name for one in REGISTRIES for name in one.module_dict})
 
 
 def parameters(cls: Any) -> set[str] | None:
-    """Keyword names its constructor takes, those of its bases where it passes on the rest.
+    """Keywords that the constructor takes; also those of its bases if it has **kwargs.
 
-    None when they cannot be known (a constructor in C, or **kwargs down to the last base).
+    None if they cannot be known (a constructor in C, or **kwargs in every base).
     """
     names: set[str] = set()
     bases = cls.__mro__[:-1] if inspect.isclass(cls) else ()
@@ -259,27 +245,27 @@ def parameters(cls: Any) -> set[str] | None:
 
 
 def check_keys(config: Config, parts: Sequence[str] | None = None) -> None:
-    """Check the runner's keys and those of its loaders, and in `parts` every key and type name.
+    """Check the keys of the runner and its loaders, and every key and type name in `parts`.
 
-    A key is checked against the constructor that will get it, whose module is imported for that.
+    A key is checked against the constructor that gets it; this imports the module of the class.
 
     Args:
-        config: What to check.
+        config: The config to check.
         parts: Keys of the runner; None means all.
 
     Raises:
-        ValueError: the first unknown one, with the nearest known names.
+        ValueError: the first unknown key or type, with the nearest known names.
     """
     runner = set(inspect.signature(Runner.__init__).parameters) | RUNNER_KEYS
     for key in config:
         if key in UNSAFE_KEYS:
-            raise ValueError(f"config key {key!r} is not read; pass {UNSAFE_KEYS[key]} instead")
+            raise ValueError(f"config key {key!r} is not supported; use {UNSAFE_KEYS[key]} instead")
         if key not in runner:
             raise ValueError(f"config key {key!r} is unknown; {near(key, sorted(runner))}")
         if key.endswith("_dataloader") and config[key]:
             _check_loader(key, config[key])
     for part in config if parts is None else set(parts) & set(config):
-        for where, node in _typed_nodes(config[part], part):
+        for where, node in typed_nodes(config[part], part):
             _check_node(where, node)
 
 
@@ -290,15 +276,16 @@ def _check_loader(name: str, loader: ConfigDict) -> None:
             raise ValueError(f"config key {name}.{key} is unknown; {near(key, sorted(known))}")
 
 
-def _typed_nodes(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+def typed_nodes(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """All dicts with a `type` inside `node`, each with its dotted key below `where`."""
     if isinstance(node, dict | Config):
         if "type" in node:
             yield where, node
         for key in node:
-            yield from _typed_nodes(node[key], f"{where}.{key}".lstrip("."))
+            yield from typed_nodes(node[key], f"{where}.{key}".lstrip("."))
     elif isinstance(node, list | tuple):
         for index, item in enumerate(node):
-            yield from _typed_nodes(item, f"{where}.{index}")
+            yield from typed_nodes(item, f"{where}.{index}")
 
 
 def _check_node(where: str, node: ConfigDict) -> None:
@@ -317,30 +304,30 @@ def _check_node(where: str, node: ConfigDict) -> None:
         if key not in accepted | BUILDER_KEYS:
             raise ValueError(
                 renamed.key_line(where, cls.__name__, key)
-                or f"config {where}.{key}: {cls.__name__} takes no {key!r}; "
+                or f"config {where}.{key}: {cls.__name__} does not take {key!r}; "
                 f"{near(key, sorted(accepted))}"
             )
 
 
 def require(config: Config, names: Sequence[str], command: str) -> None:
-    """Check that the config has the parts that a command needs, and all keys and type names.
+    """Check that the config has the parts `names`, and check all keys and type names.
 
     Raises:
-        ValueError: a part is missing, as in the files of configs/_base, or a key or type is
-            unknown; names the nearest known.
+        ValueError: a part is missing (files of configs/_base are not complete), or a key or type
+            is unknown; names the nearest known.
     """
     missing = [name for name in names if not config.get(name)]
     if missing:
         raise ValueError(
             f"{config.filename}: has no {', '.join(missing)}, which {command} needs; "
-            "take one of those that `lcnet list-configs` shows"
+            "use one of the configs that `lcnet list-configs` shows"
         )
     with _explained(config.filename):
         check_keys(config, names if set(names) == {"model"} else None)
 
 
 def use_data(config: Config, data: Path | None, split: str | None = None) -> None:
-    """Point all loaders at the folder `data` and the test loader at `split`, where given."""
+    """Set the folder `data` in all loaders and `split` in the test loader, if given."""
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if data is not None and config.get(name):
             config[name].dataset.data_root = str(data)
@@ -349,13 +336,13 @@ def use_data(config: Config, data: Path | None, split: str | None = None) -> Non
 
 
 def data_classes(config: Config, loader: str) -> dict[str, Any]:
-    """Metainfo of the data set behind `loader` (its class names under "classes")."""
-    dataset = DATASETS.build(config[loader].dataset)
+    """Metainfo of the data set of `loader`; "classes" holds the class names."""
+    dataset = registry.DATASETS.build(config[loader].dataset)
     return dict(dataset.metainfo)
 
 
 def check_sizes(config: Config) -> None:
-    """Raise ValueError where an input size is no multiple of the model's coarsest stride."""
+    """Raise ValueError if an input size is not a multiple of the model's largest stride."""
     stride = getattr(resolve(config.model.type), "size_divisor", 1)
     preprocess = config.model.data_preprocessor
     sizes = [*(preprocess.get("size") or ()), *preprocess.get("train_sizes", ())]
@@ -363,7 +350,7 @@ def check_sizes(config: Config) -> None:
         if size % stride or size < stride:
             below = max(size // stride, 1) * stride
             raise ValueError(
-                f"model.data_preprocessor: input size {size} is no multiple of {stride}; "
+                f"model.data_preprocessor: input size {size} is not a multiple of {stride}; "
                 f"use {below} or {below + stride}"
             )
 
@@ -372,7 +359,7 @@ def plain(node: Any) -> Any:
     """The config part as plain data: classes by their registered name, tuples as lists.
 
     Raises:
-        ValueError: it holds something that is neither a class nor plain data.
+        ValueError: it holds a value that is neither a class nor plain data.
     """
     if isinstance(node, dict | Config):
         return {key: _type_name(node[key]) if key == "type" else plain(node[key]) for key in node}
@@ -382,10 +369,10 @@ def plain(node: Any) -> Any:
         return node.__name__
     if node is None or isinstance(node, str | int | float | bool):
         return node
-    raise ValueError(f"{node!r} in a model config is no plain data")
+    raise ValueError(f"{node!r} in a model config is not plain data")
 
 
 def _type_name(name: Any) -> str:
-    """Registered name of a class, given itself, its name or, as in dumped configs, its path."""
+    """Registered name of a class, which is given as the class, its name or its dotted path."""
     cls = resolve(name)
     return str(name) if cls is None else cls.__name__

@@ -1,4 +1,4 @@
-"""Several processes at one training or evaluation: joining them, and what they share."""
+"""Training and evaluation in several processes: joining them, and sharing values."""
 
 import os
 import re
@@ -11,25 +11,25 @@ from mmengine.dist import all_gather_object, all_reduce, init_dist, is_distribut
 from mmengine.hooks import Hook
 from torch import Tensor, distributed
 
-# What torch.distributed reads, and where SLURM has it.
+# Variables of torch.distributed, and the SLURM variables that hold the same.
 SLURM_NAMES = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
 SLURM_NODES = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")
-FIRST_PORT, NUM_PORTS = 20_000, 10_000  # below the ports that Linux hands out itself
+FIRST_PORT, NUM_PORTS = 20_000, 10_000  # below the ports that Linux assigns itself
 
 
 def join(cfg: Config, launcher: str) -> None:
-    """Join the processes that `launcher` started: over nccl with GPUs, over gloo without.
+    """Join the processes that `launcher` started: with nccl on GPUs, with gloo on CPUs.
 
-    Once is enough, and before anything is logged, for only the first process does. mmengine alone
-    would want a GPU for each process.
+    Call it before anything is logged, because only the first process logs. Further calls do
+    nothing. mmengine alone would require a GPU for each process.
 
     Args:
-        cfg: With GPUs its `env_cfg.dist_cfg` goes to torch.
+        cfg: Its `env_cfg.dist_cfg` is passed to torch if there are GPUs.
         launcher: none, pytorch or slurm.
 
     Raises:
         ValueError: not started by that launcher, fewer GPUs than processes, or `sync_bn` without
-            one.
+            a GPU.
     """
     if launcher == "none" or is_distributed():
         return
@@ -38,10 +38,11 @@ def join(cfg: Config, launcher: str) -> None:
     if not os.environ.get("RANK"):
         how = "srun python" if launcher == "slurm" else "torchrun --nproc-per-node N"
         raise ValueError(
-            f"--launcher {launcher}: not started by it; use {how} -m lcnet_vision train ..."
+            f"--launcher {launcher}: this process was not started by it; "
+            f"use {how} -m lcnet_vision train ..."
         )
     _check_norms(cfg)
-    # Of depthwise weights' memory order, and of a name that older torch versions need.
+    # About the memory order of depthwise weights, and a name that older torch versions need.
     for harmless in ("Grad strides do not match bucket view", "`broadcast_buffers` is deprecated"):
         warnings.filterwarnings("ignore", harmless)
     if torch.cuda.is_available():
@@ -52,25 +53,25 @@ def join(cfg: Config, launcher: str) -> None:
 
 
 def wrap_on_cpu(cfg: Config) -> None:
-    """Let mmengine wrap the model of one process of several for a processor."""
+    """Tell mmengine to wrap the model for distributed training on CPUs."""
     if is_distributed() and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = {
             "type": "MMDistributedDataParallel",
             "device_ids": None,
-            "broadcast_buffers": False,  # as mmengine has it on GPUs
+            "broadcast_buffers": False,  # as in mmengine on GPUs
             "find_unused_parameters": cfg.get("find_unused_parameters", False),
         }
 
 
 def _name_by_slurm() -> None:
-    """Set what torch.distributed reads from SLURM's variables, unless it is set."""
+    """Set the variables of torch.distributed from those of SLURM, unless they are set."""
     for name, there in SLURM_NAMES.items():
         os.environ.setdefault(name, os.environ.get(there, ""))
-    if torch.cuda.device_count() == 1:  # --gpus-per-task=1: each task sees its own as the first
+    if torch.cuda.device_count() == 1:  # --gpus-per-task=1: each task sees only its own GPU
         os.environ["LOCAL_RANK"] = "0"
     nodes = next((os.environ[name] for name in SLURM_NODES if os.environ.get(name)), "127.0.0.1")
     os.environ.setdefault("MASTER_ADDR", first_node(nodes))
-    job = int(os.environ.get("SLURM_JOB_ID", "0"))  # so that two jobs on a node do not meet
+    job = int(os.environ.get("SLURM_JOB_ID", "0"))  # so that two jobs on a node use different ports
     os.environ.setdefault("MASTER_PORT", str(FIRST_PORT + job % NUM_PORTS))
 
 
@@ -80,42 +81,42 @@ def first_node(nodes: str) -> str:
 
 
 def _check_norms(cfg: Config) -> None:
-    """Raise ValueError where batch-norms are to share statistics and cannot."""
+    """Raise ValueError if `sync_bn` is set but cannot work."""
     kind = cfg.get("sync_bn")
     if kind is None:
         return
     if kind != "torch":
-        raise ValueError(f"config key sync_bn is {kind!r}; use 'torch', or leave it out")
+        raise ValueError(f"config key sync_bn is {kind!r}; use 'torch' or leave it out")
     if not torch.cuda.is_available():
         raise ValueError(
-            "config key sync_bn: torch's SyncBatchNorm runs on CUDA only and there is no GPU; "
+            "config key sync_bn: torch's SyncBatchNorm needs CUDA, but no GPU was found; "
             "leave it out: every process then normalises by its own batch"
         )
 
 
 def _check_gpus(local_rank: int, count: int) -> None:
-    """Raise ValueError where a process has no GPU of its own."""
+    """Raise ValueError if there is no GPU for this process."""
     if local_rank >= count:
         raise ValueError(
-            f"process {local_rank} of this machine has no GPU, there are {count}; start no more "
+            f"process {local_rank} of this machine has no GPU, it has {count}; do not start more "
             "processes than GPUs (torchrun --nproc-per-node)"
         )
 
 
 def process_mean(values: Tensor) -> Tensor:
-    """Mean of `values` over all processes, which all call it; without a gradient."""
+    """Mean of `values` over all processes, without a gradient; every process must call it."""
     shared = values.detach().clone()
     all_reduce(shared, op="mean")
     return shared
 
 
 class ShareLosses(Hook):
-    """Makes validation losses the mean over processes, each of which has those of its images."""
+    """Replaces each validation loss by its mean over the processes."""
 
     priority = "HIGHEST"  # before anything logs them
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Replace them in `metrics`; a process without any image has none to add."""
+        """Replace the losses in `metrics`; a process without images adds none."""
         metrics = metrics or {}
         own = {name: float(value) for name, value in metrics.items() if "loss" in name}
         everybody = [losses for losses in all_gather_object(own) if losses]

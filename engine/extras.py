@@ -1,9 +1,9 @@
-"""Packages that only some commands need, and what installs them."""
+"""Optional packages, and the extras that install them."""
 
 import importlib
 from typing import Any
 
-# Modules that each extra of pyproject.toml brings.
+# Modules that each extra of pyproject.toml installs.
 EXTRAS = {
     "cam": ("pytorch_grad_cam",),
     "cityscapes": ("cityscapesscripts",),
@@ -17,17 +17,17 @@ EXTRAS = {
 
 
 def require(name: str) -> Any:
-    """The module of that dotted name, of a package that need not be there.
+    """Import a module of an optional package by its dotted name.
 
     Raises:
-        ValueError: it is not installed, or does not import; says how to install it.
+        ValueError: the package is not installed or cannot be imported; says how to install it.
     """
     try:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
         absent = (error.name or "").partition(".")[0] == package
-        why = "is not installed" if absent else f"does not import ({error})"
+        why = "is not installed" if absent else f"cannot be imported ({error})"
         raise ValueError(f"{package} {why}; run: {_command(package)}") from error
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Reads and writes files; a written file appears complete or not at all."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ Hook = Callable[[dict[str, Any]], Any]
 
 @contextmanager
 def written_whole(path: Path, suffix: str = ".part") -> Iterator[Path]:
-    """Path beside `path` to write to; renamed to `path` on success, removed on any failure."""
+    """Give a temporary path; it is renamed to `path` on success and removed on any failure."""
     aside = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -32,10 +32,10 @@ def written_whole(path: Path, suffix: str = ".part") -> Iterator[Path]:
 
 
 def write_binary(path: Path, content: Buffer | Callable[[BinaryIO], None]) -> None:
-    """Write bytes, or let a function write, to a file that is on disk before it gets its name.
+    """Write bytes, or what a function writes, to disk; then give the file its name.
 
     Raises:
-        OSError: the disk is full or not writable; an older file of that name stays as it was.
+        OSError: the disk is full or not writable; an older file of that name is not changed.
     """
     try:
         with written_whole(path) as aside, aside.open("wb") as stream:
@@ -46,15 +46,15 @@ def write_binary(path: Path, content: Buffer | Callable[[BinaryIO], None]) -> No
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which file
+        error.filename = error.filename or str(path)  # not set if the disk is full
         raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in `folder` on disk, which a power cut could otherwise take back.
+    """Write the names in `folder` to disk, so that they survive a power cut.
 
     Raises:
-        OSError: the disk fails; file systems that cannot do it are left alone.
+        OSError: the disk fails; file systems without this operation are ignored.
     """
     if os.name != "posix":
         return
@@ -69,14 +69,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove what `written_whole` left of files named like `pattern` when it was killed."""
+    """Remove temporary files of `written_whole` for names like `pattern` after a killed run."""
     for aside in folder.glob(f".{pattern}.*.part"):
         if not runs(aside.name.split(".")[-2]):
             aside.unlink(missing_ok=True)
 
 
 def runs(process: str) -> bool:
-    """Whether there is a process of that number; True for what is no number."""
+    """Whether another process has this number; True if it is not a number."""
     if not process.isdecimal():
         return True
     try:
@@ -89,12 +89,12 @@ def runs(process: str) -> bool:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write `content` as JSON, whole or not at all."""
+    """Write `content` as a JSON file, complete or not at all."""
     write_binary(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read_text(path: Path) -> str:
-    """Text of a file; a byte-order mark is left out.
+    """Text of a UTF-8 file without a byte-order mark.
 
     Raises:
         FileNotFoundError: no such file.
@@ -107,27 +107,27 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(path: Path | str, text: bytes | str, hook: Hook | None = None) -> Any:
-    """What a JSON file says, its objects as `hook` makes them; `path` is for the error.
+    """Parse the text of a JSON file; `hook` converts its objects, `path` is for the error.
 
     Raises:
-        ValueError: it is none, nests too deeply, or holds a number of thousands of digits.
+        ValueError: not JSON, too deeply nested, or a number with thousands of digits.
     """
     try:
         return json.loads(text, object_hook=hook)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path}: no JSON ({str(error) or type(error).__name__})") from None
+        raise ValueError(f"{path}: not valid JSON ({str(error) or type(error).__name__})") from None
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file says; errors as `parse_json`."""
+    """Content of a JSON file; errors as `parse_json`."""
     return parse_json(path, path.read_bytes())
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file says.
+    """Content of a TOML file.
 
     Raises:
-        ValueError: it is not TOML.
+        ValueError: not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -136,6 +136,6 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def near(wrong: str, known: list[str]) -> str:
-    """Half a sentence that names the entries of `known` most like `wrong`."""
+    """Text for an error message: the entries of `known` most similar to `wrong`."""
     close = get_close_matches(wrong, known, n=3, cutoff=0.4) or sorted(known)[:12]
     return f"nearest known: {', '.join(close)}" if close else "none is known"

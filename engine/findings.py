@@ -1,7 +1,7 @@
-"""What a check of a data set finds: rules, findings, and how they are shown.
+"""Rules and findings of data set checks, and how they are shown.
 
-An error is data that training cannot use, or would learn something wrong from: it stops a run. A
-warning is damage that the readers cope with. A note is a fact worth knowing.
+An error is data that training cannot use or that would train it wrongly: it stops a run. A warning
+is damage that the readers can handle. A note is a fact worth knowing.
 """
 
 from collections import Counter
@@ -20,12 +20,12 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that may be wrong."""
+    """A rule that data may break."""
 
     name: str
     severity: Severity
     remedy: str  # what to do about it
-    fix: str = ""  # what --fix makes of it; nothing where empty
+    fix: str = ""  # what --fix does; empty: nothing
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Finding:
     rule: Rule
     file: Path
     text: str  # what was found, and what was expected
-    id: str = ""  # of what in the file: "annotation 7", "line 3"
-    record: int | None = None  # place of that in its list, for repairs
+    id: str = ""  # the part of the file: "annotation 7", "line 3"
+    record: int | None = None  # index of that part in its list, for repairs
     picture: Path | None = None  # image that shows it
     box: tuple[float, ...] | None = None  # xyxy in pixels of the picture
 
@@ -45,7 +45,7 @@ class Finding:
         return f"{where}{self.text}"
 
     def as_json(self) -> dict[str, str]:
-        """Plain data."""
+        """The finding as plain data."""
         return {
             "rule": self.rule.name,
             "severity": self.rule.severity,
@@ -73,7 +73,7 @@ def count(findings: Iterable[Finding]) -> dict[Severity, int]:
 
 
 def exit_code(findings: Iterable[Finding], *, strict: bool = False) -> int:
-    """1 where there is an error or a warning, with `strict` also where there is a note; else 0."""
+    """1 if there is an error or a warning, with `strict` also for a note; else 0."""
     counts = count(findings)
     return int(bool(counts["error"] or counts["warning"] or (strict and counts["note"])))
 
@@ -84,7 +84,7 @@ def errors(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def summary(findings: Sequence[Finding]) -> Table:
-    """A row for each rule that is broken."""
+    """A table with a row for each broken rule."""
     table = Table("", "rule", "found", "what to do")
     for rule, found in by_rule(findings).items():
         table.add_row(rule.severity, rule.name, str(len(found)), rule.remedy)
@@ -92,7 +92,7 @@ def summary(findings: Sequence[Finding]) -> Table:
 
 
 def examples(findings: Sequence[Finding], most: int) -> Iterator[str]:
-    """Lines with the first `most` findings of each rule, and how many more there are."""
+    """Lines with the first `most` findings of each rule, and the number of further ones."""
     for rule, found in by_rule(findings).items():
         for finding in found[:most]:
             yield f"{rule.severity} {rule.name}: {finding}"
@@ -101,6 +101,6 @@ def examples(findings: Sequence[Finding], most: int) -> Iterator[str]:
 
 
 def write_findings(path: Path, findings: Sequence[Finding], **about: str) -> None:
-    """Write all findings as JSON, whole or not at all, below `about` and their counts."""
+    """Write a JSON file with the entries `about`, the counts and all findings."""
     content: dict[str, Any] = {**about, "counts": count(findings)}
     write_json(path, content | {"findings": [finding.as_json() for finding in findings]})

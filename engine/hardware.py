@@ -1,4 +1,4 @@
-"""What machine this is, how fast it can be at best, and how large a network is."""
+"""Describes the machine, its peak speed, and the size of networks."""
 
 import hashlib
 import os
@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "nncf")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-SIDE = 1024  # of the matrices that peak arithmetic is measured with
-BLOCK = 1 << 26  # bytes copied for the bandwidth: more than any cache
+SIDE = 1024  # of the matrices for the peak arithmetic
+BLOCK = 1 << 26  # bytes copied to measure bandwidth: larger than any cache
 REPEATS = 40
 FACTOR = 1e9
 
@@ -25,24 +26,24 @@ FACTOR = 1e9
 class Cost(NamedTuple):
     """Size of a network at one input."""
 
-    parameters: int  # trainable ones
-    macs: int  # multiply-adds of convolutions and linear layers, whole batch
-    weight_bytes: int  # of all parameters
+    parameters: int  # number of trainable weights
+    macs: int  # multiply-adds of convolutions and matrix products, whole batch
+    weight_bytes: int  # size of all weights
 
 
 class Peak(NamedTuple):
-    """What a number of threads reaches at best."""
+    """Peak speed of a number of threads."""
 
-    gflops: float  # float32, a multiply-add counting two
-    gigabytes: float  # copied a second, read and written each counted
+    gflops: float  # float32; a multiply-add counts as two
+    gigabytes: float  # per second; reads and writes both count
 
     def or_better(self, other: "Peak") -> "Peak":
-        """The higher number of each."""
+        """The higher value of each field."""
         return Peak(max(self.gflops, other.gflops), max(self.gigabytes, other.gigabytes))
 
 
 def fingerprint() -> dict[str, Any]:
-    """Processor, system and versions as plain data; `id` is the same on machines of one kind."""
+    """Processor, system and versions as plain data; equal machines have the same `id`."""
     info = _cpu_info()
     flags = info.get("flags", info.get("Features", "")).split()
     found: dict[str, Any] = {
@@ -74,31 +75,20 @@ def _version(name: str) -> str | None:
 def cost(model: nn.Module, images: Tensor) -> Cost:
     """Size of a network or trunk, and multiply-adds of `model(images)`; also on the meta device.
 
-    PaddleClas' own counts are a few percent higher: batch-norms and pooling are in them.
+    PaddleClas' own counts are a few percent higher: they include batch-norms and pooling.
     """
-    macs = 0
-
-    def count(layer: Any, _: Any, output: Tensor) -> None:
-        nonlocal macs
-        macs += output.numel() * layer.weight[0].numel()
-
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    handles = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        with torch.inference_mode():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(images)
+    macs = counter.get_total_flops() // 2
     weights = list(model.parameters())
     trainable = sum(weight.numel() for weight in weights if weight.requires_grad)
     return Cost(trainable, macs, sum(weight.nbytes for weight in weights))
 
 
 def peak(threads: int) -> Peak:
-    """The best of a few large matrix products and copies; takes a second or two.
+    """Measure large matrix products and copies, and take the best; needs one or two seconds.
 
-    By processor time, so that other work on the machine does not make it look slow.
+    It counts processor time, so that other work on the machine does not change the result.
     """
     a = torch.randn(SIDE, SIDE)
     source, target = (np.ones(BLOCK // 8) for _ in range(2))
@@ -109,7 +99,7 @@ def peak(threads: int) -> Peak:
 
 
 def _best(task: Callable[[], Any]) -> float:
-    """Least seconds of processor time, over all threads."""
+    """Lowest processor time in seconds, summed over all threads."""
     times = []
     for _ in range(REPEATS):
         start = time.process_time()
@@ -120,7 +110,7 @@ def _best(task: Callable[[], Any]) -> float:
 
 @contextmanager
 def torch_threads(count: int) -> Any:
-    """torch with so many threads, as before afterwards."""
+    """Run torch with `count` threads inside the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -130,14 +120,14 @@ def torch_threads(count: int) -> Any:
 
 
 def pin(cores: Sequence[int]) -> None:
-    """Keep this thread, and those it starts from now on, on these cores, where the system can."""
+    """Pin this thread, and the threads it starts later, to these cores (Linux only)."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 
 
 @contextmanager
 def pinned(count: int) -> Any:
-    """This thread on the first cores of those it may use, on all of them again afterwards."""
+    """Pin this thread to the first `count` usable cores inside the context."""
     cores = usable_cores()
     pin(cores[:count])
     try:
@@ -154,7 +144,7 @@ def usable_cores() -> list[int]:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM, 0 where the system does not say."""
+    """Bytes of RAM that this process uses; 0 if the system does not tell."""
     path = Path("/proc/self/statm")
     if not path.is_file():
         return 0

@@ -1,4 +1,4 @@
-"""The private attributes of mmengine that this project uses or changes, each with its reason."""
+"""All private attributes of mmengine that this project uses or changes, and why."""
 
 import sys
 from importlib.util import find_spec
@@ -15,13 +15,13 @@ INSTALLED = "lcnet_vision"
 
 
 def fix_config_reader() -> None:
-    """Let mmengine read configs alike wherever Python packages lie.
+    """Make mmengine read configs the same way in every folder that packages can be in.
 
-    mmengine takes every package below Python's prefix, but outside site-packages, for a built-in
-    one (a checkout in /usr/src, `pip install --target`). It then keeps real classes in the config,
-    whose dump `<class ...>` cannot be loaded.
+    mmengine treats a package below Python's prefix but outside site-packages as built-in (a
+    checkout in /usr/src, `pip install --target`). It then keeps real classes in the config, and
+    their dump `<class ...>` cannot be loaded.
 
-    mmengine looks for the base config `lcnet_vision.configs.NAME` in the first package of our
+    mmengine looks for the base config `lcnet_vision.configs.NAME` in the first package of this
     distribution, which is `backbone`.
     """
     reader: Any = mmengine.config.config
@@ -31,12 +31,12 @@ def fix_config_reader() -> None:
 
 
 def _is_builtin(name: str) -> bool:
-    """Whether a config may import this module at once: the standard library's and `read_base`'s."""
+    """Whether a config imports this module for real: the standard library and mmengine.config."""
     return name.partition(".")[0] in sys.stdlib_module_names or name.startswith("mmengine.config")
 
 
 def _package_folder(package: str) -> str:
-    """Folder in which `package.configs.NAME` is the file configs/NAME.py.
+    """Folder of a package: `package.configs.NAME` is its file configs/NAME.py.
 
     Raises:
         ImportError: no such package.
@@ -50,28 +50,28 @@ def _package_folder(package: str) -> str:
 
 
 def set_step_count(optimizer: OptimWrapper, steps: int) -> None:
-    """Say that `steps` iterations are done: the wrapper updates the weights at multiples of the
-    gathered batches.
+    """Set the number of done iterations: the wrapper updates the weights at multiples of the
+    number of accumulated batches.
 
-    Its public `initialize_count_status` warns at every other count.
+    The public `initialize_count_status` warns at other counts.
     """
     optimizer._inner_count = steps
 
 
 def count_step(optimizer: OptimWrapper) -> None:
-    """Count an iteration without a backward pass, which `update_params` alone would count."""
+    """Count an iteration that has no backward pass; only `update_params` counts otherwise."""
     set_step_count(optimizer, optimizer._inner_count + 1)
 
 
 def set_progress(loop: Any, epoch: int, iteration: int) -> None:
-    """Set the epoch and iteration of a training loop, both from 0; it has them read-only."""
+    """Set the epoch and iteration of a training loop, from 0; they are read-only otherwise."""
     loop._epoch, loop._iter = epoch, iteration
 
 
 def drop_imported_names(config: Config) -> None:
-    """Remove the names that a config's files import, which mmengine keeps as entries.
+    """Remove the imported names of config files, which mmengine keeps as entries.
 
-    Nothing public tells them from the entries, and `Config` removes no entry that is a lazy import.
+    No public function tells imports from entries, and `Config` cannot remove a lazy import.
     """
     for name in set(config._imported_names) & set(config._cfg_dict):
         dict.pop(config._cfg_dict, name)

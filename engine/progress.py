@@ -1,21 +1,16 @@
-"""One live line on a terminal; plain log lines elsewhere; neither where it is to be quiet."""
+"""Progress bars on a terminal, log lines elsewhere, and a way to be quiet."""
 
 import logging
 import sys
 from typing import Any
 
+from mmengine.logging import print_log
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 def live_line(console: Console | None = None, *, quiet: bool = False) -> Progress:
-    """A progress bar that shows itself on terminals only, and not where it is to be quiet."""
+    """A progress bar that is shown on terminals only, and not if `quiet`."""
     console = console or Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
@@ -27,12 +22,17 @@ def live_line(console: Console | None = None, *, quiet: bool = False) -> Progres
         console=console,
         disable=quiet or not console.is_terminal,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # what is printed into a file or pipe stays there
+        redirect_stdout=sys.stdout.isatty(),  # not if the output goes to a file or a pipe
     )
 
 
+def warn(line: str) -> None:
+    """Log a warning."""
+    print_log(line, "current", logging.WARNING)
+
+
 def hush(logger: logging.Logger) -> None:
-    """Let only warnings and errors of the logger through to the console; its file gets all."""
+    """Show only warnings and errors of the logger on the console; its file gets all lines."""
     for handler in consoles(logger):
         handler.setLevel(max(handler.level, logging.WARNING))
 

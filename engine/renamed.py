@@ -1,10 +1,10 @@
-"""Names of version 0.1 that a user's config may still have, and what they are called now."""
+"""Names of version 0.1 that a user's config may still have, and their new names."""
 
 import ast
 import re
 import traceback
 
-# Package now: modules in it, with the name of before where it was another. All stood directly in
+# New package: its modules, as `old=new` if the name changed. The old modules were all directly in
 # the first part of the package.
 _ROOMS = {
     "engine": "interface=types command_line=cli files=fileio machine=hardware",
@@ -80,7 +80,7 @@ _CLASSES = {
     "ImageNet": "ImageFolder",
     "classification.data.dataset.ImageNet": "classification.data.dataset.ImageFolder",
 }
-# By class and the keyword it took.
+# (class, old keyword): new keyword.
 _KEYS = {
     ("SaveCheckpoint", "best"): "save_best",
     ("SaveCheckpoint", "keep"): "max_keep_ckpts",
@@ -88,13 +88,13 @@ _KEYS = {
 
 
 def key_line(where: str, owner: str, key: str) -> str | None:
-    """The line for a config key that the class `owner` took by another name, or None."""
+    """Error message for a config key of the class `owner` that was renamed, or None."""
     new = _KEYS.get((owner, key))
     return new and f"{where}.{key} was renamed: use {new}"
 
 
 def new_name(name: str) -> str | None:
-    """What a class, given with or without its module, is called now; None where that is `name`."""
+    """New name of a class given with or without its module; None if it was not renamed."""
     module, dot, member = name.rpartition(".")
     if name in _MODULES.values():
         return None
@@ -104,20 +104,20 @@ def new_name(name: str) -> str | None:
 
 
 def old_index(error: Exception) -> str:
-    """Half a sentence about a line that takes a dict of named parts for a list; "" for others."""
+    """Text about a config line that uses a dict of named parts as a list; "" for others."""
     is_index = isinstance(error, KeyError) and isinstance(error.args[0], int)
     if not is_index and not re.search("no attribute '(append|extend|insert)'", str(error)):
         return ""
     frames = traceback.extract_tb(error.__traceback__)
     line = next(frame for frame in reversed(frames) if frame.name == "<module>")  # of a config
     return (
-        f"line {line.lineno} of {line.filename}, {line.line!r}: the parts have names now, as "
+        f"line {line.lineno} of {line.filename}, {line.line!r}: the parts have names now, e.g. "
         'custom_hooks["ema"] and transforms["crop"]; a single param_scheduler is one dict'
     )
 
 
 def old_names(config: str) -> str:
-    """Half a sentence with all old names in the text of a config file; "" where it has none."""
+    """Text that lists the old names in a config file and the new ones; "" if it has none."""
     try:
         nodes = list(ast.walk(ast.parse(config)))
     except SyntaxError:
@@ -135,7 +135,7 @@ def old_names(config: str) -> str:
 
 
 def old_module(message: str) -> str:
-    """Half a sentence about the module that an import error is about; "" where it is not old."""
+    """Text about a module that could not be imported; "" if it was not renamed."""
     found = re.search(r"No module named '([\w.]+)'|from '?([\w.]+)'? ", message)
     name = found and (found[1] or found[2])
     return f"{name} is {_MODULES[name]} now" if name in _MODULES else ""

@@ -1,4 +1,4 @@
-"""The configs that come with this project: where they lie, and which file a CONFIG means."""
+"""The configs of this project: their folder, and the file that a CONFIG means."""
 
 from pathlib import Path
 
@@ -6,24 +6,24 @@ from engine.fileio import near
 
 
 def config_folder() -> Path:
-    """`configs/` of a checkout, or what an installed wheel has of it."""
+    """`configs/` of a checkout, or its copy in an installed wheel."""
     root = Path(__file__).parents[1]
     installed = root / "lcnet_vision" / "configs"
     return installed if installed.is_dir() else root / "configs"
 
 
 def config_names() -> list[str]:
-    """The configs by name, e.g. `picodet_lcnet`; the parts in `_base` are not configs."""
+    """Names of the configs, e.g. `picodet_lcnet`, without the parts in `_base`."""
     folder = config_folder()
     files = (path.relative_to(folder) for path in folder.rglob("*.py"))
     return sorted(file.with_suffix("").as_posix() for file in files if file.parts[0] != "_base")
 
 
 def find_config(config: Path | str) -> Path:
-    """The file that is meant by a path, or by the name of a shipped config.
+    """The config file of a path or of the name of a shipped config.
 
     Raises:
-        FileNotFoundError: there is none; names the nearest.
+        FileNotFoundError: no such config; names the nearest.
     """
     path = Path(config)
     if path.is_file():

@@ -1,3 +1,3 @@
-"""The installed command `lcnet`; a wheel also has tools/ and configs/ in here."""
+"""The command `lcnet`; in a wheel, tools/ and configs/ are in this package."""
 
 __version__ = "0.2.0"

@@ -10,7 +10,7 @@ from lcnet_vision import __version__
 
 DISTRIBUTION = "lcnet-vision"
 HERE = Path(__file__).parent
-# In a wheel tools/ lies in this package, in a checkout beside it.
+# tools/ is in this package in a wheel, and beside it in a checkout.
 TOOLS = HERE / "tools" if (HERE / "tools").is_dir() else HERE.parent / "tools"
 USAGE = """usage: lcnet COMMAND [options]; lcnet COMMAND --help says more
 
@@ -22,7 +22,7 @@ CONFIG is a config file, or the name of one that list-configs shows.
 
 
 def main() -> int:
-    """Run what the command line names; gives or exits with 0 done, 1 failed, 2 wrong usage."""
+    """Run the command; returns or exits with 0 done, 1 failed, 2 wrong usage."""
     name, *arguments = sys.argv[1:] or [""]
     tools = {path.stem.replace("_", "-"): path for path in sorted(TOOLS.glob("*.py"))}
     if name in ("--help", "-h", ""):
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def usage(tools: dict[str, Path]) -> str:
-    """All commands with a line for each."""
+    """Help text with a line for each command."""
     lines = {name: first_line(path).partition(": python ")[0] for name, path in tools.items()}
     lines["list-configs"] = "The configs that come with this package"
     width = max(map(len, lines))
@@ -49,14 +49,14 @@ def usage(tools: dict[str, Path]) -> str:
 
 
 def first_line(path: Path) -> str:
-    """First line of a Python file's docstring; nothing of the file is run."""
+    """First line of the docstring of a Python file, which is not run."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.partition("\n")[0].rstrip(".")
 
 
 def list_or_refuse(name: str, tools: dict[str, Path]) -> int:
-    """Print the shipped configs, or which commands are most like a misspelled one; exit code."""
-    from engine.fileio import near  # only now that `engine` is known to be ours
+    """List the shipped configs, or name the commands nearest to a wrong one; exit code."""
+    from engine.fileio import near  # after the check that `engine` is of this distribution
     from engine.shipped_configs import config_folder, config_names
 
     if name != "list-configs":
@@ -71,21 +71,21 @@ def list_or_refuse(name: str, tools: dict[str, Path]) -> int:
 
 
 def run(name: str, path: Path, arguments: list[str]) -> None:
-    """Run a script as `python path` would, except for its name in usage lines."""
+    """Run a script like `python path`, but with the name `lcnet NAME` in usage lines."""
     sys.argv = [f"lcnet {name}", *arguments]
     script = ModuleType("__main__")
     script.__file__ = str(path)
-    sys.modules["__main__"] = script  # also what multiprocessing starts children from
+    sys.modules["__main__"] = script  # multiprocessing starts children from it
     exec(compile(path.read_bytes(), path, "exec"), vars(script))
 
 
 def foreign_owner() -> str:
-    """What is wrong where another distribution has a package of one of our names, else ""."""
+    """Error message if another distribution has a package of the same name, else ""."""
     for package, owners in packages_distributions().items():
         others = sorted(set(owners) - {DISTRIBUTION})
         if DISTRIBUTION in owners and others:
             return (
-                f"{package}: a package of {' and '.join(others)} too, which overwrites ours; "
+                f"{package}: this package is also in {' and '.join(others)}, which overwrites it; "
                 f"run: pip uninstall {' '.join(others)}, then install {DISTRIBUTION} again"
             )
     return ""

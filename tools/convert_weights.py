@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
 from rich.progress import Progress
 
 from engine import cli, config
@@ -61,14 +60,7 @@ if __name__ == "__main__":
     options.add_argument("source", type=Path, metavar="SRC", help=".pdparams, .npz or .onnx")
     options.add_argument("target", type=Path, metavar="DST", help="checkpoint to write (.pth)")
     options.add_argument("--config", type=Path, required=True, help="config that names the model")
-    options.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        default={},
-        metavar="KEY=VALUE",
-        help="override config entries",
-    )
+    cli.add_overrides(options)
     options.add_argument(
         "--classes",
         type=Path,

@@ -1,14 +1,14 @@
-"""Checkpoint files: plain data and tensors, read with `weights_only=True`, written whole.
+"""Checkpoint files of plain data and tensors, which are read with `weights_only=True`.
 
 A file is a dict of
     format      FORMAT
     model       the model part of its config as plain data, types by registered name
     classes     class names in label order
-    state_dict  weights to evaluate with (the moving average where one is kept)
+    state_dict  weights for evaluation (the moving average if there is one)
     info        epoch, iteration, metrics, category ids: plain data
-    training    only in files one can resume from: see engine/training/resume.py
+    training    only in files to resume from: see engine/training/resume.py
 
-The same content gives the same bytes: nothing in a file depends on its name, the time or the
+The same content gives the same bytes: they do not depend on the file name, the time or the
 machine's memory.
 """
 
@@ -26,14 +26,14 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from engine.checkpoint.bounds import bounded_model, check_content, check_number, check_unpacked
-from engine.config import parameters
+from engine.config import parameters, typed_nodes
 from engine.fileio import near, sync_folder, write_binary
 from engine.task import find_task
 
 FORMAT = "lcnet-vision/1"
 ENTRIES = {"model": dict, "classes": list, "state_dict": dict, "info": dict}
-SHARED = ("backbone", "engine")  # packages whose parts every task may use
-# What torch.load raises on bytes that are no safe checkpoint.
+SHARED = ("backbone", "engine")  # packages whose classes every task may use
+# Errors of torch.load on bytes that are not a safe checkpoint.
 READ_ERRORS = (
     pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError,
     AttributeError, AssertionError, struct.error, OverflowError, MemoryError, RecursionError,
@@ -42,10 +42,10 @@ READ_ERRORS = (
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all; on return it is on disk under its name.
+    """Write a checkpoint, complete or not at all; on return it is on disk.
 
     Raises:
-        OSError: it cannot be written; an older file of that name stays as it was.
+        OSError: it cannot be written; an older file of that name is not changed.
     """
     buffer = io.BytesIO()  # torch.save hides a full disk's OSError behind a RuntimeError
     torch.save(_canonical({"format": FORMAT, **content}, {}), buffer)
@@ -54,10 +54,10 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _canonical(node: Any, words: dict[str, str]) -> Any:
-    """The same content made of new objects, of which only equal strings are one.
+    """A copy of the content in which equal strings are one object and all else is separate.
 
-    A pickle refers back to an object that it has seen, so its bytes would tell which equal parts
-    happen to be one object: others in a resumed run than in one that never stopped.
+    A pickle stores an object once and refers to it later. So its bytes would depend on which equal
+    parts are one object, and that differs between a resumed and an uninterrupted run.
     """
     if isinstance(node, str):
         return words.setdefault(node, node)
@@ -71,7 +71,7 @@ def _canonical(node: Any, words: dict[str, str]) -> Any:
 def describe(
     model: nn.Module, config: Mapping[str, Any], classes: Sequence[str], info: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Content of a checkpoint of `model`, whose plain config is `config`."""
+    """Content of a checkpoint of `model`; `config` is its plain config."""
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     return {
         "model": dict(config),
@@ -82,82 +82,74 @@ def describe(
 
 
 def read(path: Path | str) -> dict[str, Any]:
-    """Content of a checkpoint of ours.
+    """Read a checkpoint of this project.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is damaged, would run code when unpickled, or is no checkpoint of ours.
+        ValueError: it is damaged, would run code when unpickled, or is not of this project.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
-    data = io.BytesIO(Path(path).read_bytes())  # so that what torch says is about the content
+    data = io.BytesIO(Path(path).read_bytes())  # then errors of torch are about the content
     check_unpacked(path, data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd pickles, on the way to refuse them
+            warnings.simplefilter("ignore")  # about unusual pickles, which are refused below
             content = torch.load(data, map_location="cpu", weights_only=True)
     except READ_ERRORS as error:
         raise ValueError(
-            f"{path}: not readable as a safe checkpoint (damaged, or it holds more than plain "
-            "data); convert foreign weights with tools/convert_weights.py"
+            f"{path}: not readable as a safe checkpoint (damaged, or not only plain data); "
+            "convert weights of other projects with tools/convert_weights.py"
         ) from error
     check_content(path, content)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(
-            f"{path}: no checkpoint of this project (format {FORMAT}); convert foreign weights "
-            "with tools/convert_weights.py"
+            f"{path}: not a checkpoint of this project (format {FORMAT}); convert weights of "
+            "other projects with tools/convert_weights.py"
         )
     for name, kind in ENTRIES.items():
         if not isinstance(content.get(name), kind):
             what = kind.__name__
-            raise ValueError(f"{path}: damaged checkpoint, its entry {name!r} is no {what}")
+            raise ValueError(f"{path}: damaged checkpoint, its entry {name!r} is not a {what}")
     if not all(isinstance(name, str) for name in content["classes"]):
-        raise ValueError(f"{path}: damaged checkpoint, its classes are no names")
+        raise ValueError(f"{path}: damaged checkpoint, its classes are not all names")
     if not all(isinstance(value, Tensor) for value in content["state_dict"].values()):
-        raise ValueError(f"{path}: damaged checkpoint, its state_dict holds more than tensors")
+        raise ValueError(
+            f"{path}: damaged checkpoint, its state_dict has values that are not tensors"
+        )
     return content
 
 
 def build_model(config: Mapping[str, Any]) -> nn.Module:
-    """The model that a checkpoint's plain `model` entry describes.
+    """Build the model that a checkpoint's plain `model` entry describes.
 
-    Only registered classes of packages with a task, and of those that all tasks share, can be
-    named; nothing else is called, and nothing is imported.
+    It may name only registered classes of packages with a task and of the packages `SHARED`.
+    Nothing else is called, and nothing is imported.
 
     Raises:
-        ValueError: another type is named, or options that it does not take.
+        ValueError: another type is named, or options that a type does not take.
     """
     check_description(config)
     try:
         with bounded_model():
             return MODELS.build(dict(config))
     except (TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
-        raise ValueError(f"the model a checkpoint describes does not build: {error}") from error
+        raise ValueError(f"the model of a checkpoint cannot be built: {error}") from error
 
 
 def check_description(config: Mapping[str, Any]) -> None:
-    """Check that a checkpoint's `model` entry names only classes it may, and their options.
+    """Check that a checkpoint's `model` entry names only allowed classes and their options.
 
-    Those are classes that are imported and registered already, of a package that has a task
-    (`engine.task`) or is shared by all tasks, and classes derived from them.
+    Allowed are classes that are already imported and registered, of a package that has a task
+    (`engine.task`) or of the packages `SHARED`, and classes derived from them.
 
     Raises:
-        ValueError: it does not; nothing was imported or called.
+        ValueError: another class or option is named; nothing was imported or called.
     """
     if "type" not in config:
         raise ValueError("damaged checkpoint: its model entry names no type")
-    _check_types(config)
-
-
-def _check_types(node: Any) -> None:
-    if isinstance(node, Mapping):
-        if "type" in node:
-            _check_type(node)
-        for value in node.values():
-            _check_types(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            _check_types(value)
+    for _, node in typed_nodes(config, "model"):
+        _check_type(node)
 
 
 def _check_type(node: Mapping[str, Any]) -> None:
@@ -172,7 +164,7 @@ def _check_type(node: Mapping[str, Any]) -> None:
     for key in node:
         if key != "type" and key not in accepted:  # "_scope_" would make mmengine import a module
             raise ValueError(
-                f"checkpoint gives {node['type']} the option {key!r}, which it does not take; "
+                f"checkpoint sets {node['type']}'s option {key!r}, which it does not take; "
                 f"{near(str(key), sorted(accepted))}"
             )
         check_number(str(key), node[key])
@@ -185,13 +177,13 @@ def _is_ours(cls: type) -> bool:
 
 @dataclass
 class LoadReport:
-    """What became of each weight when a state dict was loaded."""
+    """What happened to each weight when a state dict was loaded."""
 
     matched: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)  # in the model only; keep their start values
-    extra: list[str] = field(default_factory=list)  # in the file only; left out
-    reshaped: list[str] = field(default_factory=list)  # other class list; common classes taken
-    mismatched: list[str] = field(default_factory=list)  # other shape; left out
+    missing: list[str] = field(default_factory=list)  # only in the model; keep initial values
+    extra: list[str] = field(default_factory=list)  # only in the file; not used
+    reshaped: list[str] = field(default_factory=list)  # other classes; rows of common ones copied
+    mismatched: list[str] = field(default_factory=list)  # other shape; not used
     common_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -222,15 +214,15 @@ def load_weights(
     class_layers: Sequence[str] = (),
     source: str = "checkpoint",
 ) -> LoadReport:
-    """Copy `weights` into `model` by name and say what happened.
+    """Copy `weights` into `model` by name and report what happened.
 
-    Where the class lists differ, the layers under `class_layers` (one output row a class) take the
-    rows of classes known to both, by name, and keep their start values for the others. Names that
-    are the bare numbers 0..K-1 stand for unnamed classes: two such lists of different lengths have
-    none in common.
+    If the class lists differ, the layers under `class_layers` (one output row a class) take the
+    rows of the classes in both lists, by name, and keep their initial values for the others. Lists
+    of the plain numbers 0..K-1 mean unnamed classes: two such lists of different lengths have no
+    class in common.
 
     Args:
-        model: What is filled, in place.
+        model: The model, changed in place.
         weights: State dict of the file.
         classes: Class names of the file.
         new_classes: Class names of the model.
@@ -238,7 +230,7 @@ def load_weights(
         source: The file, for messages.
 
     Raises:
-        ValueError: not one tensor matched.
+        ValueError: no tensor matched.
     """
     common = _common(classes, new_classes)
     report = LoadReport(common_classes=common)
@@ -258,7 +250,7 @@ def load_weights(
     report.extra = [name for name in weights if name not in own]
     if not report.matched:
         raise ValueError(
-            f"{source}: not one of its {len(weights)} tensors fits the model "
+            f"{source}: none of its {len(weights)} tensors fits the model "
             f"(it has {_some(list(weights))}; the model wants {_some(list(own))}); "
             "is it a checkpoint of another model?"
         )
@@ -273,7 +265,7 @@ def _common(classes: Sequence[str], new_classes: Sequence[str]) -> tuple[str, ..
 
 
 def _unnamed(classes: Sequence[str]) -> bool:
-    """Whether the names are but the numbers 0..K-1."""
+    """Whether the names are only the numbers 0..K-1."""
     return list(classes) == [str(label) for label in range(len(classes))]
 
 
@@ -284,11 +276,10 @@ def _copy_rows(
     new_classes: Sequence[str],
     common: Sequence[str],
 ) -> None:
-    """Copy the rows of the `common` classes, where the rows have one shape."""
+    """Copy the rows of the `common` classes if the rows have the same shape."""
     if source.shape[1:] != target.shape[1:] or len(source) != len(classes):
         return
-    known = {name: row for row, name in enumerate(classes)}
-    place = {name: known[name] for name in common}
+    known = {name: row for row, name in enumerate(classes) if name in common}
     for row, name in enumerate(new_classes):
-        if name in place:
-            target[row].copy_(source[place[name]])
+        if name in known:
+            target[row].copy_(source[known[name]])

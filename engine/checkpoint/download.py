@@ -1,4 +1,4 @@
-"""One file over HTTPS, within limits: checked by pooch, and there whole or not at all."""
+"""Downloads one file over HTTPS, within limits; pooch checks it and stores it complete."""
 
 import time
 from collections.abc import Callable
@@ -15,23 +15,24 @@ from urllib3.exceptions import HTTPError
 CHUNK = 1 << 16  # bytes
 HEADERS = {"User-Agent": "lcnet-vision", "Accept-Encoding": "identity"}
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-PASSING = (408, 429, 500, 502, 503, 504)  # answers that another attempt may not get
+PASSING = (408, 429, 500, 502, 503, 504)  # HTTP statuses after which another attempt may work
 INTERRUPTED = (requests.ConnectionError, requests.Timeout, HTTPError)
 
-Report = Callable[[int, int | None], None]  # bytes there, bytes in all where known
+Report = Callable[[int, int | None], None]  # bytes received, total bytes if known
 
 
 @dataclass(frozen=True)
 class Manners:
-    """How patient a download is, and what it takes.
+    """Time-outs and limits of a download.
 
     Args:
-        timeout: Seconds without a byte, or on average below `least_rate`, that end an attempt.
-        least_rate: Bytes a second.
-        attempts: How often it tries, from the start each time.
-        pause: Seconds before the second attempt; twice as long before each further one.
-        limit: Bytes of the largest file.
-        loopback_http: Take http: addresses of this very machine, which tests serve.
+        timeout: An attempt ends after this many seconds without a byte, or if it is slower than
+            `least_rate` after that time.
+        least_rate: Bytes per second, on average.
+        attempts: Number of attempts; each starts from the beginning.
+        pause: Seconds before the second attempt; doubled before each further one.
+        limit: Largest size of a file in bytes.
+        loopback_http: Accept http: addresses of this machine (for tests).
     """
 
     timeout: float = 30.0
@@ -43,7 +44,7 @@ class Manners:
 
 
 class _Session(requests.Session):
-    """Asks https: addresses only, also where it is redirected."""
+    """Requests only https: addresses, also after a redirection."""
 
     def __init__(self, manners: Manners) -> None:
         super().__init__()
@@ -58,23 +59,23 @@ class _Session(requests.Session):
 
 
 def download(url: str, path: Path, sha256: str | None, manners: Manners, report: Report) -> None:
-    """Have the file of `url` at `path`, through the proxies that the environment names.
+    """Download `url` to `path`, through the proxies that the environment names.
 
-    A file that is there already stays where it has the hash, or none is known.
+    An existing file is kept if it has the hash, or if no hash is known.
 
     Args:
-        url: https: address; redirections must lead to such ones too.
-        path: Where to; has the file of before, or none, until all is there and checked.
-        sha256: What the file must have.
-        manners: Patience and limits.
-        report: Is told of the progress.
+        url: https: address; redirections must lead to https: addresses too.
+        path: Where to write; not changed until the new file is complete and checked.
+        sha256: Required hash of the file, or None.
+        manners: Time-outs and limits.
+        report: Called with the progress.
 
     Raises:
         ConnectionError: the server refuses, or every attempt was interrupted.
-        OSError: it cannot be written.
-        ValueError: not an https: address, a file too large, or another one than wanted.
+        OSError: the file cannot be written.
+        ValueError: not an https: address, too large a file, or another hash.
     """
-    pooch.get_logger().setLevel("WARNING")  # the bar of `report` says enough
+    pooch.get_logger().setLevel("WARNING")  # `report` shows the progress
     downloader = partial(_patiently, manners=manners, report=report)
     try:
         pooch.retrieve(url, sha256, path.name, path.parent, downloader=downloader)
@@ -82,14 +83,16 @@ def download(url: str, path: Path, sha256: str | None, manners: Manners, report:
         raise ValueError(f"{url}: refused, {error}") from error
     except (requests.RequestException, HTTPError) as error:
         why = str(error).rstrip(".")
-        raise ConnectionError(f"{url}: {why}; try again later, or see if it has moved") from error
+        raise ConnectionError(
+            f"{url}: {why}; try again later, or check whether the file has moved"
+        ) from error
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which file
+        error.filename = error.filename or str(path)  # not set if the disk is full
         raise
 
 
 def _patiently(url: str, aside: str, _: object, manners: Manners, report: Report) -> None:
-    """Fetch `url` to `aside`; what pooch calls a downloader."""
+    """Download `url` to `aside`, in several attempts (a downloader for pooch)."""
     for attempt in range(1, manners.attempts + 1):
         try:
             _transfer(url, Path(aside), manners, report)
@@ -101,7 +104,7 @@ def _patiently(url: str, aside: str, _: object, manners: Manners, report: Report
 
 
 def _transfer(url: str, aside: Path, manners: Manners, report: Report) -> None:
-    """One attempt."""
+    """Download in one attempt."""
     with (
         _Session(manners) as session,
         session.get(url, stream=True, timeout=manners.timeout, headers=HEADERS) as response,
@@ -117,7 +120,7 @@ def _transfer(url: str, aside: Path, manners: Manners, report: Report) -> None:
             done += stream.write(chunk)
             if max(done, total or 0) > manners.limit:
                 size = max(done, total or 0)
-                raise ValueError(f"it has {size} bytes or more, allowed are {manners.limit}")
+                raise ValueError(f"it has at least {size} bytes; the limit is {manners.limit}")
             report(done, total)
             elapsed = time.monotonic() - begun
             if elapsed > manners.timeout and done < manners.least_rate * elapsed:

@@ -1,4 +1,4 @@
-"""What a model took from a weight file of another project."""
+"""The result of filling a model from a weight file of another project."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from engine.checkpoint.checkpoint import LoadReport, describe, load_weights
 
 @dataclass(frozen=True)
 class Foreign:
-    """A filled model's report, its class names in label order, and what its checkpoint notes."""
+    """Load report of a filled model, its class names in label order, and `info` to store."""
 
     report: LoadReport
     classes: Sequence[str]
@@ -36,18 +36,20 @@ def load_shapes(model: nn.Module, state: Mapping[str, Tensor], source: str) -> L
 
 
 def names_or_numbers(names: Sequence[str], count: int, source: Path | str) -> Sequence[str]:
-    """The class names, or the numbers 0..count-1 where there are none.
+    """The class names, or the numbers 0..count-1 if there are no names.
 
     Raises:
-        ValueError: they are not `count`.
+        ValueError: the number of names is not `count`.
     """
     if names and len(names) != count:
-        raise ValueError(f"{source}: names {len(names)} classes, model.num_classes is {count}")
+        raise ValueError(
+            f"{source}: has {len(names)} class names, but model.num_classes is {count}"
+        )
     return names or [str(label) for label in range(count)]
 
 
 def content(
     model: Any, config: Mapping[str, Any], foreign: Foreign, info: Mapping[str, object]
 ) -> dict[str, Any]:
-    """Checkpoint of a model that was filled so, with more to note."""
+    """Content of a checkpoint of the filled model; `info` is added to that of `foreign`."""
     return describe(model, config, foreign.classes, {**foreign.info, **info})

@@ -1,4 +1,4 @@
-"""A network as its checkpoint describes it, with what evaluation may choose otherwise."""
+"""Restores a network from its checkpoint; evaluation may change some options."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from engine import config
 from engine.checkpoint import checkpoint
 from engine.task import task_of_config
 
-PREPROCESSING = "data_preprocessor"  # which evaluation may choose in every task
+PREPROCESSING = "data_preprocessor"  # which evaluation may change in every task
 
 
 def describe(
@@ -20,20 +20,18 @@ def describe(
     source: Path | str,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The model config that a checkpoint brings, with overrides of what evaluation may choose.
+    """The model config in a checkpoint, with overrides that evaluation may change.
 
-    That is the preprocessing and the `evaluation_keys` of the task (of a segmenter its windows,
-    scales and mirror).
-
-    Logs where `cfg` disagrees with it.
+    These are the preprocessing and the `evaluation_keys` of the task (for a segmenter its windows,
+    scales and mirror). Differences from `cfg` are logged.
 
     Raises:
-        ValueError: it names a class that is not one of ours.
+        ValueError: the checkpoint names a class that is not allowed.
     """
     described: dict[str, Any] = content["model"]
     checkpoint.check_description(described)
     for line in disagreements(config.plain(cfg.model), described):
-        print_log(f"{source} differs from the config, and wins: {line}", "current")
+        print_log(f"the config differs from {source}, which is used: {line}", "current")
     parts = (PREPROCESSING, *task_of_config(content).evaluation_keys)
     for dotted in options or {}:
         model, part, key, *_ = [*dotted.removeprefix("+").split("."), "", ""]
@@ -43,7 +41,7 @@ def describe(
 
 
 def fill(model: Any, content: Mapping[str, Any], source: Path | str) -> None:
-    """Give `model` the weights and class names of a checkpoint that describes it.
+    """Fill `model` with the weights and class names of its checkpoint.
 
     Raises:
         ValueError: not all weights fit.
@@ -55,7 +53,7 @@ def fill(model: Any, content: Mapping[str, Any], source: Path | str) -> None:
 
 
 def disagreements(wanted: Any, found: Any, where: str = "model") -> list[str]:
-    """Lines `where: config x, checkpoint y` for every entry of two plain configs that differs."""
+    """Lines `where: config x, checkpoint y` for the differences of two plain configs."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         keys = list(wanted) + [key for key in found if key not in wanted]
         return [

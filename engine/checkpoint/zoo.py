@@ -1,4 +1,4 @@
-"""Published checkpoints by name: fetched once, checked, converted and kept."""
+"""Published checkpoints by name: downloaded once, checked, converted and cached."""
 
 import json
 import os
@@ -26,23 +26,23 @@ PREFIX = "zoo:"
 CONFIGS = config_folder()
 TABLE = CONFIGS / "zoo.toml"
 COMMAND = "python tools/download_weights.py"
-LONGEST_WAIT = 3600.0  # seconds for another process that fetches the same
+LONGEST_WAIT = 3600.0  # seconds to wait for another process that downloads the same file
 MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A published file, and what of ours it is the weights of; the keys of configs/zoo.toml."""
+    """A published weight file and its config; the fields are the keys of configs/zoo.toml."""
 
     name: str
     url: str
-    source: str  # where the publisher lists it
+    source: str  # page of the publisher that lists it
     licence: str
     config: str  # file in configs/
-    verified: bool  # whether this file was fetched and gave the published numbers here
+    verified: bool  # whether this file was tested here and gave the published numbers
     options: Mapping[str, Any] = field(default_factory=dict)  # overrides of the config
     published: Mapping[str, float] = field(default_factory=dict)  # percent
-    classes: tuple[str, ...] = ()  # empty: those of the file, else of COCO, else numbers
+    classes: tuple[str, ...] = ()  # if empty: those of the file, else of COCO, else numbers
     sha256: str | None = None
 
     @property
@@ -55,7 +55,7 @@ def read_table(path: Path = TABLE) -> dict[str, PublishedWeights]:
     """The published files by name.
 
     Raises:
-        ValueError: it is not a table of this kind.
+        ValueError: the file is not such a table.
     """
     return {name: _entry(name, row, path) for name, row in read_toml(path).items()}
 
@@ -72,22 +72,22 @@ def _entry(name: str, row: Mapping[str, Any], path: Path) -> PublishedWeights:
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept: $XDG_CACHE_HOME/lcnet-vision, by default in ~/.cache."""
+    """Folder of downloaded weights: $XDG_CACHE_HOME/lcnet-vision, by default in ~/.cache."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (given if given.is_absolute() else Path.home() / ".cache") / "lcnet-vision"
 
 
 def is_offline() -> bool:
-    """Whether LCNET_OFFLINE forbids to use the network."""
+    """Whether LCNET_OFFLINE forbids network access."""
     return os.environ.get("LCNET_OFFLINE", "") not in ("", "0")
 
 
 @dataclass(frozen=True)
 class Zoo:
-    """The table, and the folder of what was fetched.
+    """The table of published weights, and the cache folder.
 
-    In the folder are the published files, of each a checkpoint `<name>.pth`, and `zoo.lock.json`,
-    which says for files without a published hash what they were when they were accepted.
+    The folder has the published files, a checkpoint `<name>.pth` for each, and `zoo.lock.json`: the
+    hashes of accepted files for which no hash is published.
     """
 
     table: Mapping[str, PublishedWeights] = field(default_factory=read_table)
@@ -96,17 +96,17 @@ class Zoo:
     manners: Manners = field(default_factory=Manners)
 
     def checkpoint(self, name: str, *, accept_unverified: bool = False) -> Path:
-        """The converted checkpoint of a published file, fetched where it is not there yet.
+        """The converted checkpoint of a published file; it is downloaded if it is not cached.
 
         Args:
             name: A key of the table.
-            accept_unverified: Take what arrives, and pin it, where no hash is known.
+            accept_unverified: If no hash is known, accept the file and pin its hash.
 
         Raises:
-            ConnectionError: it cannot be fetched.
-            FileNotFoundError: offline, and it is not there.
-            TimeoutError: another process has been fetching it for too long.
-            ValueError: an unknown name, no hash to check the file by, or another file arrived.
+            ConnectionError: the download failed.
+            FileNotFoundError: offline, and the file is not cached.
+            TimeoutError: another process has been downloading it for too long.
+            ValueError: an unknown name, no known hash, or the file has another hash.
         """
         entry = self.entry(name)
         target = self.folder / f"{name}.pth"
@@ -119,20 +119,20 @@ class Zoo:
         return target
 
     def entry(self, name: str) -> PublishedWeights:
-        """What the table says of a name; ValueError where it does not have it."""
+        """The entry of a name; ValueError if the table does not have it."""
         if name not in self.table:
             raise ValueError(f"no published model is called {name!r}; {near(name, [*self.table])}")
         return self.table[name]
 
     def wanted(self, entry: PublishedWeights) -> str | None:
-        """The sha256 that the file must have: as published, else as pinned, else unknown."""
+        """Required sha256 of the file: the published one, else the pinned one, else None."""
         pin = self._pins().get(entry.name, {})
         pinned: str | None = pin["sha256"] if pin.get("url") == entry.url else None
         return entry.sha256 or pinned
 
     @property
     def lock_file(self) -> Path:
-        """Where accepted files are pinned."""
+        """File with the hashes of accepted files."""
         return self.folder / "zoo.lock.json"
 
     def _check_may_fetch(self, entry: PublishedWeights, accept_unverified: bool) -> None:
@@ -140,32 +140,31 @@ class Zoo:
         if self.offline and not raw.is_file():
             raise FileNotFoundError(
                 f"{entry.name}: not in {self.folder}, and LCNET_OFFLINE is set; put "
-                f"{entry.file} there, which is {entry.url}, or unset it"
+                f"{entry.file} there ({entry.url}), or unset LCNET_OFFLINE"
             )
         if self.offline and wanted not in (None, pooch.file_hash(raw)):
             raise ValueError(
-                f"{raw}: refused, its sha256 is not {wanted}; LCNET_OFFLINE forbids to fetch it "
-                "again, unset it"
+                f"{raw}: refused, its sha256 is not {wanted}; unset LCNET_OFFLINE to download it "
+                "again"
             )
         if wanted is None and not accept_unverified:
             raise ValueError(
-                f"{entry.name}: its publisher gives no hash, so that nothing tells whether the "
-                f"right file arrives; to take it and pin what it is, once: "
-                f"{COMMAND} {entry.name} --accept-unverified"
+                f"{entry.name}: its publisher gives no hash, so the file cannot be checked; to "
+                f"accept it once and pin its hash: {COMMAND} {entry.name} --accept-unverified"
             )
 
     def _is_current(self, entry: PublishedWeights, target: Path) -> bool:
-        """Whether there is a checkpoint of the very file that is wanted."""
+        """Whether the cached checkpoint was made from the wanted file."""
         wanted = self.wanted(entry)
         if wanted is None or not target.is_file():
             return False
         try:
             return bool(checkpoint.read(target)["info"].get("sha256") == wanted)
-        except ValueError:  # damaged, or of another format: is made again
+        except ValueError:  # damaged, or of another format: it is converted again
             return False
 
     def _make(self, entry: PublishedWeights, target: Path) -> None:
-        """Fetch, convert and pin; of a file that is refused nothing stays."""
+        """Download, convert and pin; a refused file is deleted."""
         wanted, raw = self.wanted(entry), self.folder / entry.file
         with live_line() as bar:
             task = bar.add_task(entry.name, total=None, note="MB")
@@ -186,7 +185,7 @@ class Zoo:
             self._pin(entry, found)
 
     def _pins(self) -> dict[str, dict[str, Any]]:
-        """What was accepted, by name."""
+        """Accepted files by name."""
         try:
             pins = json.loads(self.lock_file.read_text(encoding="utf-8"))
             if all({"url", "sha256"} <= pin.keys() for pin in pins.values()):
@@ -195,7 +194,9 @@ class Zoo:
             return {}
         except (ValueError, AttributeError):
             pass
-        raise ValueError(f"{self.lock_file}: damaged; restore it, or remove it and accept again")
+        raise ValueError(
+            f"{self.lock_file}: damaged; restore it, or remove it and accept the files again"
+        )
 
     def _pin(self, entry: PublishedWeights, found: str) -> None:
         with _locked(self.folder / ".zoo.lock", "the lock file"):
@@ -205,10 +206,10 @@ class Zoo:
 
 @contextmanager
 def _locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock that one process can have.
+    """Hold a lock between processes inside the context.
 
     Raises:
-        TimeoutError: another one kept it for too long.
+        TimeoutError: another process holds it for too long.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -216,7 +217,7 @@ def _locked(path: Path, what: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print_log(f"{what}: waiting for another process that fetches it", "current")
+            print_log(f"{what}: waiting for another process that downloads it", "current")
             lock.acquire(timeout=LONGEST_WAIT)
     except Timeout:
         raise TimeoutError(f"{path}: held by another process for {LONGEST_WAIT:.0f} s") from None
@@ -227,23 +228,25 @@ def _locked(path: Path, what: str) -> Iterator[None]:
 
 
 def _convert(entry: PublishedWeights, raw: Path, target: Path, found: str) -> None:
-    """Write the checkpoint of a published file.
+    """Convert a published file to a checkpoint.
 
     Raises:
-        ValueError: it is not a weight file, or not all weights of the model are in it.
+        ValueError: not a weight file, or weights of the model are missing in it.
     """
     described = config.plain(config.load(CONFIGS / entry.config, entry.options).model)
     model: Any = checkpoint.build_model(described)
     fill = task_of(model).use("foreign_weights")
     foreign = fill(model, raw, entry.classes)
     if foreign.report.missing:
-        raise ValueError(f"{raw}: refused, not the weights of {entry.name}; {foreign.report}")
+        raise ValueError(
+            f"{raw}: refused, these are not the weights of {entry.name}; {foreign.report}"
+        )
     info = {"source": entry.url, "licence": entry.licence, "sha256": found}
     checkpoint.save(target, content(model, described, foreign, info))
 
 
 def local(path: Path | str) -> Path:
-    """The path itself, or of `zoo:NAME` the checkpoint of that published model.
+    """The path itself; for `zoo:NAME`, the checkpoint of that published model.
 
     Raises:
         As `Zoo.checkpoint`.

@@ -1,4 +1,4 @@
-"""How many examples the classes of a split have."""
+"""Checks the number of examples of each class in a split."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 
 from engine.findings import Finding, Rule
 
-MOST_RATIO = 20  # of the commonest class to the rarest that has any
-IMBALANCE = Rule("class-imbalance", "note", "collect more of the rare class, or weigh it up")
-UNUSED = Rule("class-unused", "note", "add examples, or take the class out of the list")
+MOST_RATIO = 20  # of the most common class to the rarest one with examples
+IMBALANCE = Rule("class-imbalance", "note", "collect more of the rare class, or weight it more")
+UNUSED = Rule("class-unused", "note", "add examples, or remove the class from the list")
 
 
 def balance(
     file: Path, names: Sequence[str], counts: NDArray[np.int64], what: str
 ) -> Iterator[Finding]:
-    """Classes without an example, and the two ends where they lie far apart.
+    """Find classes without examples, and a large ratio of the most common to the rarest class.
 
     Args:
-        file: What holds the examples.
+        file: File or folder of the examples.
         names: K class names.
         counts: Examples of each class (K,).
-        what: Name of the examples: boxes, images, pixels.
+        what: Plural noun for the examples: boxes, images, pixels.
     """
     for name in np.array(names, object)[counts == 0]:
         yield Finding(UNUSED, file, f"no {what} of this class", f"class {name}")

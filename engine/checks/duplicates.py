@@ -1,8 +1,8 @@
-"""Pictures that occur more than once, by their bytes or by how they look.
+"""Finds pictures that occur more than once, by their bytes or by their look.
 
-Two pictures look alike where their dHashes (64 bits: is a pixel of an 8 x 9 copy brighter than its
-left neighbour; N. Krawetz, "Kind of Like That", 2013) differ in few bits and their small grey
-copies in little.
+Two pictures look alike if their dHashes (64 bits: whether a pixel of an 8 x 9 copy is brighter than
+its left neighbour; N. Krawetz, "Kind of Like That", 2013) differ in few bits and their small grey
+copies differ little.
 
 Shapes: N, M images of two splits; S = SMALL_SIDE * SMALL_SIDE.
 """
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from engine.checks.image_checks import SMALL_SIDE, ImageFacts
 from engine.findings import Finding, Rule
 
-# Of the 1.7 million pairs across train and val of five real sets one is within NEAR, and is a true
-# one; the next is at 10 bits and 16 grey levels.
+# Of 1.7 million pairs between train and val of five real sets, one is within NEAR, and it is a true
+# duplicate; the next one is at 10 bits and 16 grey levels.
 NEAR_BITS, NEAR_LEVELS = 10, 8.0
-SAME_BITS, SAME_LEVELS = 2, 1.0  # what saving again as a JPEG of lower quality or half size changes
+SAME_BITS, SAME_LEVELS = 2, 1.0  # a copy saved as a JPEG of lower quality or half size
 
 ACROSS = Rule("identical-across-splits", "error", "keep it in one split", "left out of the first")
 NEAR = Rule("near-across-splits", "note", "keep one place, day or video in one split")
-TWICE = Rule("identical-in-split", "warning", "keep one of the two, with all its annotations")
+TWICE = Rule("identical-in-split", "warning", "keep one of them, with all annotations")
 
 
 class Looks(NamedTuple):
-    """The images of a split that can be compared."""
+    """The comparable images of a split."""
 
     facts: list[ImageFacts]  # N
     gradients: NDArray[np.uint64]  # (N,)
@@ -36,7 +36,7 @@ class Looks(NamedTuple):
 
 
 def duplicates(splits: Mapping[str, Sequence[ImageFacts]]) -> Iterator[Finding]:
-    """Pictures twice in a split, in two splits, or alike in two; each of the later split once."""
+    """Find equal pictures in a split, and equal or similar ones in two splits."""
     for split, images in splits.items():
         yield from _in_split(split, images)
     looks = {split: looks_of(images) for split, images in splits.items()}
@@ -59,7 +59,7 @@ def _in_split(split: str, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
 
 
 def looks_of(facts: Sequence[ImageFacts]) -> Looks:
-    """The images that decoded, as arrays."""
+    """Arrays of the images that were decoded."""
     usable = [one for one in facts if one.small]
     small = np.frombuffer(b"".join(one.small for one in usable), np.uint8)
     return Looks(
@@ -70,7 +70,7 @@ def looks_of(facts: Sequence[ImageFacts]) -> Looks:
 
 
 def _alike(first: Looks, second: Looks, name: str) -> Iterator[Finding]:
-    """Findings about images of `first` that look like one of `second`, but not byte for byte."""
+    """Find images of `first` that look like one of `second`, but have other bytes."""
     for row, facts in enumerate(second.facts):
         place, bits, levels = nearest(first, second.gradients[row], second.small[row])
         if place is None or first.facts[place].digest == facts.digest:
@@ -85,9 +85,9 @@ def _alike(first: Looks, second: Looks, name: str) -> Iterator[Finding]:
 def nearest(
     looks: Looks, gradients: np.uint64, small: NDArray[np.int16]
 ) -> tuple[int | None, int, float]:
-    """(place, bits apart, mean grey levels apart) of the image most like a given one.
+    """(index, different bits, mean grey-level difference) of the image most similar to a given one.
 
-    None where none is within NEAR_BITS and NEAR_LEVELS.
+    The index is None if no image is within NEAR_BITS and NEAR_LEVELS.
     """
     bits = count_bits(looks.gradients ^ gradients)  # (N,)
     close = np.flatnonzero(bits <= NEAR_BITS)
@@ -101,7 +101,7 @@ def nearest(
 
 
 def count_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Number of ones in each value (N,), added up in pairs, fours and eights."""
+    """Number of one bits in each value (N,), summed in pairs, fours and eights."""
     pairs, fours, eights = (np.uint64(mask * 0x0101010101010101) for mask in (0x55, 0x33, 0x0F))
     one, two, four = map(np.uint64, (1, 2, 4))
     counts = values - ((values >> one) & pairs)

@@ -1,4 +1,4 @@
-"""A repaired copy of a data set: it appears whole in a folder of its own, or not at all."""
+"""Writes a repaired copy of a data set to a new folder, complete or not at all."""
 
 import os
 import shutil
@@ -13,15 +13,15 @@ from engine.types import Picture
 
 @contextmanager
 def fresh_folder(out: Path, source: Path, option: str = "--fix") -> Iterator[Path]:
-    """Folder beside `out` to write to; renamed to `out` on success, removed on any failure.
+    """Give a temporary folder; renamed to `out` on success, removed on any failure.
 
     Raises:
-        ValueError: `out` (of the command's `option`) holds something, or lies in the data itself.
+        ValueError: `out` (of the command's `option`) is not empty, or is inside the data.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{option} {out}: is there already and not empty; give a new folder")
+        raise ValueError(f"{option} {out}: exists and is not empty; give a new folder")
     if out.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"{option} {out}: lies in {source}, the data itself; give another folder")
+        raise ValueError(f"{option} {out}: is inside the data {source}; give another folder")
     out = out.resolve()
     aside = out.with_name(f".{out.name}.{os.getpid()}.part")
     aside.mkdir(parents=True)
@@ -35,14 +35,14 @@ def fresh_folder(out: Path, source: Path, option: str = "--fix") -> Iterator[Pat
 
 
 def is_usable(facts: ImageFacts) -> bool:
-    """Whether no rule has the file left out."""
+    """Whether the file is kept: no rule leaves it out."""
     return all(finding.rule.fix != LEFT_OUT for finding in image_findings(facts))
 
 
 def copy_image(facts: ImageFacts, target: Path, *, turn: bool = True) -> None:
-    """Copy an image, saved anew where a rule asks for it; upright by its EXIF with `turn`.
+    """Copy an image; save its pixels again if a rule needs it, with `turn` upright by its EXIF.
 
-    The copy has the time stamps of today and never shares storage with the source.
+    The copy has new time stamps and does not share storage with the source.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if any(finding.rule.fix == DECODED for finding in image_findings(facts)):
@@ -52,11 +52,11 @@ def copy_image(facts: ImageFacts, target: Path, *, turn: bool = True) -> None:
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Save an RGB picture (H, W, 3) in the format of the name, JPEGs at quality 95."""
+    """Save an RGB picture (H, W, 3) in the format of its name, JPEG with quality 95."""
     try:
         content = encode_image(picture, path.suffix)
     except ValueError:
         raise ValueError(
-            f"{path}: cannot be written in the format of its name; rename it .png"
+            f"{path}: cannot be written in the format of its name; rename it to .png"
         ) from None
     path.write_bytes(content)

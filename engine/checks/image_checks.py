@@ -1,6 +1,6 @@
-"""Image files looked at without a data set: headers, whether they decode, and a small copy.
+"""Inspects single image files: header, whether they can be decoded, and a small copy.
 
-Shapes: (H, W) the size of an image.
+Shapes: (H, W) size of an image.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from engine.findings import Finding, Rule
 from engine.types import Size
 
 LARGE_PIXELS = 2**25  # 33 million: decoding takes longer than a training step of a small network
-SMALL_SIDE = 16  # pixels of the copies that are compared
+SMALL_SIDE = 16  # side in pixels of the copies for comparison
 ORIENTATION = 0x0112  # tag of EXIF and TIFF
 BITS_PER_SAMPLE = 258  # tag of TIFF
-_READER_KNOWS = ("JPEG", "MPO", "PNG", "BMP")  # of others OpenCV may lack the decoder
-# What Pillow raises on damaged files.
+_READER_KNOWS = ("JPEG", "MPO", "PNG", "BMP")  # for others OpenCV may not have a decoder
+# Errors of Pillow on damaged files.
 _DAMAGED = (
     OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error,
     Image.DecompressionBombError,
@@ -33,28 +33,28 @@ _DAMAGED = (
 
 
 class ImageFacts(NamedTuple):
-    """What a look at an image file showed."""
+    """Facts about an image file."""
 
     path: Path
-    problem: str = ""  # name of the rule that the file as such breaks
+    problem: str = ""  # name of a broken rule about the file itself
     detail: str = ""
     format: str = ""  # Pillow's name
-    mode: str = ""  # Pillow's name of the kind of colour
+    mode: str = ""  # Pillow's name of the colour mode
     size: Size = (0, 0)  # as stored
-    orientation: int = 1  # EXIF's number; from 5 on height and width are swapped
-    bits: int = 8  # of a value
+    orientation: int = 1  # EXIF's number; from 5 height and width are swapped
+    bits: int = 8  # per value
     digest: bytes = b""  # of the content
-    gradients: int = 0  # 64 bits: is a pixel of the 8 x 9 copy brighter than its left neighbour
+    gradients: int = 0  # 64 bits: is a pixel of the 8 x 9 copy brighter than the one on its left
     small: bytes = b""  # grey copy of SMALL_SIDE x SMALL_SIDE
 
     @property
     def turned(self) -> Size:
-        """(height, width) after turning as EXIF asks."""
+        """(height, width) after the EXIF orientation is applied."""
         return self.size[::-1] if self.orientation >= 5 else self.size
 
 
 def inspect(path: Path) -> ImageFacts:
-    """Look at one file; decodes JPEGs at an eighth of their size, others wholly."""
+    """Inspect one file; JPEGs are decoded at a small size, others at full size."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -69,12 +69,12 @@ def inspect(path: Path) -> ImageFacts:
         detail = f"{width} x {height} pixels, the limit is {MAX_PIXELS}"
         return facts._replace(problem="image-huge", detail=detail, size=(height, width))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of damaged tags and many pixels
+        warnings.simplefilter("ignore")  # of Pillow, about damaged tags and many pixels
         return _decoded(facts, data)
 
 
 def _decoded(facts: ImageFacts, data: bytes) -> ImageFacts:
-    """Facts of a file that is neither empty nor huge."""
+    """Facts about a file that is neither empty nor huge."""
     try:
         facts = _with_header(facts, data)
     except _DAMAGED as error:
@@ -98,7 +98,7 @@ def _with_header(facts: ImageFacts, data: bytes) -> ImageFacts:
 
 
 def _bits(picture: Image.Image, data: bytes) -> int:
-    """Bits of a value; Pillow's mode hides those of colour files."""
+    """Bits per value; Pillow's mode does not tell them for colour files."""
     if data.startswith(PNG_SIGNATURE):
         return data[24]
     if picture.format == "TIFF":
@@ -132,7 +132,7 @@ def _grey(picture: Image.Image, bits: int) -> Image.Image:
 
 
 def _as_the_reader_says(facts: ImageFacts, detail: str) -> ImageFacts:
-    """Facts of a file that Pillow may not know: training's own reader decides."""
+    """Facts about a file that Pillow may not know: the reader of the training decides."""
     try:
         image = read_image(facts.path, apply_exif=False)
     except ValueError as error:
@@ -151,34 +151,34 @@ def _problem(name: str) -> Callable[[ImageFacts], str | None]:
 
 def _wrong_suffix(facts: ImageFacts) -> str | None:
     Image.init()
-    kind = Image.registered_extensions().get(facts.path.suffix.lower(), "no image")
+    kind = Image.registered_extensions().get(facts.path.suffix.lower(), "no image format")
     is_right = facts.format in ("", kind) or (facts.format == "MPO" and kind == "JPEG")
-    return None if is_right else f"is {facts.format}, its name says {kind}"
+    return None if is_right else f"is {facts.format}, but its name means {kind}"
 
 
 def _is_rotated(facts: ImageFacts) -> str | None:
     if facts.orientation == 1:
         return None
-    return f"EXIF orientation {facts.orientation}: readers differ in whether they turn it"
+    return f"EXIF orientation {facts.orientation}: some readers apply it, others do not"
 
 
 def _is_cmyk(facts: ImageFacts) -> str | None:
-    return "CMYK, for print: converted to RGB without its profile" * (facts.mode == "CMYK") or None
+    return "CMYK: converted to RGB without its colour profile" * (facts.mode == "CMYK") or None
 
 
 def _is_deep(facts: ImageFacts) -> str | None:
-    return f"{facts.bits} bits a value; the upper 8 are used" if facts.bits > 8 else None
+    return f"{facts.bits} bits per value; the upper 8 are used" if facts.bits > 8 else None
 
 
 def _is_large(facts: ImageFacts) -> str | None:
     height, width = facts.size
     if facts.problem or height * width <= LARGE_PIXELS:
         return None
-    return f"{width} x {height} pixels: decoding it will slow training down"
+    return f"{width} x {height} pixels: decoding it slows training down"
 
 
-AGAIN = "get the file anew, or take it out of the data"
-DECODED = "saved anew, upright 8-bit RGB"  # in the format that its name says
+AGAIN = "get the file again, or remove it from the data"
+DECODED = "saved again, upright 8-bit RGB"  # in the format of its name
 LEFT_OUT = "left out"
 IMAGE_RULES: tuple[tuple[Rule, Callable[[ImageFacts], str | None]], ...] = (
     (Rule("file-empty", "error", AGAIN, LEFT_OUT), _problem("file-empty")),
@@ -191,7 +191,7 @@ IMAGE_RULES: tuple[tuple[Rule, Callable[[ImageFacts], str | None]], ...] = (
     (Rule("cmyk", "warning", "save it as RGB", DECODED), _is_cmyk),
     (Rule("bits-16", "warning", "scale it to 8 bits as the task needs", DECODED), _is_deep),
 )
-IMAGE_MISSING = Rule("image-missing", "error", "restore the file, or take out its entry", LEFT_OUT)
+IMAGE_MISSING = Rule("image-missing", "error", "restore the file, or remove its entry", LEFT_OUT)
 OUTSIDE = Rule("file-outside", "error", REMEDY, LEFT_OUT)
 NOT_LISTED = Rule("image-not-listed", "note", "annotate it, or remove the file", LEFT_OUT)
 

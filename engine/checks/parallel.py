@@ -1,35 +1,27 @@
-"""One function applied to many files, in several processes where that pays."""
+"""Applies a function to many files, in several processes if that is faster."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import Protocol, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 POOL_FROM = 200  # items; starting processes takes as long as reading some hundred files
-
-
-class Spread(Protocol):
-    """Applies a function to every item, and gives the results in order."""
-
-    def __call__(
-        self, function: Callable[[Item], Result], items: Iterable[Item], /
-    ) -> Iterator[Result]:
-        """The results, one an item."""
-        ...
+# A function like `spread`: (function, items) -> results in the order of the items.
+Spread: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 def spread(
     function: Callable[[Item], Result], items: Iterable[Item], processes: int = 2
 ) -> Iterator[Result]:
-    """Results in order, from `processes` processes where there are `POOL_FROM` items or more."""
+    """Results in order, from several processes if there are at least `POOL_FROM` items."""
     everything = list(items)
     if len(everything) < POOL_FROM or processes < 2:
         yield from map(function, everything)
         return
-    # A forked process need not import anything; elsewhere than on Linux forks are not safe.
+    # A forked process imports nothing; forks are safe only on Linux.
     context = get_context("fork") if sys.platform == "linux" else None
     with ProcessPoolExecutor(processes, context) as pool:
         yield from pool.map(function, everything, chunksize=16)

@@ -1,31 +1,32 @@
-"""The part of a data check that opens no image, before a run begins."""
+"""A check of the data before a run, which opens no image."""
 
 import inspect
-import logging
 import os
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 
 from engine.cli import as_typed
 from engine.config import resolve
 from engine.data.dataset import SeededData
 from engine.findings import count, errors
+from engine.progress import warn
 from engine.task import find_task
 
 LOADERS = ("train_dataloader", "val_dataloader")
 
 
 def check_data(cfg: Config) -> None:
-    """Stop before a run on data that it could not use, or would learn something wrong from.
+    """Check the data of a run; an error stops it before it begins.
 
-    Warnings are counted in the log, notes are not mentioned. Of several processes the first looks.
+    The log gives the number of warnings; notes are not logged. With several processes, only the
+    first one checks.
 
     Raises:
-        ValueError: an error was found; names the first, their number, and the command for all.
-        FileNotFoundError: a split is not there.
+        ValueError: the check found an error; names the first one, the number of others, and the
+            command that lists all.
+        FileNotFoundError: a split is missing.
     """
     if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0):
         return
@@ -52,4 +53,4 @@ def _stop_on_errors(kind: type[SeededData], data_root: str, splits: list[str]) -
         raise ValueError(f"{first}; {first.rule.remedy}{others}; {command} lists all")
     if warnings:
         what = f"{warnings} warning{'s' * (warnings > 1)} about the data"
-        print_log(f"{data_root}: {what}; {command} lists all", "current", logging.WARNING)
+        warn(f"{data_root}: {what}; {command} lists all")

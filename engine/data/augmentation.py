@@ -1,7 +1,7 @@
-"""albumentations whose random numbers are determined by a seed alone.
+"""albumentations whose random draws depend only on a seed.
 
-Its own random state is the same in every loader worker and every epoch, and its `seed` gives each
-transform the same stream, so that a flip and a jitter would always happen together. Here all
+Its own random state is the same in every loader worker and every epoch. Its `seed` gives each
+transform the same random numbers, so a flip and a jitter would always occur together. Here all
 transforms of a call draw from one generator that the caller seeds.
 """
 
@@ -13,7 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from mmengine.registry import TRANSFORMS
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import, which calls home
+os.environ.setdefault(
+    "NO_ALBUMENTATIONS_UPDATE", "1"
+)  # before the import, which would look for updates online
 
 import albumentations as A
 from albumentations import ColorJitter, HorizontalFlip
@@ -61,12 +63,12 @@ class RandomOrderJitter(A.RandomOrder):
 def compose(
     transforms: Sequence[Transform | dict[str, Any]], boxes: A.BboxParams | None = None
 ) -> A.Compose | None:
-    """The transforms, or those their configs describe, one after the other; None where none is."""
+    """Chain transforms, which may be given as configs; None if there are none."""
     built = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
     return A.Compose(built, bbox_params=boxes) if built else None
 
 
 def reseed(pipeline: A.Compose, seed: Sequence[int]) -> None:
-    """Let the next call draw from one generator of `seed` (non-negative integers)."""
+    """Seed the draws of the next call with `seed` (non-negative integers)."""
     generator = np.random.default_rng(list(seed))
     pipeline.set_random_state(generator, random.Random(int(generator.integers(2**63))))

@@ -1,31 +1,30 @@
-"""What a data set does about images that cannot be read: stop, or take the next one and count."""
+"""Images that cannot be read: a data set stops at them, or skips and counts them."""
 
-import logging
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import torch
-from mmengine.logging import print_log
 
 from engine.data.images import FolderGone
+from engine.progress import warn
 
 Policy = Literal["stop", "skip"]
 Sample = TypeVar("Sample")
 
 
 class BadImages:
-    """Reads the samples of a data set, and skips those that cannot be read where that is wanted.
+    """Reads the samples of a data set; with policy "skip", skips those that cannot be read.
 
     Loader workers share the count.
 
     Args:
-        policy: "stop" lets the error of a bad image through; "skip" logs it once and takes the next
-            image that can be read.
-        size: Images in the data set.
+        policy: "stop" raises the error of a bad image; "skip" logs it once and takes the next image
+            that can be read.
+        size: Number of images in the data set.
         training: Whether the data set is for training; evaluation needs every image.
 
     Raises:
-        ValueError: the policy is neither, or "skip" is asked for in evaluation.
+        ValueError: an unknown policy, or "skip" in evaluation.
     """
 
     def __init__(self, policy: Policy, size: int, *, training: bool) -> None:
@@ -38,16 +37,16 @@ class BadImages:
 
     @property
     def count(self) -> int:
-        """How many different images were skipped so far, by all workers."""
+        """Number of different images that all workers skipped so far."""
         return int(self._bad.sum())
 
     def read(self, index: int, reader: Callable[[int], Sample]) -> tuple[int, Sample]:
-        """The sample at `index`, or with "skip" at the next index that can be read, and its index.
+        """The index and sample of `index`, or with "skip" of the next one that can be read.
 
         Raises:
-            ValueError, OSError: `reader` raised it, with "stop".
-            FolderGone: the whole folder is gone; no other image is tried.
-            ValueError: no image at all can be read, with "skip".
+            ValueError, OSError: with "stop", the error of `reader`.
+            FolderGone: the whole folder is missing; no other image is tried.
+            ValueError: with "skip", no image can be read.
         """
         size = len(self._bad)
         for candidate in (*range(index, size), *range(index)):
@@ -57,10 +56,10 @@ class BadImages:
                 if self.policy == "stop" or isinstance(error, FolderGone):
                     raise
                 self.note(candidate, error)
-        raise ValueError(f"not one of {size} images can be read")
+        raise ValueError(f"none of {size} images can be read")
 
     def note(self, index: int, error: Exception) -> None:
         """Count a skipped image, and log it the first time."""
         if not self._bad[index]:
             self._bad[index] = True
-            print_log(f"skipped image: {error}", logger="current", level=logging.WARNING)
+            warn(f"skipped image: {error}")

@@ -1,4 +1,4 @@
-"""What the data sets of all tasks share: a seed, the pass they are in, and unreadable images."""
+"""Base of the data sets of all tasks: seed, epoch, and images that cannot be read."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,22 +15,22 @@ Sample = dict[str, Any]
 
 
 class Objects(NamedTuple):
-    """What a picture shows, N of them."""
+    """The N objects in a picture."""
 
     labels: NDArray[np.int64]  # (N,)
-    sides: NDArray[np.float64]  # (N,) root of the area in pixels
+    sides: NDArray[np.float64]  # (N,) square root of the area in pixels
 
 
 class SeededData(Dataset[Sample]):
-    """Base of data sets whose samples depend on (seed, epoch, index) only.
+    """Base of data sets whose samples depend only on (seed, epoch, index).
 
-    So it does not matter how many workers load them. In training the generators of torch, numpy and
-    Python follow from the same three, for transforms that draw from those. An index beyond the last
-    image means a later pass: index i + n * len(self) is image i, augmented as in epoch n.
+    So the number of loader workers does not matter. In training, the generators of torch, numpy and
+    Python are seeded from the same three numbers, for transforms that use them. An index beyond the
+    last image means a later epoch: index i + n * len(self) is image i, augmented as in epoch n.
 
     Args:
         size: Number of images.
-        training: Whether images may be skipped, and transforms may draw.
+        training: Whether images may be skipped, and transforms may be random.
         on_bad_image: What to do about an image that cannot be read: "stop" raises ValueError;
             "skip" (in training only) logs it once, counts it in `num_bad_images` and takes the next
             one.
@@ -42,27 +42,29 @@ class SeededData(Dataset[Sample]):
         self._training = training
         self._bad = BadImages(on_bad_image, size, training=training)
         self._size = size
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # seen by running workers
+        self._epoch = torch.zeros(
+            1, dtype=torch.int64
+        ).share_memory_()  # shared with running workers
 
     @property
     def num_bad_images(self) -> int:
-        """How many different images were skipped so far, by all workers."""
+        """Number of different images that all workers skipped so far."""
         return self._bad.count
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What metric and checkpoint need to know; the class names are its `classes`."""
-        raise NotImplementedError(f"{type(self).__name__} does not name its classes")
+        """Information for metric and checkpoint; `classes` holds the class names."""
+        raise NotImplementedError(f"{type(self).__name__} does not define metainfo")
 
     def set_epoch(self, epoch: int) -> None:
-        """Change the augmentation's draws; reaches persistent workers too."""
+        """Set the epoch, which changes the augmentation; persistent workers see it too."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[Sample]:
-        """The samples of one pass."""
+        """The samples of one epoch."""
         return map(self.__getitem__, range(self._size))
 
     def __getitem__(self, index: int) -> Sample:
@@ -76,9 +78,9 @@ class SeededData(Dataset[Sample]):
         return self._sample(index, content, place)
 
     def _read(self, index: int) -> Any:
-        """What the files of image `index` hold; ValueError where they cannot be used."""
-        raise NotImplementedError(f"{type(self).__name__} does not read anything")
+        """Read the files of image `index`; ValueError if they cannot be used."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _read")
 
     def _sample(self, index: int, content: Any, seed: tuple[int, int, int]) -> Sample:
-        """The augmented sample of what `_read` gave."""
-        raise NotImplementedError(f"{type(self).__name__} makes no samples")
+        """Make the augmented sample from the result of `_read`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _sample")

@@ -1,4 +1,4 @@
-"""Image and video files that a user names: files, folders, globs and lists."""
+"""Finds the image and video files that a user names: files, folders, globs and lists."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -12,18 +12,18 @@ SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
 def find_sources(sources: Sequence[str]) -> list[Path]:
-    """Image and video files that files, folders, globs and text lists of files name, in order.
+    """All image and video files of the given files, folders, globs and text lists, in order.
 
     Raises:
-        FileNotFoundError: one of them names nothing.
+        FileNotFoundError: a source has no such file.
     """
     found: list[Path] = []
     for source in sources:
         files = list(_expand(Path(source)))
         if not files:
             raise FileNotFoundError(
-                f"{source}: no image or video there; give a file, a folder, a quoted glob or a "
-                ".txt list with one path a line"
+                f"{source}: no image or video found; give a file, a folder, a quoted glob or a "
+                ".txt list with one path per line"
             )
         found += files
     return found
@@ -46,22 +46,22 @@ def _expand(source: Path) -> Iterator[Path]:
 def _listed(source: Path, line: str) -> list[Path]:
     """Files that one line of a text list names, relative to the list."""
     if Path(line).suffix == ".txt":
-        raise ValueError(f"{source}: lists {line}; a list of lists is not read")
+        raise ValueError(f"{source}: lists {line}; a list in a list is not supported")
     try:
         return find_sources([str(source.parent / line)])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{source}: {error}") from None
-    except (OSError, ValueError):  # a name longer than names may be, or with a zero byte
-        raise ValueError(f"{source}: {line!r:.80} is no path") from None
+    except (OSError, ValueError):  # the name is too long or has a zero byte
+        raise ValueError(f"{source}: {line!r:.80} is not a path") from None
 
 
 def find_images(folder: Path) -> list[Path]:
     """All image files below `folder`, sorted.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: no image found.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise FileNotFoundError(f"{folder}: no image there; give a folder of images")
+        raise FileNotFoundError(f"{folder}: no image found; give a folder of images")
     return files

@@ -1,10 +1,10 @@
-"""Sizes that image files claim, read from their headers before anything is decoded.
+"""Reads the size of an image from the header of its file, before anything is decoded.
 
-The formats here are all that are read. OpenCV decodes, so a small file must not claim little here
-and much there. Pillow reads JPEG, BMP and WebP, where its size is never smaller than OpenCV's. The
-others are read here: of a size that stands twice in a PNG or TIFF, Pillow takes the last, OpenCV
-the first. Pillow also refuses what OpenCV decodes, as a PNG with long or damaged texts or a TIFF of
-unusual numbers, and it warns where a frame of a GIF is larger than the screen.
+Files of other formats are not read at all. OpenCV decodes the files, so the size found here must
+not be smaller than OpenCV's. Pillow parses JPEG, BMP and WebP; its size is never smaller. The other
+formats are parsed here: if a PNG or TIFF has two sizes, Pillow takes the last one and OpenCV the
+first. Pillow also refuses files that OpenCV decodes, such as a PNG with long or damaged texts or a
+TIFF with unusual numbers, and it warns if a frame of a GIF is larger than the screen.
 """
 
 import io
@@ -19,15 +19,15 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from engine.types import Size
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"  # goes on: size, bits (byte 24), kind of colour
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"  # then: size, bits (byte 24), colour type
 NO_SIZE = (0, 0)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 _DAMAGED = (OSError, SyntaxError, ValueError, struct.error, KeyError, OverflowError)
-_TIFF_SIDES = (256, 257, 322, 323)  # tags: width and length of the image, and of a tile
+_TIFF_SIDES = (256, 257, 322, 323)  # tags: width and length of the image and of a tile
 
 
 def header_size(data: bytes, formats: Container[str] = FORMATS) -> Size:
-    """(height, width) that the header of an image file claims; (0, 0) where it does not say."""
+    """(height, width) in the header of an image file; (0, 0) if it cannot be read."""
     for signature, (kind, reader) in _READERS.items():
         if data.startswith(signature) and kind in formats:
             try:
@@ -38,29 +38,29 @@ def header_size(data: bytes, formats: Container[str] = FORMATS) -> Size:
 
 
 def _fixed(layout: str, place: int, data: bytes) -> Size:
-    """Width and height at a fixed place: of a GIF those of the screen that all frames lie on."""
+    """Width and height at a fixed position; for a GIF those of the screen for all frames."""
     width, height = struct.unpack_from(layout, data, place)
     return height, width
 
 
 class _Jpeg(JpegImageFile):
-    """Without a look into EXIF, which takes longer than all else, and warns where it is damaged."""
+    """Skips EXIF, which takes longer than the rest and causes warnings if damaged."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
 
 def _pillow(kind: type[ImageFile], data: bytes) -> Size:
-    """Unlike Image.open, this has no limit of its own."""
+    """Size by a Pillow class; unlike Image.open, it has no limit of its own."""
     with kind(io.BytesIO(data)) as picture:
         return picture.height, picture.width
 
 
 def _tiff(data: bytes) -> Size:
-    """Of the first directory, or of a tile, which is decoded whole even where it is larger.
+    """Size of the first image, or of a tile if that is larger: tiles are decoded whole.
 
-    Of a tag that stands there twice the larger value. KeyError where a side is not of a kind that
-    the format prescribes (TIFF 6.0).
+    If a tag occurs twice, the larger value counts. KeyError if the type of a side is not one that
+    the format allows (TIFF 6.0).
     """
     order = "<" if data.startswith(b"II") else ">"
     number, count, step, place, kinds = "I", "H", 12, 8, {3: "H", 4: "I"}

@@ -1,4 +1,4 @@
-"""A config's data set in another folder."""
+"""The test data of a config, taken from another folder."""
 
 import copy
 import logging
@@ -13,7 +13,7 @@ from engine.config import require, use_data
 
 
 def data_of(cfg: Config, folder: Path, split: str | None = None) -> Config | None:
-    """The config with `folder` as its test data, or None where that does not hold a data set."""
+    """The config with `folder` as its test data; None if the folder has no such data set."""
     require(cfg, ("test_dataloader", "test_evaluator", "default_hooks"), "--verify")
     result = copy.deepcopy(cfg)
     use_data(result, folder, split)
@@ -27,7 +27,7 @@ def data_of(cfg: Config, folder: Path, split: str | None = None) -> Config | Non
 
 @contextmanager
 def without_log() -> Iterator[None]:
-    """Within, no lines are logged, which would come between those of a command."""
+    """Log nothing inside the context, so that log lines do not mix with a command's output."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -1,6 +1,6 @@
-"""Images as decoded -> the batch a network takes: resize, normalise, stack. The only place for it.
+"""Preprocessing: decoded images are resized, normalised and stacked. It is done only here.
 
-Shapes: B images; H, W the size of the network input.
+Shapes: B images; H, W size of the network input; h, w size of an image.
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ INTERPOLATIONS = {
 
 @FUNCTIONS.register_module()
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Samples as a batch: a list of `images` and a list of `targets`, nothing stacked yet.
+    """Collect samples into a list of `images` and a list of `targets`; nothing is stacked yet.
 
-    In a loader worker the tensors are put into shared memory here. Left to the queue's own thread,
-    a full /dev/shm would lose the batch without an error, and the run would wait for ever.
+    In a loader worker the tensors are put into shared memory here. If the queue's own thread did
+    it, a full /dev/shm would lose the batch without an error, and the run would hang.
     """
     if get_worker_info() is not None:
         for sample in samples:
@@ -48,36 +48,36 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 class Preprocess(BaseDataPreprocessor):
     """uint8 RGB images (h, w, 3) of any sizes -> float32 (B, 3, H, W) in channels-last memory.
 
-    In evaluation every image is resized to `size` with `interpolation`, its aspect not kept. In
-    training one square size out of `train_sizes` and one interpolation out of all five is drawn per
-    batch (PaddleDetection's BatchRandomResize); without `train_sizes` it is as in evaluation. The
-    draw depends on `seed` and `step` alone, so a resumed run draws what an uninterrupted one would.
+    In evaluation every image is resized to `size` with `interpolation`; the aspect ratio is not
+    kept. In training, one square size of `train_sizes` and one of the five interpolations is drawn
+    for each batch (PaddleDetection's BatchRandomResize); without `train_sizes` it is as in
+    evaluation. The draw depends only on `seed` and `step`, so a resumed run draws the same.
 
-    Boxes in the targets follow the resize; `size` in a target is the (height, width) before it.
-    Masks are left as they are in evaluation; in training they follow the resize (nearest pixel).
+    Boxes in the targets are resized too; `size` in a target is the (height, width) before. Masks
+    are not changed in evaluation; in training they are resized too (nearest pixel).
 
     With `size=None` nothing is resized: images smaller than the largest of their batch are padded
-    at the bottom and right with the mean colour, their masks with 255 in training; `content` in a
-    target is then the (height, width) of the network input that the image fills.
+    at the bottom and right with the mean colour, in training their masks with 255. `content` in a
+    target is then the (height, width) of the image inside the network input.
 
-    With `resize_shortest` (a classifier's rule; targets without boxes and masks) an image keeps its
-    aspect in evaluation: its short side is resized to that, then `size` is cut out of its centre.
-    In training it must come at its final size, as a random crop does.
+    With `resize_shortest` (for classifiers; targets without boxes and masks) an image keeps its
+    aspect ratio in evaluation: its short side is resized to that, then the centre of `size` is
+    cropped. In training, images must already have their final size, e.g. by a random crop.
 
-    `planes` may be set for engines that take each channel in one piece: float32 comes out in that
-    memory order, with the same values. For CPUs.
+    Set `planes` for engines that need each channel contiguous in memory: the values are the same.
+    For CPUs only.
 
     Args:
-        size: (height, width) of the network input, or None to take images as they are.
-        resize_shortest: Short side in pixels before the cut, at least the larger of `size`.
+        size: (height, width) of the network input; None: images are not resized.
+        resize_shortest: Short side in pixels before the crop, at least the larger side of `size`.
         train_sizes: Sides of the square training inputs in pixels.
         interpolation: A key of `INTERPOLATIONS`, for evaluation.
-        mean: Channel means subtracted, RGB on a scale of 0..1.
-        std: Channel deviations divided by, on the same scale.
+        mean: Channel means to subtract, RGB on a scale of 0..1.
+        std: Channel deviations to divide by, on the same scale.
         seed: Seed of the draws.
 
     Raises:
-        ValueError: an unknown interpolation, or a cut larger than what is cut from.
+        ValueError: an unknown interpolation, or `resize_shortest` is smaller than `size`.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Preprocess(BaseDataPreprocessor):
         self.register_buffer("offset", offset.view(1, 3, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Batch of `images` (list of (h, w, 3) uint8) and `targets`, ready for the model."""
+        """Preprocess the lists `images` ((h, w, 3) uint8) and `targets` for the model."""
         images = data["images"]
         drawn = training and bool(self.train_sizes)
         pad = self.size is None and not drawn
@@ -126,17 +126,17 @@ class Preprocess(BaseDataPreprocessor):
         return {"images": inputs, "targets": targets}
 
     def stacked(self, images: Sequence[Tensor], training: bool = False) -> Tensor:
-        """Images (h, w, 3) at the size of the network input: uint8 (B, 3, H, W)."""
+        """Bring images (h, w, 3) to the size of the network input: uint8 (B, 3, H, W)."""
         cropped = self._cropped(images, training)
         size, interpolation = self._fixed(cropped, training)
         return _stack(cropped, size, None if self.size is None else interpolation)
 
     def normalise(self, batch: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 -> float32: the value over 255, minus the mean, over the deviation.
+        """Normalise (B, 3, H, W) uint8 to float32: (value / 255 - mean) / std.
 
-        In memory as `stacked` leaves it, channels last. Whole rows at once, because three numbers
-        are too few for a processor's vectors: this takes a third of the time. With `planes`, each
-        channel in one piece, as exported files take it.
+        The memory stays channels-last. Whole rows are computed at once, because vectors of three
+        numbers are too short for a processor: this takes a third of the time. With `planes`, each
+        channel is contiguous, as exported files need it.
         """
         if self.planes:
             return self._planes(batch)
@@ -148,12 +148,12 @@ class Preprocess(BaseDataPreprocessor):
         return rows.view(count, height, width, 3).permute(0, 3, 1, 2)
 
     def restored(self, inputs: Tensor) -> Tensor:
-        """The uint8 pictures (B, H, W, 3) that network inputs (B, 3, H, W) were made of."""
+        """Convert network inputs (B, 3, H, W) back to uint8 pictures (B, H, W, 3)."""
         levels = (inputs.to(self.device) - self.offset) / self.scale
         return levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
     def _planes(self, batch: Tensor) -> Tensor:
-        """The same values, looked up: a pixel has but 256."""
+        """Normalise with a table of the 256 pixel values."""
         levels = torch.arange(256.0).view(1, 1, 256)
         table = (levels * self.scale[0].cpu() + self.offset[0].cpu()).numpy()  # (3, 1, 256)
         result = torch.empty(batch.shape)  # (B, 3, H, W)
@@ -174,7 +174,7 @@ class Preprocess(BaseDataPreprocessor):
         return fixed or (max(heights), max(widths)), INTERPOLATIONS[self.interpolation]
 
     def _cropped(self, images: Sequence[Tensor], training: bool) -> Sequence[Tensor]:
-        """The images, in evaluation cut by the rule of `resize_shortest` where there is one."""
+        """Crop the images in evaluation if `resize_shortest` is set."""
         if self.resize_shortest is None or self.size is None:
             return images
         if training:
@@ -186,7 +186,7 @@ class Preprocess(BaseDataPreprocessor):
         ]
 
     def _fit_target(self, target: dict[str, Any], size: Size, training: bool) -> None:
-        """Bring boxes, and in training the mask, to the network input; all to the device."""
+        """Resize boxes, and in training the mask, to the network input; move them to the device."""
         if "boxes" in target:
             height, width = target.get("content", size)
             y, x = height / target["size"][0], width / target["size"][1]
@@ -198,7 +198,7 @@ class Preprocess(BaseDataPreprocessor):
 
 
 def _centre(image: NDArray[Any], size: Size) -> NDArray[Any]:
-    """The middle (*size, 3) of an image (h, w, 3) at least as large."""
+    """Centre crop (*size, 3) of an image (h, w, 3) that is at least as large."""
     top, left = (image.shape[0] - size[0]) // 2, (image.shape[1] - size[1]) // 2
     return image[top : top + size[0], left : left + size[1]]
 
@@ -207,14 +207,14 @@ def _check_cut(size: Size | None, shortest: int | None) -> None:
     if shortest is not None and (size is None or shortest < max(size)):
         raise ValueError(
             f"resize_shortest {shortest} must be at least the larger side of size {size}, "
-            "which is cut out of the resized image"
+            "which is cropped from the resized image"
         )
 
 
 def _resized_centre(image: Tensor, shortest: int, size: Size, interpolation: int) -> Tensor:
-    """The middle (*size, 3) of an image (h, w, 3) once its short side is `shortest` pixels."""
+    """Resize the short side of an image (h, w, 3) to `shortest` pixels, then crop (*size, 3)."""
     short = min(image.shape[:2])
-    # More than eight short sides along the other could not be seen, and might not fit memory.
+    # Only eight short sides of the long side are resized: more is cropped anyway, and needs memory.
     height, width = (min(side, 8 * short) for side in image.shape[:2])
     factor = shortest / short
     resized = cv2.resize(
@@ -226,18 +226,19 @@ def _resized_centre(image: Tensor, shortest: int, size: Size, interpolation: int
 
 
 def _all_one_size(images: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The images; ValueError where they differ in size."""
+    """The images; ValueError if they differ in size."""
     sizes = sorted({tuple(image.shape[:2]) for image in images})
     if len(sizes) > 1:
         raise ValueError(
-            f"training images of sizes {sizes[0]} and {sizes[-1]} in one batch; let the last of "
-            "train_dataloader.dataset.transforms give all of them one, as RandomResizedCrop does"
+            f"training images of sizes {sizes[0]} and {sizes[-1]} in one batch; end "
+            "train_dataloader.dataset.transforms with one that gives all images the same size, "
+            "such as RandomResizedCrop"
         )
     return images
 
 
 def _stack(images: Sequence[Tensor], size: Size, interpolation: int | None) -> Tensor:
-    """uint8 (B, 3, *size) of images (h, w, 3), resized, or for None at the top left of a canvas."""
+    """Stack images (h, w, 3), resized or (for None) at the top left: uint8 (B, 3, *size)."""
     batch = torch.empty((len(images), *size, 3), dtype=torch.uint8)  # (B, H, W, 3)
     for image, slot in zip(images, batch.numpy(), strict=True):
         if image.shape[:2] == size or interpolation is None:
@@ -248,7 +249,7 @@ def _stack(images: Sequence[Tensor], size: Size, interpolation: int | None) -> T
 
 
 def _fit_mask(mask: Tensor, target: dict[str, Any], size: Size) -> Tensor:
-    """Mask (h, w) at the size of the network input: padded with 255, or by the nearest pixel."""
+    """Pad a mask (h, w) with 255, or resize it, to the size of the network input."""
     if tuple(mask.shape) == size:
         return mask
     if "content" in target:

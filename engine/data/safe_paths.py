@@ -1,53 +1,54 @@
-"""Files that a list or a json names, looked up quickly."""
+"""Checks the paths in lists and JSON files: whether files exist, and lie inside the data."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-FOLLOW = "LCNET_FOLLOW_LINKS"  # in the environment: trust names and links of the data
+FOLLOW = "LCNET_FOLLOW_LINKS"  # environment variable: trust paths and links in the data
 LEADS_OUT = "leads out of the data folder"
-REMEDY = f"copy the file there, or set {FOLLOW}=1 where you trust this data"
+REMEDY = f"copy the file there, or set {FOLLOW}=1 if you trust this data"
 
 
 def missing_files(data_root: Path, paths: Sequence[str]) -> list[int]:
-    """Places of the paths that are no files: one listing a folder, not one look a file."""
+    """Indices of the paths that are not files; each folder is listed once, which is fast."""
     present: dict[str, set[str]] = {}
     missing = []
     for number, path in enumerate(paths):
         folder, _, name = path.rpartition("/")
         folder = folder or "/" * path.startswith("/")
         if folder not in present:
-            present[folder] = _file_names(data_root / folder)
+            present[folder] = _names(data_root / folder, os.DirEntry.is_file)
         if name not in present[folder]:
             missing.append(number)
     return missing
 
 
-def _file_names(folder: Path) -> set[str]:
-    """Names of the files in a folder, and of links to files; none where there is no folder."""
+def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> set[str]:
+    """Names of the wanted entries of a folder; empty if the folder is missing."""
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
+        return {entry.name for entry in entries if is_wanted(entry)}
 
 
 def outside_files(data_root: Path, paths: Sequence[str]) -> list[int]:
-    """Places of the paths that lead out of the data, by `..`, as absolute ones or through links.
+    """Indices of the paths that lead out of the data: by `..`, as absolute paths or through links.
 
-    The data are the folder given and those that links directly in it lead to, for people link whole
-    data sets and our own tools link splits. A link deeper in it may have come with the data, from
-    whoever made it. Nothing is outside where the environment has LCNET_FOLLOW_LINKS.
+    The data is the folder and the targets of links directly in it, because users link whole data
+    sets and the tools link splits. A link deeper inside may come from an untrusted author of the
+    data. If LCNET_FOLLOW_LINKS is set, nothing is outside.
     """
     if os.environ.get(FOLLOW):
         return []
     allowed = _roots(data_root)
-    links: dict[str, set[str] | None] = {}  # of every folder; None where it is outside
+    links: dict[str, set[str] | None] = {}  # by folder; None: the folder is outside
     outside = []
     for number, path in enumerate(paths):
         folder, _, name = path.rpartition("/")
         if folder not in links:
             place = data_root / (folder or "/" * path.startswith("/"))
-            links[folder] = _links_in(place) if _is_in(place, allowed) else None
+            inside = _is_in(place, allowed)
+            links[folder] = _names(place, os.DirEntry.is_symlink) if inside else None
         own = links[folder]
         if own is None or (name in own and not _is_in(data_root / path, allowed)):
             outside.append(number)
@@ -55,7 +56,7 @@ def outside_files(data_root: Path, paths: Sequence[str]) -> list[int]:
 
 
 def check_inside(data_root: Path, paths: Sequence[str]) -> None:
-    """Raise ValueError where a path leads out of the data; see `outside_files`."""
+    """Raise ValueError if a path leads out of the data; see `outside_files`."""
     outside = outside_files(data_root, paths)
     if outside:
         raise ValueError(
@@ -65,7 +66,7 @@ def check_inside(data_root: Path, paths: Sequence[str]) -> None:
 
 
 def _roots(data_root: Path) -> list[str]:
-    """Real paths of the folder and of the folders that links directly in it lead to."""
+    """Real paths of the folder and of the folders linked directly in it."""
     if not data_root.is_dir():
         return [os.path.realpath(data_root)]
     with os.scandir(data_root) as entries:
@@ -76,11 +77,3 @@ def _roots(data_root: Path) -> list[str]:
 def _is_in(path: Path, roots: Sequence[str]) -> bool:
     real = os.path.realpath(path)
     return any(real == root or real.startswith(os.path.join(root, "")) for root in roots)  # noqa: PTH118
-
-
-def _links_in(folder: Path) -> set[str]:
-    """Names of the links in a folder; none where there is no folder."""
-    if not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_symlink()}

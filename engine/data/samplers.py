@@ -1,4 +1,4 @@
-"""Orders of images in training, which can begin anywhere without a look at what came before."""
+"""Samplers for training that can start at any position."""
 
 import itertools
 from collections.abc import Iterator, Sized
@@ -12,16 +12,16 @@ from torch.utils.data import Sampler
 
 @DATA_SAMPLERS.register_module()
 class EpochSampler(DefaultSampler):
-    """mmengine's order for training counted in epochs, which can also begin within an epoch."""
+    """mmengine's sampler for epochs, which can also start within an epoch."""
 
     skipped = 0
 
     def skip(self, num_samples: int) -> None:
-        """Leave out the first `num_samples` of this process in the current epoch."""
+        """Skip the first `num_samples` of this process in the current epoch."""
         self.skipped = num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Shuffle for this epoch; a new one begins at its start."""
+        """Shuffle for this epoch; a new epoch skips nothing."""
         if epoch != self.epoch:
             self.skipped = 0
         super().set_epoch(epoch)
@@ -32,14 +32,14 @@ class EpochSampler(DefaultSampler):
 
 @DATA_SAMPLERS.register_module()
 class EndlessSampler(Sampler[int]):
-    """One shuffled pass over N images after another; in pass n image i has the index i + n * N.
+    """Endless shuffled passes over N images; in pass n, image i has the index i + n * N.
 
-    So a data set knows which pass a sample belongs to (`divmod(index, N)`), however far ahead
-    loader workers fetch. The order follows from the seed alone; processes take turns in it.
+    So a data set knows the pass of a sample (`divmod(index, N)`) even if loader workers fetch
+    ahead. The order depends only on the seed; the samples are dealt to the processes in turn.
 
     Args:
-        dataset: What is sampled; gives N.
-        seed: Seed of the order; None is a random one that all processes share.
+        dataset: The data set to sample; its length is N.
+        seed: Seed of the order; None: a random seed that all processes share.
         shuffle: False keeps the order of the data set in every pass.
     """
 
@@ -51,7 +51,7 @@ class EndlessSampler(Sampler[int]):
         self.skipped = 0
 
     def skip(self, num_samples: int) -> None:
-        """Begin after the first `num_samples` of this process, which nobody loads again.
+        """Start after the first `num_samples` of this process; they are not loaded.
 
         mmengine calls this when a run is resumed.
         """

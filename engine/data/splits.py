@@ -1,4 +1,4 @@
-"""Dividing images into splits so that every class has its share in each of them.
+"""Divides images into splits so that every class has its share in each of them.
 
 Shapes: N images, K classes, S splits.
 """
@@ -14,14 +14,14 @@ SPLITS = ("train", "val", "test")
 
 
 class SplitOptions(NamedTuple):
-    """How data are divided.
+    """Options of a division into splits.
 
     Args:
-        seed: Another seed, other splits.
-        force: Replace what an earlier call wrote.
-        out: Where to write; None is beside the data.
-        images: Where the images are, for formats that do not say.
-        allow_small: Go on where a class is in fewer images than there are splits.
+        seed: Another seed gives other splits.
+        force: Replace the files of an earlier call.
+        out: Where to write; None: beside the data.
+        images: Folder of the images, for formats that do not store it.
+        allow_small: Continue if a class has fewer images than there are splits.
     """
 
     seed: int = 0
@@ -32,27 +32,27 @@ class SplitOptions(NamedTuple):
 
 
 class Division(NamedTuple):
-    """What was divided and written."""
+    """Result of a division, and the written files."""
 
-    counted: str  # what the cells say
-    rows: Mapping[str, Sequence[str]]  # a cell a split, by class
-    total: Sequence[str]  # the same of all classes
-    lacking: Sequence[str]  # lines: which split lacks which class
+    counted: str  # meaning of the cells
+    rows: Mapping[str, Sequence[str]]  # by class: a cell for each split
+    total: Sequence[str]  # the cells for all classes
+    lacking: Sequence[str]  # lines: classes that are missing in a split
     written: Sequence[Path]
-    data: Path  # what --data gets
-    images: str  # where they lie, in words
+    data: Path  # value for --data
+    images: str  # text: where the images are
 
 
 def shares_of(val: float, test: float) -> dict[str, float]:
-    """Share of the images by split, train first; without splits that get nothing.
+    """Share of the images for each split, train first; empty splits are left out.
 
     Raises:
-        ValueError: the shares leave nothing to train on, or are none.
+        ValueError: the shares are not valid, or leave no images for training.
     """
     if not (0 <= val < 1 and 0 <= test < 1 and 0 < val + test < 1):
         raise ValueError(
-            f"--val {val} --test {test}: shares of all images, from 0 to below 1, that leave some "
-            "to train on; not both 0"
+            f"--val {val} --test {test}: give shares from 0 to below 1, not both 0, that leave "
+            "some images for training"
         )
     shares = dict(zip(SPLITS, (1 - val - test, val, test), strict=True))
     return {split: share for split, share in shares.items() if share > 0}
@@ -63,28 +63,28 @@ def stratify(
 ) -> NDArray[np.int64]:
     """Split 0..S-1 of each image (N,).
 
-    The class with the fewest images left goes first, each of its images to the split that lacks
-    most of that class, of several to the one that lacks most images (iterative stratification,
-    Sechidis et al. 2011); the last of its images go to splits that have none of it yet. Where an
-    image has one class, each class is so divided to within one image; where it may have several,
-    as nearly as they allow. Images of no class come last.
+    Iterative stratification (Sechidis et al. 2011): the class with the fewest remaining images is
+    next. Each of its images goes to the split that lacks most of that class; among several, to the
+    one that lacks most images. The last images of a class go to splits that have none of it yet.
+    If every image has one class, each class is divided to within one image; with several classes,
+    as closely as possible. Images without a class come last.
 
-    Equal input and seed, equal result; the order within a class is drawn from (seed, class) alone.
+    The result depends only on input and seed; the order within a class is drawn from (seed, class).
 
     Args:
         images_of: The images of each of K classes.
         num_images: Number of images N.
         shares: Share of each of S splits; they sum to 1.
-        seed: Seed of the order in which the images of a class are dealt out.
+        seed: Seed of the order in which the images of a class are assigned.
     """
     left_out = np.setdiff1d(np.arange(num_images), np.concatenate([*images_of, []]))
-    groups = [*images_of, left_out.astype(np.int64)]  # the last: images of no class
+    groups = [*images_of, left_out.astype(np.int64)]  # the last group: images without a class
     owners = _classes_of(groups, num_images)
     lacking = np.outer([len(images) for images in groups], shares)  # (K + 1, S)
     total = num_images * np.asarray(shares)  # (S,)
     has = np.zeros(lacking.shape, bool)
     place = np.full(num_images, -1, np.int64)
-    left = np.array([len(images) for images in groups])  # (K + 1,) not dealt out yet
+    left = np.array([len(images) for images in groups])  # (K + 1,) not assigned yet
     while left.any():
         number = int(np.where(left > 0, left, num_images + 1).argmin())
         mine = groups[number][place[groups[number]] < 0]
@@ -102,7 +102,7 @@ def stratify(
 def _most_lacking(
     lacking: NDArray[np.float64], total: NDArray[np.float64], has: NDArray[np.bool_], left: int
 ) -> int:
-    """Split for the next of `left` images of a class, by what each split (S,) lacks of it."""
+    """Split for the next of `left` images of a class; `lacking` (S,) is what each split lacks."""
     empty = np.flatnonzero(~has).tolist()
     choice = empty if len(empty) >= left else range(len(total))
     return max(choice, key=lambda split: (lacking[split], total[split]))
@@ -120,11 +120,11 @@ def _classes_of(groups: Sequence[NDArray[np.int64]], num_images: int) -> list[li
 def check_large_enough(
     names: Sequence[str], sizes: Sequence[int], num_splits: int, source: object
 ) -> None:
-    """Raise ValueError where a class has fewer images than there are splits."""
+    """Raise ValueError if a class has fewer images than there are splits."""
     small = [f"{n} ({size})" for n, size in zip(names, sizes, strict=True) if size < num_splits]
     if small:
         raise ValueError(
-            f"{source}: too few images to have one in each of {num_splits} splits: "
+            f"{source}: classes with fewer images than the {num_splits} splits: "
             f"{', '.join(small[:5])}{f' and {len(small) - 5} more' if len(small) > 5 else ''}; add "
-            "images, take the class out, or ask for fewer splits"
+            "images, remove the class, or use fewer splits"
         )

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pooch
 from numpy.typing import NDArray
 
 from engine.extras import require
-from engine.runtime.exported import KEY, as_texts, core, digest
+from engine.runtime.exported import KEY, as_texts, core
 
 
 def convert(path: Path) -> Any:
@@ -55,7 +56,7 @@ def write_openvino(model: Any, path: Path, content: Mapping[str, Any]) -> None:
     """Write an OpenVINO model, its weights as they are, in a .bin beside it."""
     openvino = require("openvino")
     openvino.save_model(model, path, compress_to_fp16=False)
-    described = {**content, "weights_sha256": digest(path.with_suffix(".bin"))}
+    described = {**content, "weights_sha256": pooch.file_hash(path.with_suffix(".bin"))}
     for key, text in as_texts(described).items():
         model.set_rt_info(text, [KEY, key])
     openvino.save_model(model, path, compress_to_fp16=False)

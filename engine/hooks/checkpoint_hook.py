@@ -1,6 +1,5 @@
-"""Checkpoints during training: when they are written, what they are called, which of them stay."""
+"""Writes checkpoints during training, names them, and removes old ones."""
 
-import logging
 import re
 import zipfile
 from contextlib import nullcontext
@@ -20,12 +19,13 @@ from engine.checkpoint import checkpoint
 from engine.config import plain
 from engine.fileio import remove_leftovers
 from engine.hooks.ema import EMA
+from engine.progress import warn
 
 _STATE_NAME = re.compile(r"(?:epoch_(\d+)(?:_step_(\d+))?|iter_(\d+))\.pth")
 
 
 class Place(NamedTuple):
-    """How far a run is: whole epochs, steps of the next one, and steps in all."""
+    """Progress of a run: complete epochs, steps in the next epoch, and total steps."""
 
     epoch: int
     step: int
@@ -43,20 +43,20 @@ def bare(model: nn.Module) -> Any:
 
 
 def newest(folder: Path) -> Path | None:
-    """The latest state file in `folder` that can be read; damaged ones are named and passed."""
+    """The latest readable state file in `folder`; damaged ones are logged and skipped."""
     for path in reversed(state_files(folder)):
         try:
             _check_sums(path)
             checkpoint.read(path)
         except ValueError as error:
-            print_log(f"{error}; trying the one before", "current", logging.WARNING)
+            warn(f"{error}; trying the file before it")
         else:
             return path
     return None
 
 
 def _check_sums(path: Path) -> None:
-    """Raise ValueError where the file is cut off or a byte of it changed, which torch may miss."""
+    """Raise ValueError if the file is truncated or a byte has changed; torch may miss that."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -73,7 +73,7 @@ def state_files(folder: Path) -> list[Path]:
 
 
 def _order_of(path: Path) -> tuple[int, int]:
-    """Epochs (iterations) and steps that the name tells; -1 where it is none of ours."""
+    """Epochs (iterations) and steps in the file name; -1 for other names."""
     found = _STATE_NAME.fullmatch(path.name)
     if found is None:
         return (-1, 0)
@@ -82,17 +82,17 @@ def _order_of(path: Path) -> tuple[int, int]:
 
 
 def unit_of(runner: Any) -> str:
-    """What the training loop of the run counts: "epoch" or "iter"."""
+    """Unit of the training loop: "epoch" or "iter"."""
     return "iter" if isinstance(runner.train_loop, IterBasedTrainLoop) else "epoch"
 
 
 def done_of(runner: Any) -> int:
-    """Whole epochs (iterations) that the run has behind it."""
+    """Number of complete epochs (iterations) of the run."""
     return runner.iter if unit_of(runner) == "iter" else runner.epoch
 
 
 def data_order(runner: Any) -> dict[str, int]:
-    """All that decides which images come when."""
+    """All values that determine the order of the images."""
     loader = runner.train_dataloader
     return {
         "seed": runner.seed,
@@ -106,18 +106,19 @@ def data_order(runner: Any) -> dict[str, int]:
 class SaveCheckpoint(Hook):
     """Writes `epoch_N.pth` every few epochs and `best_<metric>_epoch_N.pth` after validation.
 
-    Under an iteration-based training loop it counts iterations, and says `iter` for `epoch`. Within
-    an epoch it can write `epoch_N_step_S.pth`: N whole epochs and S steps are done.
+    With an iteration-based training loop it counts iterations, and names have `iter` instead of
+    `epoch`. Within an epoch it can write `epoch_N_step_S.pth`: N epochs and S steps are done.
 
-    All hold the moving average as their weights where one is kept; all but the best file also hold
-    what resuming needs (engine/training/resume.py). A new file is on disk before an old one goes.
+    The weights in the files are the moving average, if there is one. All files but the best one
+    also have the state to resume from (engine/training/resume.py): these are the state files. An
+    old file is removed only when the new one is on disk.
 
     Args:
-        interval: Epochs (iterations) between two state files, None for those between two
-            validations; the last one always gets one.
-        max_keep_ckpts: How many state files stay.
-        save_best: Metric whose highest value picks the best file, or None.
-        every_steps: Iterations after which there is a state file too, or None.
+        interval: Epochs (iterations) between two state files; None: as between two validations.
+            The last epoch always gets one.
+        max_keep_ckpts: Number of state files to keep.
+        save_best: Metric whose highest value selects the best file, or None.
+        every_steps: Iterations between additional state files, or None.
     """
 
     priority = "VERY_LOW"
@@ -136,36 +137,36 @@ class SaveCheckpoint(Hook):
         self.every_steps = every_steps
         self.best_value = float("-inf")
         self.place = Place(0, 0, 0)
-        self.history: list[dict[str, Any]] = []  # of each validation: epoch, iteration, metrics
+        self.history: list[dict[str, Any]] = []  # per validation: epoch, iteration, metrics
         self._saved: Place | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a state file keeps of this hook."""
+        """State of this hook for a state file."""
         return {"history": self.history}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up `state_dict()`."""
+        """Restore `state_dict()`."""
         self.history = list(state["history"])
 
     def before_train(self, runner: Any) -> None:
-        """Remove what a killed run left half written."""
+        """Remove incomplete files of a killed run."""
         if is_main_process():
             remove_leftovers(Path(runner.work_dir), "*.pth")
 
     def go_on_from(self, runner: Any, place: Place, source: Path) -> None:
-        """A run resumes here from the file `source`; the best value is that of the best file."""
+        """Set the state of a run that resumes from `source`; the best file gives the best value."""
         self.place = place
         self._saved = place if source.resolve() == self._path(runner).resolve() else None
         for path in self._best_files(runner):
             try:
                 value = checkpoint.read(path)["info"]["metrics"][self.save_best]
             except (ValueError, KeyError) as error:
-                print_log(f"{path}: not counted as best ({error})", "current", logging.WARNING)
+                warn(f"{path}: ignored as best checkpoint ({error})")
             else:
                 self.best_value = max(self.best_value, value)
 
     def after_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
-        """Count the step; save the state when it makes it due."""
+        """Count the step; save the state if it is due."""
         done = runner.iter + 1
         if unit_of(runner) == "iter":
             self.place = Place(0, 0, done)
@@ -177,7 +178,7 @@ class SaveCheckpoint(Hook):
             self._write(runner)
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Save the state when an epoch makes it due."""
+        """Save the state if it is due after this epoch."""
         if unit_of(runner) == "iter":
             return
         done = runner.epoch + 1
@@ -186,29 +187,30 @@ class SaveCheckpoint(Hook):
             self._write(runner)
 
     def ends_epoch(self, runner: Any) -> bool:
-        """Whether the latest step was the last of an epoch, which is then about to be counted."""
+        """Whether the latest step was the last one of an epoch that is not counted yet."""
         return unit_of(runner) == "epoch" and self.place.step >= len(runner.train_dataloader)
 
     def save_now(self, runner: Any) -> Path:
-        """Save the state of the latest step unless it is saved; gives the file."""
+        """Save the state of the latest step, unless it is saved already; returns the file."""
         if ema := find_hook(runner, EMA):
-            ema.after_val_epoch(runner)  # a validation may be under way
+            ema.after_val_epoch(runner)  # a validation may be running
         if self._saved != self.place:
             self._write(runner)
         return self._path(runner)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Keep the metrics, and the weights when theirs is the best so far."""
+        """Store the metrics, and the weights if they are the best so far."""
         numbers = {key: float(number) for key, number in (metrics or {}).items()}
         row = {"epoch": self.place.epoch, "iteration": self.place.iteration, **numbers}
-        self.history = [*(old for old in self.history if not _same_place(old, row)), row]
+        others = (old for old in self.history if old["iteration"] != row["iteration"])
+        self.history = [*others, row]
         value = numbers.get(self.save_best or "")
         if value is not None and value > self.best_value:
             self.best_value = value
             if is_main_process():
                 self._write_best(runner, numbers)
         if self._saved == self.place:
-            self._write(runner)  # now with the metrics
+            self._write(runner)  # again, with the metrics
 
     def _is_due(self, runner: Any, done: int, last: int) -> bool:
         interval = self.interval or runner.train_loop.val_interval
@@ -223,8 +225,8 @@ class SaveCheckpoint(Hook):
         return Path(runner.work_dir) / (f"{name}_step_{step}.pth" if step else f"{name}.pth")
 
     def _write(self, runner: Any) -> None:
-        """Write the state, then remove old ones; all processes call it."""
-        all_reduce_params(bare(runner.model).buffers(), op="mean")  # they differ by process
+        """Write the state, then remove old files; every process must call it."""
+        all_reduce_params(bare(runner.model).buffers(), op="mean")  # they differ between processes
         if ema := find_hook(runner, EMA):
             ema.share()
         self._saved = self.place
@@ -243,9 +245,7 @@ class SaveCheckpoint(Hook):
         for old in self._best_files(runner):
             if old != path:
                 old.unlink()
-        print_log(
-            f"best {self.save_best} so far: {self.best_value:.4f}, saved as {path}", "current"
-        )
+        print_log(f"new best {self.save_best} {self.best_value:.4f}: saved {path}", "current")
 
     def _best_prefix(self) -> str:
         return f"best_{(self.save_best or '').replace('/', '_')}_"
@@ -254,38 +254,37 @@ class SaveCheckpoint(Hook):
         return sorted(Path(runner.work_dir).glob(f"{self._best_prefix()}*.pth"))
 
     def _content(self, runner: Any) -> dict[str, Any]:
-        """What every checkpoint holds."""
+        """Content of every checkpoint."""
         model = bare(runner.model)
         ema = find_hook(runner, EMA)
-        epoch, _, iteration = self.place
+        epoch, step, iteration = self.place
         averaged = ema is not None and ema.state.steps > 0
         with ema.applied() if averaged else nullcontext():
             classes = runner.train_dataloader.dataset.metainfo["classes"]
             info = {"epoch": epoch, "iteration": iteration}
             content = checkpoint.describe(model, plain(runner.cfg.model), classes, info)
-        place = f"epoch {epoch}" if self._is_epoch(runner) else f"iteration {iteration}"
-        _check_finite(content["state_dict"], place)
+        is_epoch = unit_of(runner) == "epoch" and not step
+        _check_finite(
+            content["state_dict"], f"epoch {epoch}" if is_epoch else f"iteration {iteration}"
+        )
         return content
-
-    def _is_epoch(self, runner: Any) -> bool:
-        return unit_of(runner) == "epoch" and not self.place.step
 
 
 def save_state(path: Path, content: dict[str, Any], max_keep_ckpts: int) -> None:
-    """Write a state file; when it is on disk, remove all but the last `max_keep_ckpts` up to it.
+    """Write a state file, then remove all but the last `max_keep_ckpts` of it and earlier ones.
 
     Raises:
-        OSError: it cannot be written; the older ones stay.
+        OSError: it cannot be written; no file is removed.
     """
     checkpoint.save(path, content)
-    # Later ones are left from before a resume and not ours to count.
+    # Later files are from before a resume; they are not counted.
     files = [other for other in state_files(path.parent) if _order_of(other) <= _order_of(path)]
     for old in files[:-max_keep_ckpts]:
         old.unlink()
 
 
 def _training_state(runner: Any, place: Place) -> dict[str, Any]:
-    """What goes on from here: see engine/training/resume.py."""
+    """State to resume from: see engine/training/resume.py."""
     model = bare(runner.model)
     ema = find_hook(runner, EMA)
     return {
@@ -305,21 +304,17 @@ def _training_state(runner: Any, place: Place) -> dict[str, Any]:
 
 
 def _gathered(runner: Any, model: nn.Module) -> dict[str, torch.Tensor] | None:
-    """Gradients of batches that wait for others to make a step together."""
+    """Gradients of accumulated batches before the next optimiser step, or None."""
     if runner.optim_wrapper.should_update():
         return None
     named = model.named_parameters()
     return {name: weight.grad.clone() for name, weight in named if weight.grad is not None}
 
 
-def _same_place(row: dict[str, Any], other: dict[str, Any]) -> bool:
-    return row["iteration"] == other["iteration"]
-
-
 def _check_finite(weights: dict[str, torch.Tensor], place: str) -> None:
     for name, value in weights.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise FloatingPointError(
-                f"weight {name} is not finite after {place}; nothing was saved, the last "
-                "good checkpoint stays; lower optim_wrapper.optimizer.lr and resume from it"
+                f"weight {name} is not finite after {place}; nothing was saved; lower "
+                "optim_wrapper.optimizer.lr and resume from the last good checkpoint"
             )

@@ -1,6 +1,5 @@
-"""Leaves out batches whose loss is no number, and stops a run that has too many of them."""
+"""Skips batches whose loss is not finite, and stops a run that has too many of them."""
 
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -8,27 +7,27 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, all_reduce, is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from torch import Tensor
 
 from engine.fileio import write_json
 from engine.hooks.checkpoint_hook import bare, newest
 from engine.mmengine_internals import count_step
+from engine.progress import warn
 
 
 @HOOKS.register_module()
 class StopOnNaN(Hook):
     """Skips batches whose loss is not finite, and stops when there are too many.
 
-    A skipped batch changes neither weights nor batch-norm statistics. Every one is listed in
-    `bad_batches.json` of the work dir, with the ids of its images. A weight that is not finite
-    stops the run at once, for no later batch could mend it.
+    A skipped batch changes neither weights nor batch-norm statistics. `bad_batches.json` in the
+    work dir lists all skipped batches with the ids of their images. A weight that is not finite
+    stops the run at once, because no later batch can repair it.
 
     Args:
-        limit: How many batches of the whole run may be skipped.
-        in_a_row: How many one after the other: a run that diverged must not go on for long, for
-            its checkpoints replace better ones.
+        limit: Largest number of skipped batches in a run.
+        in_a_row: Largest number of consecutive skipped batches. A run that diverged must stop
+            soon, because its checkpoints replace better ones.
     """
 
     priority = "HIGHEST"
@@ -39,18 +38,18 @@ class StopOnNaN(Hook):
         self.skipped: list[dict[str, Any]] = []  # iteration, epoch, loss, image_ids
         self._buffers: list[Tensor] = []
         self._before: list[Tensor] = []
-        self._loss: float | None = None  # of the step, where it was skipped
+        self._loss: float | None = None  # of a skipped step, else None
 
     def state_dict(self) -> dict[str, Any]:
         """The batches skipped so far."""
         return {"skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up `state_dict()`."""
+        """Restore `state_dict()`."""
         self.skipped = list(state["skipped"])
 
     def before_train(self, runner: Any) -> None:
-        """Stand before the optimiser, where all of mmengine's wrappers hand the loss over."""
+        """Check the loss before `update_params`, which all optimiser wrappers of mmengine call."""
         self._buffers = list(bare(runner.model).buffers())
         self._before = [buffer.clone() for buffer in self._buffers]
         optimizer = runner.optim_wrapper
@@ -66,7 +65,7 @@ class StopOnNaN(Hook):
         optimizer.update_params = update_if_finite
 
     def before_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
-        """Remember the batch-norm statistics."""
+        """Save the batch-norm statistics."""
         self._loss = None
         with torch.no_grad():
             torch._foreach_copy_(self._before, self._buffers)
@@ -74,10 +73,10 @@ class StopOnNaN(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """List a skipped batch.
+        """Add a skipped batch to the list.
 
         Raises:
-            FloatingPointError: it is one too many, or a weight is not finite.
+            FloatingPointError: too many batches were skipped, or a weight is not finite.
         """
         if self._loss is None:
             return
@@ -90,22 +89,20 @@ class StopOnNaN(Hook):
         if is_main_process():
             write_json(path, self.skipped)
         if self._too_many() or not _finite_weights(bare(runner.model)):
-            raise FloatingPointError(self._farewell(runner, path))
-        print_log(
-            f"loss is {self._loss} at iteration {runner.iter + 1}: batch skipped, the "
-            f"{len(self.skipped)}. of at most {self.limit}; its images are listed in {path}",
-            "current",
-            logging.WARNING,
+            raise FloatingPointError(self._explanation(runner, path))
+        warn(
+            f"loss is {self._loss} at iteration {runner.iter + 1}: batch skipped, number "
+            f"{len(self.skipped)} of at most {self.limit}; its images are listed in {path}"
         )
 
     def _too_many(self) -> bool:
-        """Whether the latest skipped batch was one too many, of all or in a row."""
+        """Whether too many batches were skipped, in all or in a row."""
         latest = [row["iteration"] for row in self.skipped[-self.in_a_row - 1 :]]
         in_a_row = len(latest) > self.in_a_row and latest[-1] - latest[0] == self.in_a_row
         return in_a_row or len(self.skipped) > self.limit
 
     def _skip(self, optimizer: Any) -> None:
-        """Undo what the forward pass did, and take the step that others may wait for."""
+        """Undo the forward pass; do the optimiser step of accumulated batches if it is due."""
         with torch.no_grad():
             torch._foreach_copy_(self._buffers, self._before)
         count_step(optimizer)
@@ -115,19 +112,19 @@ class StopOnNaN(Hook):
             optimizer.step()
             optimizer.zero_grad()
 
-    def _farewell(self, runner: Any, path: Path) -> str:
+    def _explanation(self, runner: Any, path: Path) -> str:
         rates = runner.optim_wrapper.get_lr()["lr"]
         last = newest(Path(runner.work_dir))
         return (
             f"loss is {self._loss} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}), "
-            f"learning rate {rates[0]:.3g}, {len(self.skipped)} batches in all (listed in {path}); "
-            "look at their images, or lower optim_wrapper.optimizer.lr or lengthen the warm-up; "
+            f"learning rate {rates[0]:.3g}, {len(self.skipped)} batches skipped (see {path}); "
+            "check their images, lower optim_wrapper.optimizer.lr, or use a longer warm-up; "
             f"last good checkpoint: {last or 'none yet'}"
         )
 
 
 def _finite_everywhere(loss: Tensor) -> bool:
-    """Whether the loss is finite in every process; all must agree to take the step."""
+    """Whether the loss is finite in every process; only then all of them do the step."""
     bad = torch.tensor([0 if math.isfinite(float(loss.detach())) else 1])
     all_reduce(bad, op="max")
     return not int(bad)

@@ -1,4 +1,4 @@
-"""The live line of a training or a test."""
+"""Progress bar of a training or a test."""
 
 import logging
 import re
@@ -12,10 +12,9 @@ from rich.progress import TaskID
 
 from engine.progress import consoles, live_line
 
-STEPS = 20  # that the images a second are averaged over
-STEP_LINE = re.compile(
-    r"(Epoch|Iter)\((train\)|.*  eta: )|Exp name: "
-)  # mmengine's of single steps
+STEPS = 20  # number of steps over which images per second are averaged
+# Log lines of mmengine about single steps.
+STEP_LINE = re.compile(r"(Epoch|Iter)\((train\)|.*  eta: )|Exp name: ")
 
 
 def _is_no_step(record: logging.LogRecord) -> bool:
@@ -23,7 +22,7 @@ def _is_no_step(record: logging.LogRecord) -> bool:
 
 
 def _place(runner: Any) -> str:
-    """Which epoch of how many; nothing where the loop counts iterations, as the bar does too."""
+    """Current epoch and their number; only "training" if the loop counts iterations."""
     if runner.max_epochs == 1:
         return "training"
     return f"epoch {runner.epoch + 1}/{runner.max_epochs}"
@@ -31,13 +30,13 @@ def _place(runner: Any) -> str:
 
 @HOOKS.register_module()
 class LiveProgress(Hook):
-    """Epoch, iteration, time left, loss, images a second and last metric in one line.
+    """Shows epoch, iteration, remaining time, loss, images per second and last metric in one line.
 
-    It runs through training, with its validations, or through a test. On a terminal it stands in
-    for the log lines of training steps, which the log file gets all the same.
+    It covers a training with its validations, or a test. On a terminal it replaces the log lines of
+    training steps; the log file still gets them.
 
     Args:
-        quiet: No line, and of the log warnings and errors alone.
+        quiet: Show no progress bar, and only warnings and errors of the log.
     """
 
     priority = "LOWEST"
@@ -49,25 +48,18 @@ class LiveProgress(Hook):
         self.metric = ""
 
     def before_train(self, runner: Any) -> None:
-        """Start the line and let other log lines pass above it."""
-        self._start("training", runner.max_iters, runner.iter)
-        for handler in consoles(runner.logger):
-            handler.setStream(sys.stderr)
-            if not self.bar.disable:
-                handler.addFilter(_is_no_step)
+        """Start the bar; other log lines appear above it."""
+        self._start(runner, "training", runner.max_iters, runner.iter)
 
     def before_test(self, runner: Any) -> None:
-        """The same for a test, counted in batches; without a line its log stays as it is."""
+        """The same for a test, counted in batches; without a bar the log is not changed."""
         if not self.bar.disable:
-            self._start("testing", len(runner.test_dataloader))
-            for handler in consoles(runner.logger):
-                handler.setStream(sys.stderr)
-                handler.addFilter(_is_no_step)
+            self._start(runner, "testing", len(runner.test_dataloader))
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Move the line."""
+        """Update the bar."""
         if self.bar.disable or self.task is None:
             return
         seconds = runner.message_hub.get_scalar("train/time").mean(STEPS)
@@ -78,25 +70,29 @@ class LiveProgress(Hook):
         self.bar.update(self.task, completed=runner.iter + 1, description=place, note=note)
 
     def after_val_iter(self, runner: Any, batch_idx: int, *args: Any, **options: Any) -> None:
-        """Say how far the validation is."""
+        """Show the progress of the validation."""
         if self.task is not None:
             place = f"validating {batch_idx + 1}/{len(runner.val_dataloader)}"
             self.bar.update(self.task, description=place)
 
     def after_test_iter(self, runner: Any, *args: Any, **options: Any) -> None:
-        """Move the line."""
+        """Update the bar."""
         if self.task is not None:
             self.bar.advance(self.task)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Remember the first metric for the line."""
+        """Show the first metric in the bar."""
         for name, value in list((metrics or {}).items())[:1]:
             self.metric = f"{name} {value:.3f}"
 
     def after_run(self, runner: Any) -> None:
-        """Take the line away (`engine.training.runner.train` does so after an error)."""
+        """Remove the bar (`engine.training.runner.train` does it after an error)."""
         self.bar.stop()
 
-    def _start(self, place: str, total: int, done: int = 0) -> None:
+    def _start(self, runner: Any, place: str, total: int, done: int = 0) -> None:
         self.bar.start()
         self.task = self.bar.add_task(place, total=total, completed=done, note="")
+        for handler in consoles(runner.logger):
+            handler.setStream(sys.stderr)
+            if not self.bar.disable:
+                handler.addFilter(_is_no_step)

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it finishes its step, saves, and exits with a code of its own."""
+"""Handles signals that stop a run: it finishes its step, saves, and exits with its own code."""
 
 import os
 import signal
@@ -16,18 +16,18 @@ from mmengine.hooks import Hook
 
 from engine.hooks.checkpoint_hook import SaveCheckpoint, find_hook, unit_of
 
-# SIGTERM and SIGUSR1 are how schedulers announce the end of a job; Windows has no SIGUSR1.
+# Schedulers send SIGTERM or SIGUSR1 before they end a job; Windows does not have SIGUSR1.
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
 ]
-EXIT_SAVED = 75  # EX_TEMPFAIL of sysexits.h: try again, here with --resume
+EXIT_SAVED = 75  # EX_TEMPFAIL of sysexits.h: try again, with --resume
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """The run was asked to stop; all it did is in `path`.
+    """A signal stopped the run; its state is saved in `path`.
 
     Args:
-        name: Of the signal.
+        name: Name of the signal.
         path: State file to resume from.
     """
 
@@ -37,22 +37,22 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 class StopOnSignal(Hook):
-    """Between two steps, raises `Stopped` once a signal has come, after saving the state.
+    """After a signal, saves the state between two steps and raises `Stopped`.
 
-    A run that waits for data does not wait any longer: disks that do not answer would keep it. With
-    several processes it is enough that one of them gets the signal, and each finishes its step.
-    A second Ctrl-C stops at once and saves nothing. Loader workers, who get the signals of their
-    group too, go on.
+    A run that waits for data stops waiting, because a disk that does not respond would block it.
+    With several processes, one signal to any of them is enough; each finishes its step. A second
+    Ctrl-C stops at once without saving. Loader workers get the signals of their process group too,
+    and ignore them.
     """
 
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self.received = 0  # number of the signal
-        self.waiting = False  # between steps, where nothing is half done
+        self.waiting = False  # True between steps, when no step is half done
 
     def train(self, runner: Any) -> None:
-        """Train under these signals; `runner` has this hook."""
+        """Train with these signal handlers; `runner` must have this hook."""
         with self._listening():
             try:
                 runner.train()
@@ -64,7 +64,7 @@ class StopOnSignal(Hook):
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Take the signals, but those that this process was started to ignore (nohup, `&`)."""
+        """Handle the signals, except those that are ignored from the start (nohup, `&`)."""
         if current_thread() is not main_thread():
             yield
             return
@@ -80,52 +80,52 @@ class StopOnSignal(Hook):
         second = number == signal.SIGINT == self.received
         self.received = number
         name = signal.Signals(number).name
-        with suppress(OSError):  # a logger might be in use just now
+        with suppress(OSError):  # not by a logger, which may be in use
             os.write(2, f"\n{name}: saving, then stopping\n".encode())
         if second or (self.waiting and get_world_size() == 1):
             raise KeyboardInterrupt
 
     def before_run(self, runner: Any) -> None:
-        """Let loader workers, which are not running yet, go on when the signals reach them."""
+        """Make loader workers, which are not started yet, ignore the signals."""
         for loader in (runner.train_dataloader, runner.val_dataloader):
             if loader is not None:
                 loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
 
     def before_train_epoch(self, runner: Any) -> None:
-        """The first batch is about to be fetched."""
+        """From here the run waits for the first batch."""
         self.waiting = True
 
     def before_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
-        """A step begins."""
+        """A step begins: do not interrupt it."""
         self.waiting = False
 
     def after_train_iter(self, runner: Any, *args: Any, **options: Any) -> None:
-        """Stop here, unless an epoch is just about to be counted."""
+        """Stop if a signal came, unless an epoch is about to be counted."""
         if not find_hook(runner, SaveCheckpoint).ends_epoch(runner):
             self._obey(runner)
             self.waiting = True
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Stop before the validation, which is made up for on resuming."""
+        """Stop before the validation; resuming does it later."""
         if unit_of(runner) == "epoch":
             self._obey(runner)
 
     def before_val(self, runner: Any) -> None:
-        """The average is about to take the weights' place."""
+        """The average is about to replace the weights: do not interrupt that."""
         self.waiting = False
 
     def before_val_epoch(self, runner: Any) -> None:
-        """A validation changes nothing, so it can be left."""
+        """A validation changes nothing, so it may be interrupted."""
         self.waiting = True
 
     def after_val_iter(self, runner: Any, batch_idx: int, *args: Any, **options: Any) -> None:
-        """Stop within a validation; processes of several may have different numbers of steps."""
+        """Stop within a validation if there is one process; several may differ in steps."""
         self.waiting = batch_idx + 1 < len(runner.val_dataloader)
         if get_world_size() == 1:
             self._obey(runner)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Where steps are counted in iterations, the next batch is about to be fetched."""
+        """From here the run may wait for the next batch."""
         self.waiting = True
 
     def _obey(self, runner: Any) -> None:
@@ -137,7 +137,7 @@ class StopOnSignal(Hook):
 
 
 def _start_worker(then: Callable[[int], None] | None, worker: int) -> None:
-    """Begin a loader worker: the main process alone decides what a signal means."""
+    """Start a loader worker that ignores signals: only the main process handles them."""
     for number in SIGNALS:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
@@ -149,7 +149,7 @@ def _start_worker(then: Callable[[int], None] | None, worker: int) -> None:
 
 
 def _obey_the_parent(parent: int) -> None:
-    """End this process when `parent` sends SIGTERM, as it does at its own end; not for others."""
+    """End this process when `parent` sends SIGTERM; other senders are ignored."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)

@@ -1,4 +1,4 @@
-"""What a checkpoint or an exported file says of itself."""
+"""The description in a checkpoint or an exported file."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def read_content(cfg: Config, path: Path | str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is neither, it is damaged, or it was exported from another task's config.
+        ValueError: it is neither, it is damaged, or it was exported from another network.
     """
     if not exported.is_exported(path):
         return checkpoint.read(path)
@@ -23,7 +23,7 @@ def read_content(cfg: Config, path: Path | str) -> dict[str, Any]:
     wanted, found = config.resolve(cfg.model.type).__name__, content["model"].get("type")
     if wanted != found:
         raise ValueError(
-            f"{path}: exported from a config of {found}, but {cfg.filename} is one of {wanted}; "
-            "give the config it was exported from"
+            f"{path}: exported from a config of {found}, but {cfg.filename} is a config of "
+            f"{wanted}; give the config that it was exported from"
         )
     return content

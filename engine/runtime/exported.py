@@ -1,14 +1,13 @@
-"""Exported files: what they say of themselves, and running them.
+"""Opens and runs exported files, and reads their descriptions.
 
-    .onnx       by onnxruntime, one file
-    .xml        by openvino, with its weights in the .bin beside it
-    .pt .ts     by torch, TorchScript
+    .onnx       run by ONNX Runtime; one file
+    .xml        run by OpenVINO; its weights are in the .bin beside it
+    .pt .ts     run by torch (TorchScript)
 
-Each carries its description as plain data: in an ONNX file's metadata, in an OpenVINO model's
-runtime info, in a TorchScript archive as a file of its own.
+Each has a description as plain data: in the metadata of an ONNX file, in the runtime info of an
+OpenVINO model, in a separate file of a TorchScript archive.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pooch
 import torch
 from numpy.typing import NDArray
 
@@ -28,7 +28,7 @@ from engine.checkpoint.bounds import check_unpacked
 from engine.extras import require
 
 Arrays = list[NDArray[Any]]
-Run = Callable[[NDArray[Any]], Arrays]  # the one input -> all outputs
+Run = Callable[[NDArray[Any]], Arrays]  # the input -> all outputs
 
 FORMAT = "lcnet-vision/export/1"
 KEY = "lcnet_vision"  # of the description in OpenVINO and TorchScript files
@@ -38,43 +38,42 @@ ENTRIES = {
     "model": dict, "classes": list, "info": dict, "shape": list, "outputs": list,
     "end2end": bool, "with_preprocess": bool, "precision": str,
 }  # fmt: skip
-CHUNK = 1 << 20
 MAX_CODE = 2**26  # bytes of the code and description in a TorchScript file
-FORBIDDEN = re.compile(rb"from_file|__setstate__")  # in TorchScript: opens a file, runs on loading
-FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO's; else bfloat16 on processors with it
+FORBIDDEN = re.compile(rb"from_file|__setstate__")  # opens a file, runs on loading
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # for OpenVINO, which else may use bfloat16
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file that is ready to run."""
+    """An opened exported file."""
 
     path: Path
-    content: Mapping[str, Any]  # its description: ENTRIES, and what else the exporter knew
+    content: Mapping[str, Any]  # its description: ENTRIES and further entries of the exporter
     run: Run
 
     @property
     def batched(self) -> bool:
-        """Whether it takes any number of images at once."""
+        """Whether it takes batches of any size."""
         return not self.content["with_preprocess"] and self.content["shape"][0] is None
 
 
 def is_exported(path: Path | str) -> bool:
-    """Whether the name is one of an exported file, not of a checkpoint."""
+    """Whether the file name is that of an exported file, not of a checkpoint."""
     return Path(path).suffix.lower() in ENGINES
 
 
 def open_exported(path: Path | str, threads: int | None = None, callers: int = 1) -> Exported:
-    """An exported file, checked and loaded.
+    """Check and load an exported file.
 
     Args:
         path: The file.
-        threads: Threads to compute with; None is what torch uses.
-        callers: How many threads may call it at once, each with so many to compute with.
+        threads: Number of compute threads for each caller; None: as in torch.
+        callers: Number of threads that may call it at the same time.
 
     Raises:
         FileNotFoundError: no such file, or its weights are missing.
-        ValueError: it is damaged, not of this project, reaches outside its folder, or its engine
-            is not installed.
+        ValueError: it is damaged, not of this project, refers to files outside its folder, or its
+            engine is not installed.
     """
     path = Path(path)
     content = read(path)
@@ -84,7 +83,7 @@ def open_exported(path: Path | str, threads: int | None = None, callers: int = 1
 
 
 def read(path: Path | str) -> dict[str, Any]:
-    """The description that an exported file carries; nothing of the file is run.
+    """Read the description in an exported file; no code in the file is run.
 
     Raises:
         As `open_exported`.
@@ -99,22 +98,22 @@ def read(path: Path | str) -> dict[str, Any]:
         )
     for name, kind in ENTRIES.items():
         if not isinstance(content.get(name), kind):
-            raise ValueError(f"{path}: damaged, its entry {name!r} is no {kind.__name__}")
+            raise ValueError(f"{path}: damaged, its entry {name!r} is not a {kind.__name__}")
     return content
 
 
 @cache
 def core() -> Any:
-    """OpenVINO's one entrance in this process.
+    """The only OpenVINO Core of this process.
 
-    Two that overlap, the first going first, leave the process with a signal stack that is no
-    longer mapped (2026.4): the next signal, such as a child's end, kills it.
+    With two Cores, after the first is deleted the process has a signal stack that is not mapped any
+    more (2026.4): the next signal, such as the end of a child, kills it.
     """
     return require("openvino").Core()
 
 
 def as_texts(content: Mapping[str, Any]) -> dict[str, str]:
-    """The description as texts by key, JSON but for those that are texts already."""
+    """The description as a text for each key; values that are not texts become JSON."""
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in content.items()}
 
 
@@ -131,25 +130,22 @@ def _parsed(text: str) -> Any:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     why = " ".join(str(error).split())[:120]
-    return ValueError(f"{path}: damaged or incomplete, export it again ({why})")
+    return ValueError(f"{path}: damaged or incomplete; export it again ({why})")
 
 
 # ONNX
 
 
 def read_onnx(path: Path) -> dict[str, Any]:
-    """Description of an ONNX file whose weights all lie in it or beside it."""
+    """Read the description of an ONNX file; its weights must be in it or beside it."""
     onnx = require("onnx")
     try:
         model = onnx.load(path, load_external_data=False)
     except require("google.protobuf.message").DecodeError as error:
         raise _damaged(path, error) from error
     for location in _external_files(model):
-        if (
-            not (path.parent / os.fsdecode(location))
-            .resolve()
-            .is_relative_to(path.parent.resolve())
-        ):
+        target = path.parent / os.fsdecode(location)
+        if not target.resolve().is_relative_to(path.parent.resolve()):
             raise ValueError(
                 f"{path}: its weights would be read from {location}, outside its folder; do not "
                 "use this file"
@@ -158,7 +154,7 @@ def read_onnx(path: Path) -> dict[str, Any]:
 
 
 def _external_files(message: Any) -> Iterator[str]:
-    """Files that tensors anywhere in a protobuf message are stored in."""
+    """Files that store the tensors of a protobuf message and its parts."""
     for field, value in message.ListFields():
         if field.name == "external_data":
             yield from (entry.value for entry in value if entry.key == "location")
@@ -170,7 +166,7 @@ def _external_files(message: Any) -> Iterator[str]:
 
 
 def start_onnxruntime(path: Path, threads: int, callers: int = 1) -> Run:  # noqa: ARG001
-    """An ONNX file in ONNX Runtime on the processor, which any number of threads may call."""
+    """Load an ONNX file in ONNX Runtime on the CPU; any number of threads may call it."""
     runtime = require("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -185,7 +181,7 @@ def start_onnxruntime(path: Path, threads: int, callers: int = 1) -> Run:  # noq
 
 
 def _onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """The engine's own exceptions, which have no base, and what odd bytes in their words raise."""
+    """All exceptions of ONNX Runtime, and the error of invalid bytes in their messages."""
     state = vars(require("onnxruntime.capi.onnxruntime_pybind11_state"))
     kinds = [kind for kind in state.values() if isinstance(kind, type)]
     return (UnicodeDecodeError, *(kind for kind in kinds if issubclass(kind, Exception)))
@@ -195,7 +191,7 @@ def _onnxruntime_errors() -> tuple[type[Exception], ...]:
 
 
 def read_openvino(path: Path) -> dict[str, Any]:
-    """Description of an OpenVINO file, whose weights are checked against it."""
+    """Read the description of an OpenVINO file, and check the hash of its weights."""
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise FileNotFoundError(f"{weights}: missing; {path.name} needs its weights beside it")
@@ -205,22 +201,15 @@ def read_openvino(path: Path) -> dict[str, Any]:
     except RuntimeError as error:
         raise _damaged(path, error) from error
     content = _from_texts({key: str(value) for key, value in known.items()})
-    if content.get("format") == FORMAT and content.get("weights_sha256") != digest(weights):
-        raise ValueError(f"{weights}: not the weights that {path.name} was written with")
+    if content.get("format") == FORMAT and content.get("weights_sha256") != pooch.file_hash(
+        weights
+    ):
+        raise ValueError(f"{weights}: not the weights that belong to {path.name}")
     return content
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    found = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
-
-
 def start_openvino(path: Path, threads: int, callers: int = 1) -> Run:
-    """An OpenVINO or ONNX file in OpenVINO on the processor, in float32 where it is not int8."""
+    """Load an OpenVINO or ONNX file in OpenVINO on the CPU; float32, except int8 layers."""
     options = {
         **FLOAT32,
         "INFERENCE_NUM_THREADS": threads * callers,
@@ -231,7 +220,7 @@ def start_openvino(path: Path, threads: int, callers: int = 1) -> Run:
         compiled = core().compile_model(str(path), "CPU", options)
     except RuntimeError as error:
         raise _damaged(path, error) from error
-    own = threading.local()  # a request serves one caller at a time
+    own = threading.local()  # a request cannot serve two callers at the same time
 
     def run(images: NDArray[Any]) -> Arrays:
         if not vars(own):
@@ -249,15 +238,13 @@ _NO_ARCHIVE = (zipfile.BadZipFile, OSError, TypeError, RecursionError, KeyError)
 
 
 def read_torchscript(path: Path) -> dict[str, Any]:
-    """Description of a TorchScript archive whose code reaches no file."""
+    """Read the description of a TorchScript archive; code that opens files is refused."""
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             check_unpacked(path, stream, MAX_CODE)
             for name in archive.namelist():
                 if name.endswith(".py") and FORBIDDEN.search(archive.read(name)):
-                    raise ValueError(
-                        f"{path}: refused, its code would open files or run on loading"
-                    )
+                    raise ValueError(f"{path}: refused, its code opens files or runs on loading")
             names = [name for name in archive.namelist() if name.endswith(f"extra/{SCRIPT_ENTRY}")]
             return dict(json.loads(archive.read(names[0]))) if names else {}
     except (*_NO_ARCHIVE, json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -265,7 +252,7 @@ def read_torchscript(path: Path) -> dict[str, Any]:
 
 
 def start_torchscript(path: Path, threads: int, callers: int = 1) -> Run:  # noqa: ARG001
-    """A TorchScript archive in torch, whose threads are those of the process."""
+    """Load a TorchScript archive in torch; the threads are those of the process."""
     try:
         script = torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
@@ -288,5 +275,5 @@ STARTERS: dict[str, Callable[..., Run]] = {  # file, threads, callers
 
 
 def contiguous(images: torch.Tensor) -> NDArray[Any]:
-    """Tensor as an array in the memory order that engines want."""
+    """The tensor as a contiguous array."""
     return np.ascontiguousarray(images.numpy())

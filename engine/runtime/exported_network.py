@@ -1,6 +1,6 @@
-"""An exported file in place of a task's network: the same results as from a checkpoint.
+"""Runs an exported file like the network of a task: the same results as from a checkpoint.
 
-Shapes: B images, H, W the size of the network input, h, w the size of an image.
+Shapes: B images; H, W size of the network input; h, w size of an image.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from engine.types import Result, Size, Target
 
 
 class ExportedNetwork(BaseModel):
-    """Runs an exported file in place of the layers of a task's network.
+    """Runs an exported file instead of the layers of a task's network.
 
-    As many threads may call it at once as the file was opened for.
+    The number of threads that may call it at the same time was given to `open_exported`.
 
     Args:
-        described: Network that the file describes; its weights are thrown away.
-        exported: The file.
+        described: Network that the file describes; its weights are deleted.
+        exported: The opened file.
     """
 
     def __init__(self, described: Any, exported: Exported) -> None:
         content = exported.content
-        described.data_preprocessor.planes = True  # the order that engines take
+        described.data_preprocessor.planes = True  # the memory order of engines
         super().__init__(AsTheyAre() if content["with_preprocess"] else described.data_preprocessor)
         for parameter in described.parameters():
             parameter.data = torch.empty(0)
@@ -49,12 +49,12 @@ class ExportedNetwork(BaseModel):
         targets: Sequence[Target] | None = None,
         mode: str = "predict",
     ) -> list[Result]:
-        """Results of a batch as its data preprocessor makes it; only mode="predict"."""
+        """Results of a batch from its data preprocessor; only mode="predict"."""
         if mode != "predict":
-            raise ValueError(f"mode={mode!r}: an exported file only predicts")
+            raise ValueError(f"mode={mode!r}: an exported file can only predict")
         targets = targets or [{}] * len(images)
         if self.exported.batched:
-            assert isinstance(images, Tensor)  # with the preprocessing in it, it is not batched
+            assert isinstance(images, Tensor)  # a file with preprocessing is not batched
             return self._results(images, targets)
         single = zip(images, targets, strict=True)
         return [self._results(_alone(image), [target])[0] for image, target in single]
@@ -67,28 +67,28 @@ class ExportedNetwork(BaseModel):
             return found
         if not self.with_preprocess:
             return self._make_results(self.described, self._run, images, targets)
-        stand_in = torch.empty((1, 3, *self._network_size(images)))  # only its size is looked at
+        stand_in = torch.empty((1, 3, *self._network_size(images)))  # only its size is used
         return self._make_results(self.described, lambda _: self._run(images), stand_in, targets)
 
     def _run(self, images: Tensor) -> list[Tensor]:
         """The outputs of the file.
 
         Raises:
-            ValueError: the images have another shape than it was exported for.
+            ValueError: the images do not have the exported shape.
         """
         wanted = self.exported.content["shape"]
         if any(side not in (None, given) for side, given in zip(wanted, images.shape, strict=True)):
             sides = " x ".join("any" if side is None else str(side) for side in wanted)
             raise ValueError(
                 f"{self.exported.path}: takes inputs of {sides}, got "
-                f"{' x '.join(map(str, images.shape))}; leave model.data_preprocessor.size as "
+                f"{' x '.join(map(str, images.shape))}; keep model.data_preprocessor.size as "
                 "exported, or export with --shape or --dynamic"
             )
         outputs = self.exported.run(contiguous(images))
         return [torch.from_numpy(np.asarray(output)) for output in outputs]
 
     def _size(self, images: Tensor) -> Size:
-        """(height, width) that outputs of the export head refer to."""
+        """(height, width) for the outputs of the export head."""
         shape = images.shape[:2] if self.with_preprocess else images.shape[2:]
         return (shape[0], shape[1])
 
@@ -98,9 +98,9 @@ class ExportedNetwork(BaseModel):
 
 
 def open_network(described: Any, path: Path | str, callers: int = 1) -> ExportedNetwork:
-    """The exported file in place of the network it describes, in eval mode.
+    """Open an exported file as a network in eval mode.
 
-    `callers` threads may call it at once.
+    `callers` is the number of threads that may call it at the same time.
 
     Raises:
         As `open_exported`.
@@ -114,7 +114,7 @@ class AsTheyAre(BaseDataPreprocessor):
     """Batches for a file with the preprocessing in its graph: uint8 RGB images (h, w, 3)."""
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """The images as given, and their `size` in the targets."""
+        """Return the images unchanged, and set `size` in the targets."""
         images = data["images"]
         targets = [dict(target) for target in data.get("targets") or [{} for _ in images]]
         for target, image in zip(targets, images, strict=True):
@@ -123,5 +123,5 @@ class AsTheyAre(BaseDataPreprocessor):
 
 
 def _alone(image: Tensor) -> Tensor:
-    """One image of a batch as a file that is not batched takes it."""
+    """One image of a batch as input for a file that is not batched."""
     return image[None] if image.dtype.is_floating_point else image

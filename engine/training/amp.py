@@ -1,4 +1,4 @@
-"""bf16 training on processors, which mmengine's own mixed-precision wrapper refuses."""
+"""bfloat16 training on CPUs, which mmengine's mixed-precision wrapper does not support."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from torch import nn
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """Forward pass of training in bfloat16 autocast; weights, gradients and losses stay float32.
+    """Runs the forward pass of training in bfloat16; weights, gradients and losses stay float32.
 
-    bfloat16 has float32's exponent range, so no loss scaling is needed.
+    Loss scaling is not needed, because bfloat16 has the exponent range of float32.
     """
 
     @contextmanager

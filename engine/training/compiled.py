@@ -1,4 +1,4 @@
-"""`torch.compile` for the part of a model that is worth it."""
+"""Applies `torch.compile` to the backbone of a model."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ OPTIONS = ("backend", "mode", "dynamic", "fullgraph", "options")  # of torch.com
 
 
 def compile_trunk(model: Any, options: bool | dict[str, Any]) -> None:
-    """Let torch compile the backbone at its first call; weights keep their names.
+    """Compile the backbone at its first call; weights keep their names.
 
-    mmengine would compile the whole training step, in which images are still numpy arrays of many
-    sizes and the optimiser works: torch's compiler stops at those.
+    mmengine would compile the whole training step. Torch cannot: it includes numpy images of many
+    sizes and the optimiser.
 
     Args:
-        model: Has a `backbone`.
-        options: True, or what `torch.compile` takes, e.g. dict(mode="max-autotune").
+        model: A model with a `backbone`.
+        options: True, or options of `torch.compile`, e.g. dict(mode="max-autotune").
 
     Raises:
-        ValueError: it does not take such an option.
+        ValueError: an unknown option.
     """
     chosen = options if isinstance(options, dict) else {}
     for key in chosen:

@@ -1,22 +1,21 @@
-"""What config, data and schedule must agree on before a training."""
+"""Checks before a training that config, data and schedules fit together."""
 
-import logging
 import math
 from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 
 from engine.config import check_sizes, resolve
 from engine.fileio import near
+from engine.progress import warn
 
 
 def check(cfg: Config, classes: Sequence[str]) -> None:
-    """Cross-checks that no constructor can make alone.
+    """Check values that depend on each other.
 
     Raises:
-        ValueError: the class count of model and data differ, an input size does not fit the
-            model's strides, or the metric that picks the best checkpoint is not evaluated.
+        ValueError: the numbers of classes of model and data differ, an input size does not fit the
+            model's strides, or the metric that selects the best checkpoint is not evaluated.
     """
     if cfg.model.num_classes != len(classes):
         raise ValueError(
@@ -40,21 +39,21 @@ def _check_best_key(cfg: Config) -> None:
     ]
     if known and best not in known:
         raise ValueError(
-            f"default_hooks.checkpoint.save_best is {best!r}, which no evaluator gives; "
+            f"default_hooks.checkpoint.save_best is {best!r}, which no evaluator computes; "
             f"{near(best, known)}"
         )
 
 
 def _epochs_of(schedule: ConfigDict, cfg: Config) -> int:
-    """Epochs that a schedule lasts: its own or those of the training; 0 where it counts none."""
+    """Length of a schedule in epochs, its own or that of the training; 0: in iterations."""
     return int(schedule.get("epochs") or cfg.train_cfg.get("max_epochs") or 0)
 
 
 def check_ends(cfg: Config) -> None:
-    """Warn where a schedule does not end with the training.
+    """Warn if a schedule does not end with the training.
 
     Raises:
-        ValueError: it is to last as many epochs as a training that counts iterations.
+        ValueError: a schedule counts epochs, but the training counts iterations.
     """
     last = cfg.train_cfg.get("max_epochs")
     for number, schedule in enumerate(cfg.param_scheduler):
@@ -67,18 +66,16 @@ def check_ends(cfg: Config) -> None:
         if last is None or end == last:
             continue
         share = 50 * (1 + math.cos(math.pi * min(1, last / end)))
-        print_log(
+        warn(
             f"train_cfg.max_epochs is {last}, param_scheduler.{number}.epochs {end}: the learning "
             f"rate ends at about {share:.0f} %"
             + ("" if last < end else f" and is 0 for the last {last - end} epochs")
-            + f"; param_scheduler.{number}.epochs=None makes it last as long as the training",
-            "current",
-            logging.WARNING,
+            + f"; param_scheduler.{number}.epochs=None makes it last as long as the training"
         )
 
 
 def fit_warmups(cfg: Config, epoch_length: int) -> None:
-    """Shorten warm-ups that are no shorter than their schedule; says so."""
+    """Shorten warm-ups that are not shorter than their schedule, with a warning."""
     for number, schedule in enumerate(cfg.param_scheduler):
         last = _epochs_of(schedule, cfg)
         if total := last * epoch_length or cfg.train_cfg.get("max_iters", 0):
@@ -86,26 +83,22 @@ def fit_warmups(cfg: Config, epoch_length: int) -> None:
 
 
 def _fit_warmup(schedule: ConfigDict, where: str, last: int, total: int) -> None:
-    """Shorten a warm-up that is no shorter than the schedule of `total` iterations; says so.
+    """Shorten a warm-up that is not shorter than the schedule of `total` iterations.
 
-    `last` is the number of epochs of the schedule, 0 where it counts none.
+    `last` is the number of epochs of the schedule, 0 if it counts iterations.
     """
     iterations, epochs = schedule.get("warmup_iters", 0), schedule.get("warmup_epochs", 0)
     if iterations + (round(epochs * total / last) if epochs and last else 0) < total:
         return
     if epochs:
         schedule.warmup_epochs = last / 10
-        print_log(
-            f"{where}.warmup_epochs {epochs} is too long for the {last} epochs of the "
-            f"schedule; taking {schedule.warmup_epochs:g}",
-            "current",
-            logging.WARNING,
+        warn(
+            f"{where}.warmup_epochs {epochs} is too long for the {last} epochs of the schedule; "
+            f"using {schedule.warmup_epochs:g}"
         )
     if iterations and (not epochs or iterations + total // 10 >= total):
         schedule.warmup_iters = total // 10
-        print_log(
+        warn(
             f"{where}.warmup_iters {iterations} is not below the {total} iterations of the "
-            f"schedule; taking {schedule.warmup_iters}",
-            "current",
-            logging.WARNING,
+            f"schedule; using {schedule.warmup_iters}"
         )

@@ -1,4 +1,4 @@
-"""Training counted in epochs that can begin within one."""
+"""A training loop in epochs that can start within an epoch."""
 
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
@@ -8,12 +8,12 @@ from engine.mmengine_internals import set_progress
 
 @LOOPS.register_module()
 class EpochLoop(EpochBasedTrainLoop):
-    """mmengine's loop; after a resume in the middle of an epoch its steps are counted on."""
+    """mmengine's loop; after a resume within an epoch, the step count continues."""
 
     first_step = 0
 
     def run_epoch(self) -> None:
-        """Train for what is left of the epoch."""
+        """Train for the rest of the epoch."""
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         for step, batch in enumerate(self.dataloader, self.first_step):

@@ -1,4 +1,4 @@
-"""Large tensors that keep their memory from one training step to the next."""
+"""Keeps the memory of large tensors from one training step to the next."""
 
 import ctypes
 import platform
@@ -8,14 +8,14 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
 def keep_memory() -> bool:
-    """Let this process keep the memory that it frees, where the C library is glibc.
+    """Make this process keep the memory that it frees (glibc only).
 
-    Otherwise glibc maps every tensor above 32 MB anew and the kernel fills it with zeros, page by
-    page, at each step: half the time of a step with large crops. One arena serves all threads,
-    because those of others (the backward pass has its own thread) cannot hold so large blocks.
+    Otherwise, at every step, glibc maps each tensor above 32 MB again and the kernel fills it with
+    zeros, page by page: half the time of a step with large crops. All threads use one arena,
+    because the arenas of other threads (such as the backward pass) cannot hold such large blocks.
 
     Returns:
-        Whether it could be set.
+        Whether it was set.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

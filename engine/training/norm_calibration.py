@@ -1,8 +1,8 @@
-"""Batch-norm statistics rebuilt from images, for weights whose batch-norms were folded away.
+"""Computes batch-norm statistics from images, for weights whose batch-norms were folded.
 
-A folded file keeps the function of the network but not its statistics: neutral batch-norms
-compute x + bias in evaluation, and in training normalise the folded scale away, so that the first
-step would destroy what was learnt.
+A file with folded batch-norms has the function of the network but not its statistics: neutral
+batch-norms compute x + bias in evaluation, but in training they normalise the folded scale away.
+So the first training step would destroy the weights.
 
 Shapes: B images, C channels.
 """
@@ -27,16 +27,16 @@ def network_inputs(
 
 
 class ChannelMoments:
-    """Mean and variance of each channel over all values seen so far, in float64, one pass.
+    """Mean and variance of each channel over all batches, in float64 and one pass.
 
-    Batches are merged pairwise (Chan, Golub, LeVeque 1983, equation 2.1), so that neither memory
-    nor rounding error grows with the number of images.
+    Batches are merged pairwise (Chan, Golub, LeVeque 1983, equation 2.1), so memory and rounding
+    error do not grow with the number of images.
     """
 
     def __init__(self, channels: int) -> None:
         self.count = 0
         self.mean = torch.zeros(channels, dtype=torch.float64)  # (C,)
-        self.squares = torch.zeros(channels, dtype=torch.float64)  # (C,) summed (x - mean)^2
+        self.squares = torch.zeros(channels, dtype=torch.float64)  # (C,) sum of (x - mean)^2
 
     @property
     def variance(self) -> Tensor:
@@ -44,7 +44,7 @@ class ChannelMoments:
         return self.squares / max(self.count, 1)
 
     def add(self, x: Tensor) -> None:
-        """Take in one batch (B, C, H, W)."""
+        """Add one batch (B, C, H, W)."""
         values = x.detach().double().transpose(0, 1).flatten(1).cpu()  # (C, B * H * W)
         count, mean = values.shape[1], values.mean(1)
         squares = (values - mean[:, None]).square().sum(1)
@@ -57,21 +57,21 @@ class ChannelMoments:
 
 @torch.no_grad()
 def calibrate_norms(model: nn.Module, batches: Iterable[Tensor]) -> int:
-    """Give every batch-norm the statistics of its input over `batches`; the function stays.
+    """Set the statistics of every batch-norm to those of its input; the function is unchanged.
 
-    With the input's mean m and variance v, the norm's old statistics (mean, var), weight and
-    bias become: statistics (m, v), weight * sqrt((v + eps) / (var + eps)) and
-    bias + weight * (m - mean) / sqrt(var + eps). Measured in evaluation mode, before any change.
+    m and v are the mean and variance of the input over `batches`, measured in evaluation mode
+    before any change. The statistics (mean, var), weight and bias become (m, v),
+    weight * sqrt((v + eps) / (var + eps)) and bias + weight * (m - mean) / sqrt(var + eps).
 
     Args:
-        model: changed in place, left in evaluation mode.
-        batches: network inputs (B, 3, H, W), preprocessed as in evaluation.
+        model: Changed in place and left in evaluation mode.
+        batches: Network inputs (B, 3, H, W), preprocessed as in evaluation.
 
     Returns:
         The number of images.
 
     Raises:
-        ValueError: there are no images, or the model has no batch-norm.
+        ValueError: no images were given, or the model has no batch-norm.
     """
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     moments = [ChannelMoments(norm.num_features) for norm in norms]
@@ -89,15 +89,15 @@ def calibrate_norms(model: nn.Module, batches: Iterable[Tensor]) -> int:
         for handle in handles:
             handle.remove()
     if not norms or not num_images:
-        raise ValueError(f"nothing to calibrate: {num_images} images, {len(norms)} batch-norms")
+        raise ValueError(f"cannot calibrate with {num_images} images and {len(norms)} batch-norms")
     for norm, seen in zip(norms, moments, strict=True):
         _restate(norm, seen)
     return num_images
 
 
 def _restate(norm: nn.BatchNorm2d, seen: ChannelMoments) -> None:
-    """Replace the statistics of `norm`, and weight and bias so that it computes the same."""
-    if seen.count == 0:  # not on the path of the images
+    """Replace the statistics of `norm`; adapt weight and bias to compute the same function."""
+    if seen.count == 0:  # not used in the forward pass
         return
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -110,12 +110,12 @@ def _restate(norm: nn.BatchNorm2d, seen: ChannelMoments) -> None:
 
 @torch.no_grad()
 def even_out_convolutions(model: nn.Module) -> int:
-    """Scale every convolution before a batch-norm to outputs of variance 1; the function stays.
+    """Scale convolutions before batch-norms to an output variance of 1; same function.
 
-    A batch-norm hides the scale of the weights w before it from the function, but not from the
-    optimiser: gradients grow with 1 / |w|. The channels of a file whose batch-norms were folded
-    differ in scale up to 60,000-fold, so that one step moves the smallest by many times their
-    size. Call it before training on rebuilt batch-norms; their statistics must be true.
+    The scale of the weights w before a batch-norm does not change the function, but it changes
+    training: gradients grow with 1 / |w|. In a file with folded batch-norms the scales of channels
+    differ up to 60,000-fold, so one step changes the smallest by many times their size. Call it
+    before training with rebuilt batch-norms; their statistics must be correct.
 
     Returns:
         The number of convolutions changed, in place.

@@ -1,8 +1,8 @@
-"""Activations that the backward pass computes again instead of keeping them: memory for time."""
+"""Activation checkpointing: the backward pass recomputes activations, which saves memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
 import torch
@@ -14,15 +14,15 @@ from engine.fileio import near
 
 
 def recompute(model: nn.Module, names: Sequence[str] | str) -> None:
-    """Let the modules of these dotted names forget what is inside them until it is needed again.
+    """Checkpoint the activations inside the modules of these dotted names.
 
-    Kept are their inputs and outputs. Each costs a second forward pass in training, so memory falls
-    most with several modules of similar size in a row, not with one that is everything. Gradients,
-    dropout and the running statistics of batch-norms are what they would be without; mmengine's own
-    key of that name lets the statistics move twice.
+    Only their inputs and outputs are kept. Training runs their forward pass twice. Memory falls
+    most with several modules of similar size in a row, not with one large module. Gradients,
+    dropout and batch-norm statistics are the same as without it; mmengine's own key of that name
+    updates the statistics twice.
 
     Raises:
-        ValueError: there is no such module.
+        ValueError: the model does not have such a module.
     """
     modules = dict(model.named_modules())
     for name in [names] if isinstance(names, str) else names:
@@ -32,32 +32,27 @@ def recompute(model: nn.Module, names: Sequence[str] | str) -> None:
                 f"{near(str(name), [known for known in modules if known])}"
             )
         module: Any = modules[name]
-        module.forward = _forgetful(module, module.forward)
+        module.forward = _checkpointed(module, module.forward)
 
 
-def _forgetful(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    """`forward` of a module, that keeps nothing inside where it trains."""
+def _checkpointed(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """`forward` of a module that, in training, does not keep activations."""
 
     @wraps(forward)
     def run(*inputs: Any) -> Any:
         if not (module.training and torch.is_grad_enabled()):
             return forward(*inputs)
-        contexts = partial(_contexts, module)
         return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _statistics_kept(module)  # of the first and the second pass
 
     return run
 
 
-def _contexts(
-    module: nn.Module,
-) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What the first and the second pass run in."""
-    return nullcontext(), _statistics_kept(module)
-
-
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Put the statistics of batch-norms back as they were."""
+    """Restore the batch-norm statistics at the end of the context."""
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     buffers: list[Tensor] = [buffer.data for norm in norms for buffer in norm.buffers()]
     before = [buffer.clone() for buffer in buffers]

@@ -1,21 +1,20 @@
-"""Going on where a state file was written, so that the run ends as if it had never stopped.
+"""Resumes a run from a state file; it ends like a run that was never interrupted.
 
 The `training` entry of a checkpoint holds
-    epoch, step, iteration      whole epochs, steps of the next one, and steps in all
-    order                       seed, images, batch size, processes: they decide the data's order
-    weights, average            raw weights, and the moving average's sums
-    optimizer, schedules        as torch and mmengine give them
-    gradients                   of batches that wait for others to make a step together, or None
-    hooks                       what hooks keep: metrics of all validations, batches skipped
+    epoch, step, iteration      complete epochs, steps in the next one, and total steps
+    order                       seed, images, batch size, processes: they determine the data order
+    weights, average            raw weights, and the shadow of the moving average
+    optimizer, schedules        their state dicts from torch and mmengine
+    gradients                   of accumulated batches before the next optimiser step, or None
+    hooks                       state of hooks: metrics of all validations, skipped batches
 
-No state of a random generator is needed. Every draw follows from the seed and its place: samples
-from (seed, epoch, index) (engine/data/dataset.py), input sizes from (seed, iteration)
-(engine/data/preprocess.py), all generators of a step from (seed, process, iteration)
-(engine/hooks/seeds.py), the order of images from (seed, epoch) (engine/data/samplers.py). Times are
-kept nowhere.
+The state of random generators is not needed, because every draw depends on the seed and its
+position: samples on (seed, epoch, index) (engine/data/dataset.py), input sizes on (seed, iteration)
+(engine/data/preprocess.py), all generators in a step on (seed, process, iteration)
+(engine/hooks/seeds.py), the order of images on (seed, epoch) (engine/data/samplers.py). Times are
+not stored.
 """
 
-import logging
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -35,9 +34,10 @@ from engine.hooks.checkpoint_hook import (
 )
 from engine.hooks.ema import EMA
 from engine.mmengine_internals import set_progress, set_step_count
+from engine.progress import warn
 from engine.training.loops import EpochLoop
 
-KINDS: dict[str, tuple[type, ...]] = {  # of the entry's parts
+KINDS: dict[str, tuple[type, ...]] = {  # types of the parts of the entry
     "epoch": (int,), "iteration": (int,), "weights": (dict,), "average": (dict, NoneType),
     "optimizer": (dict,), "schedules": (list,),
 }  # fmt: skip
@@ -47,13 +47,10 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 
 
 def _training(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """The `training` entry, its parts of the kinds they should be.
-
-    Raises ValueError where there is none, or they are not.
-    """
+    """The `training` entry; ValueError if it is missing or a part has a wrong type."""
     if "training" not in content:
         raise ValueError(
-            f"{path}: holds no training state; resume from an epoch_N.pth or iter_N.pth, or start "
+            f"{path}: has no training state; resume from an epoch_N.pth or iter_N.pth, or start "
             "from its weights with --load-from"
         )
     state = content["training"]
@@ -61,15 +58,15 @@ def _training(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     wanted = KINDS | {key: kinds for key, kinds in OPTIONAL.items() if key in known}
     for key, kinds in wanted.items():
         if key not in known or not isinstance(known[key], kinds):
-            raise ValueError(f"{path}: damaged checkpoint, no training state: its {key!r} is wrong")
+            raise ValueError(f"{path}: damaged checkpoint, {key!r} of its training state is wrong")
     return known
 
 
 def saved_seed(path: Path) -> int | None:
-    """Seed of the run that wrote a state file; None where the file does not say.
+    """Seed of the run that wrote a state file; None if the file does not have it.
 
     Raises:
-        ValueError: the file is no checkpoint of ours.
+        ValueError: the file is not a checkpoint of this project.
     """
     content = checkpoint.read(path)
     seed = _training(path, content).get("order", {}).get("seed") if "training" in content else None
@@ -79,7 +76,7 @@ def saved_seed(path: Path) -> int | None:
 
 
 class Resume(Hook):
-    """Takes up the state of a file before training, and makes up for a validation left undone.
+    """Restores the state of a file before training, and does a validation that was missed.
 
     Args:
         source: A state file of this run.
@@ -91,18 +88,18 @@ class Resume(Hook):
         self.source = source
 
     def before_train(self, runner: Any) -> None:
-        """Restore model, optimiser, schedules, hooks and the place in the data.
+        """Restore model, optimiser, schedules, hooks and the position in the data.
 
         Raises:
-            ValueError: the file is of another run, or the data changed within an epoch.
+            ValueError: the file is from another run, or it is within an epoch and the data changed.
         """
         content = checkpoint.read(self.source)
         state = _training(self.source, content)
         classes = list(runner.train_dataloader.dataset.metainfo["classes"])
         if content["classes"] != classes:
             raise ValueError(
-                f"{self.source}: was trained on the classes {content['classes']}, the data has "
-                f"{classes}; resume on the same data, or start from it with --load-from"
+                f"{self.source}: was trained on the classes {content['classes']}, but the data has "
+                f"{classes}; resume with the same data, or start from the file with --load-from"
             )
         self._check_order(state, data_order(runner))
         self._restore(runner, state)
@@ -120,18 +117,14 @@ class Resume(Hook):
         )
         if changed and state.get("step"):
             raise ValueError(
-                f"{self.source}: was saved within an epoch, whose order of images changed "
-                f"({changed}); resume with what it was, or from an epoch_N.pth"
+                f"{self.source}: was saved within an epoch, and its order of images changed "
+                f"({changed}); resume with the old values, or from an epoch_N.pth"
             )
         if changed:
-            print_log(
-                f"{self.source}: {changed}; so the run will not end as the uninterrupted one",
-                "current",
-                logging.WARNING,
-            )
+            warn(f"{self.source}: {changed}; so the result differs from an uninterrupted run")
 
     def _restore(self, runner: Any, state: dict[str, Any]) -> None:
-        """Put the state into the runner's model, optimiser, schedules and hooks."""
+        """Restore the runner's model, optimiser, schedules and hooks."""
         model = bare(runner.model)
         try:
             model.load_state_dict(state["weights"])
@@ -147,12 +140,12 @@ class Resume(Hook):
         except (RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
             first = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"{self.source}: cannot be resumed, it is of another model or optimiser; resume "
-                f"with the config it was trained with ({first} ...)"
+                f"{self.source}: cannot be resumed, it is from another model or optimiser; resume "
+                f"with the config of its training ({first} ...)"
             ) from error
 
     def _go_to(self, runner: Any, place: Place) -> None:
-        """Set every counter, and the sampler where the next epoch has begun."""
+        """Set all counters; within an epoch also the sampler."""
         loop = runner.train_loop
         set_progress(loop, place.epoch, place.iteration)
         set_step_count(runner.optim_wrapper, place.iteration)
@@ -160,9 +153,7 @@ class Resume(Hook):
         runner.message_hub.update_info("iter", place.iteration)
         find_hook(runner, SaveCheckpoint).go_on_from(runner, place, self.source)
         if (timer := find_hook(runner, IterTimerHook)) is not None:
-            timer.start_iter = (
-                place.iteration
-            )  # it began to count before; the time left hangs on it
+            timer.start_iter = place.iteration  # the remaining time is computed from it
         if not place.step:
             return
         loader = runner.train_dataloader
@@ -177,9 +168,9 @@ class Resume(Hook):
 
 
 def _restore_rates(runner: Any, state: dict[str, Any]) -> None:
-    """Put back what optimiser and schedules counted and summed up; their options stay the config's.
+    """Restore the state of optimiser and schedules; their options are those of the config.
 
-    So a run that is resumed with a lower learning rate, or for more epochs, does as it is told.
+    So a run can be resumed with a lower learning rate or for more epochs.
     """
     optimizer = runner.optim_wrapper
     wanted = [
@@ -196,7 +187,7 @@ def _restore_rates(runner: Any, state: dict[str, Any]) -> None:
 
 
 def _make_up_validation(runner: Any) -> None:
-    """Do the validation that was due where the run stopped, unless its metrics are known."""
+    """Do the validation that was due when the run stopped, unless its metrics are known."""
     saver, loop = find_hook(runner, SaveCheckpoint), runner.train_loop
     done, last = done_of(runner), runner.max_iters
     if unit_of(runner) == "epoch":
@@ -205,6 +196,6 @@ def _make_up_validation(runner: Any) -> None:
     known = any(row["iteration"] == saver.place.iteration for row in saver.history)
     if runner.val_loop is None or saver.place.step or known or not due:
         return
-    print_log(f"the validation after {unit_of(runner)} {done} was not done; doing it", "current")
+    print_log(f"the validation after {unit_of(runner)} {done} is missing; doing it now", "current")
     bare(runner.model).epoch = max(0, runner.epoch - 1)  # as at the end of that epoch
     runner.val_loop.run()

@@ -1,4 +1,4 @@
-"""From a checked config to a run: mmengine's Runner with our defaults filled in."""
+"""Builds mmengine's Runner from a checked config, and runs the training."""
 
 import logging
 from pathlib import Path
@@ -20,7 +20,7 @@ from engine.distributed import ShareLosses, join, wrap_on_cpu
 from engine.hooks.checkpoint_hook import bare, find_hook, newest, state_files
 from engine.hooks.progress import LiveProgress
 from engine.hooks.signals import StopOnSignal
-from engine.progress import hush
+from engine.progress import hush, warn
 from engine.training import config_checks
 from engine.training.amp import CPUAmpOptimWrapper
 from engine.training.compiled import compile_trunk
@@ -38,11 +38,11 @@ TRAINING_PARTS = (
 def prepare_training(
     cfg: Config, *, data: Path | None, work_dir: Path, seed: int | None, amp: bool, scale_lr: bool
 ) -> None:
-    """Fill in what the command line decides and check the config against the data.
+    """Set the options of the command line in the config, and check it against the data.
 
     Raises:
         ValueError: config and data do not fit together.
-        FileNotFoundError: the data is not there.
+        FileNotFoundError: the data is missing.
     """
     config.require(cfg, TRAINING_PARTS, "training")
     cfg.work_dir = str(work_dir)
@@ -64,21 +64,19 @@ def prepare_training(
 
 
 def _fit_to_data(cfg: Config, num_images: int) -> None:
-    """Shorten batch and warm-up where a process has too few images for them; says so."""
+    """Reduce batch size and warm-up if a process has too few images, with a warning."""
     loader = cfg.train_dataloader
     if num_images < loader.batch_size:
-        print_log(
+        warn(
             f"{num_images} training images are fewer than one batch of {loader.batch_size}; "
-            f"taking {num_images} a step",
-            "current",
-            logging.WARNING,
+            f"using a batch size of {num_images}"
         )
         loader.batch_size = num_images
     config_checks.fit_warmups(cfg, num_images // loader.batch_size)
 
 
 def keep_quiet(cfg: Config) -> None:
-    """Let a run say nothing on the console but warnings and errors, from now on."""
+    """Show only warnings and errors of a run on the console."""
     hush(MMLogger.get_current_instance())
     for hook in cfg.get("custom_hooks", []):
         if config.resolve(hook.type) is LiveProgress:
@@ -86,37 +84,37 @@ def keep_quiet(cfg: Config) -> None:
 
 
 def use_amp(cfg: Config) -> None:
-    """Train in mixed precision: bfloat16 on processors, mmengine's wrapper on CUDA."""
+    """Train in mixed precision: bfloat16 on CPUs, mmengine's wrapper on CUDA."""
     on_gpu = torch.cuda.is_available()
     cfg.optim_wrapper.type = "AmpOptimWrapper" if on_gpu else CPUAmpOptimWrapper.__name__
 
 
 def start(cfg: Config, launcher: str) -> Runner:
-    """Build the runner; on one processor or under torchrun / SLURM, on CPU or CUDA.
+    """Build the runner: one process, or several with torchrun or SLURM; CPU or CUDA.
 
     Raises:
-        ValueError: something in the config does not build.
+        ValueError: a part of the config cannot be built.
     """
     cv2.setNumThreads(1)
     keep_memory()
     cfg.launcher = launcher
     join(cfg, launcher)
     wrap_on_cpu(cfg)
-    logging.disable(logging.INFO)  # mmengine's long preface
+    logging.disable(logging.INFO)  # mmengine logs much here
     try:
         runner = Runner.from_cfg(cfg)
         if cfg.get("optim_wrapper"):
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    except TypeError as error:  # an option of a wrong kind, or one that is missing
-        raise ValueError(f"{cfg.filename}: does not build: {error}") from error
+    except TypeError as error:  # an option is missing or has a wrong type
+        raise ValueError(f"{cfg.filename}: cannot be built: {error}") from error
     finally:
         logging.disable(logging.NOTSET)
-    runner.logger.setLevel(cfg.get("log_level", "INFO"))  # it remembers having been silenced
+    runner.logger.setLevel(cfg.get("log_level", "INFO"))  # it caches the disabled levels
     if (progress := find_hook(runner, LiveProgress)) is not None and progress.quiet:
         hush(runner.logger)
     if get_world_size() > 1:
         runner.register_hook(ShareLosses())
-    if modules := runner.cfg.pop("activation_checkpointing", None):  # before mmengine sees it
+    if modules := runner.cfg.pop("activation_checkpointing", None):  # not for mmengine
         recompute(bare(runner.model), modules)
     if options := runner.cfg.pop("compile", None):
         compile_trunk(bare(runner.model), options)
@@ -135,22 +133,17 @@ def train(
     load_from: Path | None,
     backbone_from: Path | None = None,
 ) -> None:
-    """Check the data sets, load what is to be loaded, and run to the end.
+    """Check the data sets, load weights, and train to the end.
 
     Raises:
         ValueError: data, checkpoints or work dir do not fit the run.
-        FloatingPointError: the loss or a weight is no number any more.
+        FloatingPointError: the loss or a weight is not finite any more.
         OSError: a checkpoint cannot be written, the data is gone, or a loader worker died.
-        Stopped: a signal asked for it; the state is saved.
+        Stopped: a signal stopped the run; the state is saved.
     """
     if resume is None:
         _check_unused(Path(runner.work_dir))
-    _check_classes(runner)
-    check_batch(runner)
-    if load_from is not None:
-        load_into(runner, load_from)
-    if backbone_from is not None:
-        load_backbone(runner, backbone_from)
+    _make_ready(runner, load_from, backbone_from)
     if resume is not None:
         runner.register_hook(Resume(resume))
     runner.register_hook(stop := StopOnSignal())
@@ -159,24 +152,34 @@ def train(
     except RuntimeError as error:
         if (line := explain_loader(error)) is None:
             raise
-        raise OSError(f"{line}; checkpoints in {runner.work_dir} are whole") from error
+        raise OSError(f"{line}; checkpoints in {runner.work_dir} are complete") from error
     finally:
         if (progress := find_hook(runner, LiveProgress)) is not None:
             progress.bar.stop()
 
 
+def _make_ready(runner: Runner, load_from: Path | None, backbone_from: Path | None) -> None:
+    """Check classes and batch size, and load weights."""
+    _check_classes(runner)
+    check_batch(runner)
+    if load_from is not None:
+        load_into(runner, load_from)
+    if backbone_from is not None:
+        load_backbone(runner, backbone_from)
+
+
 def _check_unused(work_dir: Path) -> None:
-    """A new run would remove the checkpoints of the one before, or have its own removed."""
+    """ValueError if there are checkpoints: two runs would remove each other's."""
     found = [*state_files(work_dir), *work_dir.glob("best_*.pth")]
     if found:
         raise ValueError(
-            f"{work_dir}: holds checkpoints of an earlier run ({found[0].name}); go on with it by "
+            f"{work_dir}: has checkpoints of an earlier run ({found[0].name}); continue it with "
             "--resume, or give another --work-dir"
         )
 
 
 def _check_classes(runner: Runner) -> None:
-    """Compare the class lists of training and validation data; the model gets to know them."""
+    """Compare the class lists of training and validation data, and set them in the model."""
     known = tuple(runner.train_dataloader.dataset.metainfo["classes"])
     other = tuple(runner.val_dataloader.dataset.metainfo["classes"])
     if known != other:
@@ -188,10 +191,10 @@ def _check_classes(runner: Runner) -> None:
 
 
 def check_batch(runner: Runner) -> None:
-    """Warn where the learning rate was chosen for another number of images a step.
+    """Warn if the learning rate is meant for another number of images per step.
 
-    Where it is to be scaled, mmengine counts the images of a batch; with batches gathered into one
-    step the base is divided, so that the ratio is that of a step.
+    If it is scaled, mmengine counts the images of one batch; so the base is divided by the number
+    of batches that are accumulated for a step.
     """
     scaling = runner.auto_scale_lr or {}
     gathered = runner.cfg.optim_wrapper.get("accumulative_counts", 1)
@@ -201,19 +204,17 @@ def check_batch(runner: Runner) -> None:
         runner.auto_scale_lr = {**scaling, "base_batch_size": base / gathered}
     elif base != images:
         rate = runner.cfg.optim_wrapper.optimizer.lr
-        print_log(
-            f"learning rate {rate} is meant for {base} images a step, this run takes {images}; "
-            f"--auto-scale-lr makes it {rate * images / base:.4g}",
-            "current",
-            logging.WARNING,
+        warn(
+            f"learning rate {rate} is meant for {base} images per step, this run has {images}; "
+            f"--auto-scale-lr changes it to {rate * images / base:.4g}"
         )
 
 
 def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
-    """Start from the weights of `path`; logs what fitted.
+    """Load the weights of `path` into the model, and log the load report.
 
     Raises:
-        ValueError: the weights are of another model, or of folded batch-norms.
+        ValueError: the weights are of another model, or their batch-norms are folded.
     """
     content = _read_trainable(path)
     model = bare(runner.model)
@@ -227,32 +228,37 @@ def load_into(runner: Runner, path: Path) -> checkpoint.LoadReport:
     )
     if report.mismatched:
         raise ValueError(
-            f"{path}: is a checkpoint of another model, {report}; give one of the same config"
+            f"{path}: is a checkpoint of another model, {report}; give one of the same model"
         )
     runner.logger.info(f"{path}: {report}")
-    if content["info"].get("norms_rebuilt"):
-        count = even_out_convolutions(model)
-        runner.logger.info(f"batch-norms were rebuilt: {count} convolutions scaled for training")
+    _scale(runner, model, content)
     return report
 
 
+def _scale(runner: Runner, model: nn.Module, content: dict[str, Any]) -> None:
+    """Scale the convolutions for training if the checkpoint has rebuilt batch-norms."""
+    if content["info"].get("norms_rebuilt"):
+        count = even_out_convolutions(model)
+        runner.logger.info(f"batch-norms were rebuilt: {count} convolutions scaled for training")
+
+
 def _read_trainable(path: Path) -> dict[str, Any]:
-    """Content of a checkpoint whose batch-norms are there to train."""
+    """Read a checkpoint; ValueError if its batch-norms are folded."""
     content = checkpoint.read(path)
     if content["info"].get("norms_folded"):
         raise ValueError(
-            f"{path}: its batch-norms are folded away, and training would destroy what it knows; "
+            f"{path}: its batch-norms are folded, and training would destroy its weights; "
             "convert it again with tools/convert_weights.py --calibrate-bn IMAGE_DIR"
         )
     return content
 
 
 def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
-    """Start the trunk from that of any checkpoint of ours, whatever its task; logs what fitted.
+    """Load only the backbone from a checkpoint of any task, and log the load report.
 
     Raises:
-        ValueError: the file's trunk is of another kind or size, not all of it fits, or its
-            batch-norms are folded.
+        ValueError: the backbone in the file has another type or size, weights are missing or do
+            not fit, or its batch-norms are folded.
     """
     content = _read_trainable(path)
     theirs = content["model"].get("backbone") or {}
@@ -269,23 +275,21 @@ def load_backbone(runner: Runner, path: Path) -> checkpoint.LoadReport:
     own = nn.ModuleDict({"backbone": model.backbone})
     report = checkpoint.load_weights(own, trunk, source=str(path))
     if report.missing or report.mismatched:
-        raise ValueError(f"{path}: its backbone does not fill the config's; {report}")
+        raise ValueError(f"{path}: its backbone does not fit that of the config; {report}")
     runner.logger.info(f"{path}: backbone only, {report}")
-    if content["info"].get("norms_rebuilt"):
-        count = even_out_convolutions(model.backbone)
-        runner.logger.info(f"batch-norms were rebuilt: {count} convolutions scaled for training")
+    _scale(runner, model.backbone, content)
     return report
 
 
 def _trunk(described: dict[str, Any]) -> str:
-    """A plain backbone config in words: `PPLCNet of scale 0.5`."""
+    """Text for a plain backbone config: `PPLCNet of scale 0.5`."""
     name = f"{described.get('type', 'missing')} {described.get('arch', '')}".strip()
     act = f" with {described['act']}" if "act" in described else ""
     return f"{name} of scale {described.get('scale')}{act}"
 
 
 def resume_path(choice: str | None, work_dir: Path) -> Path | None:
-    """The file that --resume names; "auto" is the newest of the work dir, if any.
+    """The file of --resume; for "auto", the newest state file in the work dir, or None.
 
     Raises:
         FileNotFoundError: the named file does not exist.
@@ -295,7 +299,7 @@ def resume_path(choice: str | None, work_dir: Path) -> Path | None:
     if choice == "auto":
         found = newest(work_dir)
         if found is None:
-            print_log(f"nothing to resume in {work_dir}; starting anew", "current")
+            print_log(f"nothing to resume in {work_dir}; starting a new run", "current")
         return found
     if not Path(choice).is_file():
         raise FileNotFoundError(f"--resume {choice}: no such checkpoint")
@@ -305,17 +309,12 @@ def resume_path(choice: str | None, work_dir: Path) -> Path | None:
 def dry_run(
     runner: Runner, load_from: Path | None = None, backbone_from: Path | None = None
 ) -> dict[str, Any]:
-    """One batch through loss, optimiser, validation, metric and checkpoint; keeps no checkpoint.
+    """Test one batch: loss, optimiser, validation, metric, checkpoint; the file is deleted.
 
     Returns:
         The losses of the training batch and the metrics of the validation batch.
     """
-    _check_classes(runner)
-    check_batch(runner)
-    if load_from is not None:
-        load_into(runner, load_from)
-    if backbone_from is not None:
-        load_backbone(runner, backbone_from)
+    _make_ready(runner, load_from, backbone_from)
     runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
     model = runner.model
     runner.train_dataloader.dataset.set_epoch(0)

@@ -9,27 +9,27 @@ from mmengine.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(_ParamScheduler):
-    """Linear warm-up, then a cosine that starts when the warm-up ends; both per iteration.
+    """Linear warm-up, then a cosine that starts at its end; both change at every iteration.
 
-    With base rate r, warm-up of w iterations from factor f and a cosine that would reach zero at
-    iteration T:  r (f + (1 - f) t / w)  for t < w,  r / 2 (1 + cos(pi (t - w) / (T - w)))  after.
+    The base rate is r, the warm-up has w iterations from the factor f, and the cosine reaches zero
+    at iteration T:  r (f + (1 - f) t / w)  for t < w, then  r / 2 (1 + cos(pi (t - w) / (T - w))).
 
     Args:
-        optimizer: What it drives.
-        warmup_iters: w, or what is added to it.
-        warmup_epochs: Epochs that w also lasts, so that it does not hang on the images a step.
+        optimizer: The optimiser whose learning rate is set.
+        warmup_iters: Iterations of the warm-up.
+        warmup_epochs: Epochs of the warm-up, which do not depend on the images per step; w is the
+            sum of both.
         warmup_factor: f.
-        epochs: Epochs after which the cosine is at zero; a run may stop before. None: those of the
-            run.
-        epoch_length: Iterations of an epoch, so T = epochs * epoch_length; the runner fills it in
-            when the config says `convert_to_iter_based=True`.
-        end: T itself, without epochs; the runner fills in the iterations of the run when the config
-            says `by_epoch=False`.
-        by_epoch: What the config says; the rate changes with every iteration in any case.
+        epochs: Epochs until the cosine is zero; a run may stop earlier. None: epochs of the run.
+        epoch_length: Iterations of an epoch, so T = epochs * epoch_length; the runner sets it if
+            the config has `convert_to_iter_based=True`.
+        end: T, if it is not given by epochs; the runner sets it to the iterations of the run if the
+            config has `by_epoch=False`.
+        by_epoch: As in the config; the rate changes at every iteration in any case.
 
     Raises:
-        ValueError: the warm-up is not shorter than the whole schedule, or the config says neither
-            of the two.
+        ValueError: the warm-up is not shorter than the whole schedule, or the config has neither
+            `convert_to_iter_based=True` nor `by_epoch=False`.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class WarmupCosineLR(_ParamScheduler):
             total, counted = epochs * epoch_length, f" ({epochs} epochs of {epoch_length})"
         elif by_epoch or epochs is not None or warmup_epochs:
             raise ValueError(
-                "WarmupCosineLR: give convert_to_iter_based=True to count epochs; without, give "
-                "by_epoch=False, warmup_iters, and neither epochs nor warmup_epochs"
+                "WarmupCosineLR: give convert_to_iter_based=True to count epochs; to count "
+                "iterations give by_epoch=False and warmup_iters, not epochs or warmup_epochs"
             )
         assert total is not None
         self.warmup_iters = warmup_iters + round(warmup_epochs * (epoch_length or 0))
@@ -85,16 +85,16 @@ class WarmupCosineLR(_ParamScheduler):
 
 @PARAM_SCHEDULERS.register_module()
 class PolyDecayLR(_ParamScheduler):
-    """Base rate times (1 - t / T) ** power at iteration t, after a linear warm-up where wanted.
+    """Base rate times (1 - t / T) ** power at iteration t, with an optional linear warm-up.
 
-    mmengine's PolyLR reaches zero one iteration early, and multiplies up the rounding of all steps.
-    T is the last iteration of the run, which the runner fills in as `end`.
+    mmengine's PolyLR reaches zero one iteration early, and accumulates rounding errors. T is the
+    last iteration of the run, which the runner sets as `end`.
 
     Args:
-        optimizer: What it drives.
+        optimizer: The optimiser whose learning rate is set.
         power: Published: 0.9.
         end: T.
-        warmup_iters: Iterations w over which a factor (t + 1) / w is applied too; 0 is published.
+        warmup_iters: In the first w iterations a factor (t + 1) / w is applied too; published: 0.
     """
 
     def __init__(

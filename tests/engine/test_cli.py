@@ -111,12 +111,12 @@ def test_no_percentage(text: str) -> None:
         (
             "DataLoader worker (pid 71) is killed by signal: Bus error. It is possible that "
             "dataloader's workers are out of shared memory. Please try to raise your limit.",
-            "/dev/shm, through which",
+            "/dev/shm is full",
         ),
         (
             "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback\n"
             "RuntimeError: unable to allocate shared memory(shm) for file </torch_1_2>: No space",
-            "/dev/shm, through which",
+            "/dev/shm is full",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""engine/mmengine_internals.py: configs are read alike wherever the packages lie."""
+"""engine/mmengine_internals.py: configs are read the same way in every package folder."""
 
 from pathlib import Path
 

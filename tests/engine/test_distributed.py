@@ -68,12 +68,14 @@ def test_slurm_names_the_processes(ranks: Ranks, alone: pytest.MonkeyPatch) -> N
 def test_a_launcher_that_did_not_start_it(
     alone: pytest.MonkeyPatch, launcher: str, command: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"--launcher {launcher}: not started by it.*{command}"):
+    with pytest.raises(
+        ValueError, match=f"--launcher {launcher}: this process was not started by it.*{command}"
+    ):
         join(Config(), launcher)
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"), [("torch", "runs on CUDA only"), ("mmcv", "use 'torch'"), (True, "'torch'")]
+    ("kind", "says"), [("torch", "needs CUDA"), ("mmcv", "use 'torch'"), (True, "'torch'")]
 )
 def test_norms_that_cannot_share(alone: pytest.MonkeyPatch, kind: Any, says: str) -> None:
     alone.setenv("RANK", "0")

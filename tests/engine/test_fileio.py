@@ -1,4 +1,4 @@
-"""engine/fileio.py: whole or not at all."""
+"""engine/fileio.py: files are written complete or not at all."""
 
 import errno
 import os
@@ -63,7 +63,7 @@ def test_json_that_is_none_is_one_line_with_the_path(
     tmp_path: Path, content: bytes, why: str
 ) -> None:
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"a\.json: no JSON \(.*{why}") as error:
+    with pytest.raises(ValueError, match=rf"a\.json: not valid JSON \(.*{why}") as error:
         read_json(tmp_path / "a.json")
     assert "\n" not in str(error.value)
 

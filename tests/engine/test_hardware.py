@@ -1,4 +1,4 @@
-"""What a machine and a network are said to be."""
+"""engine/hardware.py: description of a machine, size of a network."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""engine/mmengine_internals.py: private attributes of mmengine are touched there alone."""
+"""engine/mmengine_internals.py: private attributes of mmengine are used only there."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How many of our files a config or a network takes with it, `__init__` files counted."""
+"""Number of project files that a config or a network imports, with `__init__` files."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ LOAD = "from engine import config; config.load('configs/{}.py')"
 
 @cache
 def imported(statement: str) -> list[str]:
-    """Our modules that a statement imports in a new process."""
+    """Project modules that a statement imports in a new process."""
     code = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True

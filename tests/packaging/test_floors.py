@@ -1,4 +1,4 @@
-"""The folders of the engine stand on floors: each imports lower ones and itself, in no circle."""
+"""The folders of the engine have floors: each imports only lower ones and itself."""
 
 import ast
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ FILES = {
 
 
 def imports(path: Path, *, inside: bool = True) -> Iterator[str]:
-    """Files of ours that a file imports; those for type checkers aside."""
+    """Files of this project that a file imports, except for type checkers."""
     tree = ast.parse(path.read_text())
     skipped = {
         id(node)
@@ -85,7 +85,7 @@ def test_there_are_no_circles() -> None:
 
 @pytest.mark.parametrize("module", FILES)
 def test_no_import_within_a_function(module: str) -> None:
-    """It would hide a circle; tooling by dotted name is resolved by `TASK.use`."""
+    """It would hide a circular import; tooling with dotted names is imported by `TASK.use`."""
     path = FILES[module]
     assert set(imports(path)) == set(imports(path, inside=False)), module
 

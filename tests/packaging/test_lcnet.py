@@ -113,7 +113,7 @@ def test_another_distribution_with_a_package_of_ours(
     ran = run("print-config", "picodet_lcnet")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        "error: detection: a package of rival too, which overwrites ours; "
+        "error: detection: this package is also in rival, which overwrites it; "
         "run: pip uninstall rival, then install lcnet-vision again\n"
     )
     assert run("list-configs") == ran

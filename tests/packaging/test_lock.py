@@ -1,4 +1,4 @@
-"""constraints.txt pins all that an installation for development brings, to versions that fit."""
+"""constraints.txt pins all packages of a development installation to versions that fit."""
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires
@@ -22,10 +22,10 @@ PINS = {
 
 
 def required(name: str, extras: set[str], seen: set[tuple[str, str]]) -> Iterator[Requirement]:
-    """All that an installed package needs here, and what that needs."""
+    """All direct and indirect requirements of an installed package."""
     try:
         lines = requires(name) or []
-    except PackageNotFoundError:  # it stands in the lock, but not here
+    except PackageNotFoundError:  # locked, but not installed here
         return
     for line in map(Requirement, lines):
         wanted = line.marker is None or any(

@@ -1,4 +1,4 @@
-"""The import names are ours alone, and imports run one way between them."""
+"""No other distribution has our import names, and packages import in one direction."""
 
 import ast
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def test_imports_run_one_way(package: str) -> None:
 
 @pytest.mark.parametrize("package", OURS)
 def test_no_relative_import_leaves_its_package(package: str) -> None:
-    """`from ..other import x` would go around the rule."""
+    """`from ..other import x` would bypass the rule."""
     for path in (ROOT / package).rglob("*.py"):
         depth = len(path.relative_to(ROOT / package).parts)
         for node in ast.walk(ast.parse(path.read_text())):

@@ -95,7 +95,7 @@ def data(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_what_is_in_it(installed: Installed) -> None:
-    """All files of the packages but caches, tools/*.py, configs/; and no other top-level name."""
+    """All files of the packages except caches, tools/*.py, configs/; no other top-level name."""
 
     def files(folder: Path) -> set[str]:
         found = (path for path in folder.rglob("*") if path.is_file())
@@ -171,4 +171,6 @@ def test_another_distribution_with_a_package_of_ours(installed: Installed, tmp_p
         line = installed.run(tmp_path, "lcnet", "print-config", "picodet_lcnet", code=1)
     finally:
         shutil.rmtree(rival)
-    assert line.startswith("error: segmentation: a package of rival too, which overwrites ours; ")
+    assert line.startswith(
+        "error: segmentation: this package is also in rival, which overwrites it"
+    )

@@ -157,7 +157,7 @@ def test_resuming_on_other_classes_is_refused(trained, data, run_tool, tmp_path:
         "--resume", trained / "iter_2.pth", *options(),
     )  # fmt: skip
     assert ran.code == 1
-    assert "resume on the same data" in ran.err
+    assert "resume with the same data" in ran.err
 
 
 def test_masks_of_pictures_that_share_a_stem_do_not_replace_each_other(

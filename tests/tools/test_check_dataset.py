@@ -66,7 +66,7 @@ def test_errors_are_one_line(mini_coco: Path, tmp_path: Path, run_tool: Run) -> 
 
     assert "none: no such folder" in line(tmp_path / "none", "--task", "det")
     assert "the layout is leftImg8bit" in line(mini_coco, "--task", "seg")
-    assert "is there already and not empty" in line(mini_coco, "--task", "det", "--fix", mini_coco)
+    assert "exists and is not empty" in line(mini_coco, "--task", "det", "--fix", mini_coco)
     assert run_tool("check_dataset", mini_coco).code == 2
 
 

@@ -125,11 +125,11 @@ def test_errors_are_one_line_and_leave_no_file(convert: Convert, real: Path, tmp
     np.savez(other, x=np.ones(3))
     cases = [
         ((hostile,), "refused"),
-        ((other,), "not one of its 1 tensors fits"),
+        ((other,), "none of its 1 tensors fits"),
         ((tmp_path / "none.npz",), "no such weight file"),
         ((real, "--cfg-options", "model.backbone.scale=0.5"), "another shape"),
         ((real, "--cfg-options", "model.num_classes=3"), "leave it at 80"),
-        ((real, "--calibrate-bn", str(tmp_path / "empty")), "no image there"),
+        ((real, "--calibrate-bn", str(tmp_path / "empty")), "no image found"),
     ]
     for arguments, message in cases:
         done = convert(*arguments)

@@ -69,7 +69,7 @@ def test_errors_are_one_line_and_exit_code_1(tool: Tool, tmp_path: Path) -> None
 
 
 WRONG = [
-    ("{", "no JSON"),
+    ("{", "not valid JSON"),
     ("3", "COCO results are a list, this is a int"),
     ([3], "result 0 is 3, not a record"),
     ([RESULT, {**RESULT, "image_id": 7}], "result 1 has image_id 7, which the ground truth does"),

@@ -41,7 +41,7 @@ def refuse(run_tool: Run, trained: Path, tmp_path: Path) -> Callable[..., str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--shape", "64", "65"], "input size 65 is no multiple of 32; use 64 or 96"),
+        (["--shape", "64", "65"], "input size 65 is not a multiple of 32; use 64 or 96"),
         (["--opset", "9"], "--opset 9: use 18 to "),
         (["--dynamic", "size", "--shape", "64", "64"], "exclude each other"),
         (["--int8"], "--int8 needs --calib DIR"),
@@ -61,7 +61,7 @@ def test_name_of_another_format(refuse: Callable[..., str]) -> None:
 def test_no_images_to_calibrate(refuse: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     line = refuse("--int8", "--calib", tmp_path / "empty")
-    assert f"{tmp_path / 'empty'}: no image there" in line
+    assert f"{tmp_path / 'empty'}: no image" in line
 
 
 def test_images_of_another_task(refuse: Callable[..., str], tmp_path: Path) -> None:

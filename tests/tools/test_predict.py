@@ -142,7 +142,7 @@ def test_errors(
         return str(ran.err)
 
     good = trained / "epoch_2.pth"
-    assert "none.jpg: no image or video there" in line(good, tmp_path / "none.jpg")
+    assert "none.jpg: no image or video found" in line(good, tmp_path / "none.jpg")
     assert "none.pth: no such checkpoint" in line(tmp_path / "none.pth", mini_coco / "val")
     (tmp_path / "a.jpg").write_bytes(b"no image")
     assert "a.jpg: not an image" in line(good, tmp_path / "a.jpg")

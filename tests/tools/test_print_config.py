@@ -23,7 +23,7 @@ def test_wrong_key(run_tool: Callable[..., Any]) -> None:
     assert ran.out == ""
     assert ran.err == (
         "error: --cfg-options model.backbone.scal: no key 'scal' here; nearest known: scale "
-        "(a leading + adds a key on purpose)\n"
+        "(a leading + adds a new key)\n"
     )
 
 

@@ -246,10 +246,12 @@ def test_errors(run_tool: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "has no checkpoint; give CONFIG CKPT" in error_line(run_tool("serve", DETECTOR))
     assert "none.pth: no such checkpoint" in error_line(run_tool("serve", DETECTOR, none))
     twice = (DETECTOR, none, DETECTOR, none)
-    assert "the name of several models; tell apart by --names" in error_line(
+    assert "several models have this name; rename them with --names" in error_line(
         run_tool("serve", *twice)
     )
-    assert "--names: give 2, one for each" in error_line(run_tool("serve", *twice, "--names", "a"))
+    assert "--names: give 2 names, one for each" in error_line(
+        run_tool("serve", *twice, "--names", "a")
+    )
     assert run_tool("serve", DETECTOR, none, "--max-batch", "0").code == 2
     monkeypatch.setitem(sys.modules, "fastapi", None)
     missing = error_line(run_tool("serve", DETECTOR, none))

@@ -57,10 +57,10 @@ def test_errors_are_one_line(folders: Path, tmp_path: Path, run_tool: Run) -> No
         return str(ran.err)
 
     assert "none: no such folder" in line(tmp_path / "none")
-    assert "leave some to train on" in line(folders, "--val", "1.5")
+    assert "leave some images for training" in line(folders, "--val", "1.5")
     assert "--out and --images are for a COCO json" in line(folders, "--out", tmp_path)
     (tmp_path / "x.json").write_text("[]")
     assert "x.json: not a COCO json" in line(tmp_path / "x.json")
     for path in sorted((folders / "tiger").iterdir())[1:]:
         path.unlink()
-    assert "too few images to have one in each of 2 splits: tiger (1)" in line(folders)
+    assert "classes with fewer images than the 2 splits: tiger (1)" in line(folders)

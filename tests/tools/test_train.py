@@ -111,7 +111,7 @@ def test_dumped_config_reloads_to_the_run(trained: Path) -> None:
 
 def test_a_used_work_dir_is_not_touched(tiny_train: Train, trained: Path) -> None:
     before = {path: path.read_bytes() for path in trained.glob("*.pth")}
-    assert "holds checkpoints of an earlier run" in last_line(tiny_train(trained))
+    assert "has checkpoints of an earlier run" in last_line(tiny_train(trained))
     assert {path: path.read_bytes() for path in trained.glob("*.pth")} == before
 
 
@@ -283,7 +283,7 @@ def test_warm_up_longer_than_the_run_is_shortened(tiny_train: Train, tmp_path: P
     """12 images, 4 a step, 4 epochs: 12 iterations leave a warm-up of 1."""
     ran = tiny_train(tmp_path, "--dry-run", param_scheduler__0__warmup_iters=12)
     assert ran.code == 0, ran.err
-    assert "warmup_iters 12 is not below the 12 iterations of the schedule; taking 1" in ran.out
+    assert "warmup_iters 12 is not below the 12 iterations of the schedule; using 1" in ran.out
 
 
 @pytest.mark.slow
@@ -346,8 +346,11 @@ def test_amp_trains(tiny_train: Train, tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"model__bakbone__scale": 1}, "no key 'bakbone' here; nearest known: backbone"),
-        ({"model__data_preprocessor__size": "[321,320]"}, "size 321 is no multiple of 32; use 320"),
-        ({"default_hooks__checkpoint__save_best": "coco/map"}, "which no evaluator gives"),
+        (
+            {"model__data_preprocessor__size": "[321,320]"},
+            "size 321 is not a multiple of 32; use 320",
+        ),
+        ({"default_hooks__checkpoint__save_best": "coco/map"}, "which no evaluator computes"),
         ({"model__backbone__type": "PPLCNett"}, "nearest known: PPLCNet"),
         ({"model__backbone__scale": 7}, "7"),
     ],
@@ -375,12 +378,12 @@ def test_wrong_paths(run_tool: Train, mini_coco: Path, trained: Path, tmp_path: 
 def test_wrong_checkpoints(tiny_train: Train, trained: Path, tmp_path: Path) -> None:
     best = trained / "best_coco_bbox_mAP_epoch_1.pth"
     ran = tiny_train(tmp_path / "a", "--resume", best)
-    assert "holds no training state" in last_line(ran)
+    assert "has no training state" in last_line(ran)
     ran = tiny_train(tmp_path / "b", "--resume", trained / "epoch_1.pth", model__neck_channels=32)
-    assert "cannot be resumed, it is of another model or optimiser" in last_line(ran)
+    assert "cannot be resumed, it is from another model or optimiser" in last_line(ran)
     torch.save({"a": 1}, tmp_path / "foreign.pth")
     ran = tiny_train(tmp_path / "c", "--load-from", tmp_path / "foreign.pth")
-    assert "no checkpoint of this project" in last_line(ran)
+    assert "not a checkpoint of this project" in last_line(ran)
 
 
 class Bomb:
@@ -404,7 +407,7 @@ def test_a_hostile_checkpoint_runs_nothing(tiny_train: Train, tmp_path: Path, fl
 def test_learning_rate_against_batch(tiny_train: Train, tmp_path: Path) -> None:
     wanted = {"auto_scale_lr__base_batch_size": 8, "optim_wrapper__optimizer__lr": 0.02}
     ran = tiny_train(tmp_path / "a", "--dry-run", **wanted)
-    assert "rate 0.02 is meant for 8 images a step, this run takes 4" in ran.out
+    assert "rate 0.02 is meant for 8 images per step, this run has 4" in ran.out
     assert "--auto-scale-lr makes it 0.01" in ran.out
     ran = tiny_train(tmp_path / "b", "--dry-run", "--auto-scale-lr", **wanted)
     assert "is meant for" not in ran.out

@@ -256,7 +256,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"train/a\.tar: no such shard"):
         ImageShards(root)
     (root / "train/shards.json").write_text("{")
-    with pytest.raises(ValueError, match="no JSON"):
+    with pytest.raises(ValueError, match="not valid JSON"):
         ImageShards(root)
 
 

@@ -154,7 +154,7 @@ def test_a_fault_of_an_entry_is_found_without_images(
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "no JSON"), ("[]", "it has no list 'images'"), ("[" * 100000, "")],
+    [("", "not valid JSON"), ("[]", "it has no list 'images'"), ("[" * 100000, "")],
     ids=["empty", "list", "deep"],
 )
 def test_a_json_that_is_none(text: str, said: str, coco: Path) -> None:
@@ -423,9 +423,9 @@ def test_a_copy_of_many_faults_is_clean_and_the_source_untouched(
         2: 1, 3: 1, 4: 2, 5: 2, 60: 1, 63: 1,
     }  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == ["1.jpg", "2.jpg"]
-    with pytest.raises(ValueError, match="is there already and not empty"):
+    with pytest.raises(ValueError, match="exists and is not empty"):
         repair(coco, tmp_path / "out", look(coco))
-    with pytest.raises(ValueError, match=r"lies in .*, the data itself"):
+    with pytest.raises(ValueError, match=r"is inside the data"):
         repair(coco, coco / "out", look(coco))
     assert not list(tmp_path.glob(".*.part"))
 

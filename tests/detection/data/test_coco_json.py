@@ -162,7 +162,7 @@ def test_what_is_wrong_is_said_in_one_line(
 
 @pytest.mark.parametrize("text", ["", "{", "not json", '{"images": [}'])
 def test_no_json(write: Callable[[object], Path], text: str) -> None:
-    with pytest.raises(ValueError, match=r"instances_train\.json: no JSON \(") as error:
+    with pytest.raises(ValueError, match=r"instances_train\.json: not valid JSON \(") as error:
         read_coco(write(text))
     assert "\n" not in str(error.value)
 

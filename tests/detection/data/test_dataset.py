@@ -203,7 +203,7 @@ def test_corrupt_image_can_be_skipped(root: Path, monkeypatch: pytest.MonkeyPatc
     (root / "train/2.png").write_bytes(b"broken")
     dataset = CocoDetection(root, training=True, on_bad_image="skip")
     logged: list[str] = []
-    monkeypatch.setattr("engine.data.bad_images.print_log", lambda line, **_: logged.append(line))
+    monkeypatch.setattr("engine.data.bad_images.warn", lambda line: logged.append(line))
     ids = [dataset[i]["targets"]["image_id"] for i in (0, 1, 2, 1)]
     assert ids == [1, 6, 6, 6]
     assert dataset.num_bad_images == 1
@@ -219,7 +219,7 @@ def test_skipping_wraps_around_counts_over_workers_and_ends(root: Path) -> None:
     assert dataset.num_bad_images == 1
     for number in (1, 2):
         (root / f"train/{number}.png").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="not one of 3 images can be read"):
+    with pytest.raises(ValueError, match="none of 3 images can be read"):
         dataset[0]
 
 

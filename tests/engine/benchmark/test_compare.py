@@ -134,7 +134,7 @@ def test_size_must_be_known() -> None:
 
 def test_sides_that_do_not_fit_the_strides() -> None:
     detector = Row("detector", str(ROOT / "configs/picodet_lcnet.py"))
-    with pytest.raises(ValueError, match="input size 100 is no multiple of 32; use 96 or 128"):
+    with pytest.raises(ValueError, match="input size 100 is not a multiple of 32; use 96 or 128"):
         compare.add_costs({"rows": {}}, loaded(detector), (100, 100))
 
 

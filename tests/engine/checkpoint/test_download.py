@@ -1,4 +1,4 @@
-"""Downloads from a server that does everything wrong, one thing at a time."""
+"""Downloads from a server with all kinds of errors."""
 
 import gzip
 import hashlib
@@ -26,7 +26,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 def send(
     handler: BaseHTTPRequestHandler, body: bytes, code: int = 200, **headers: str | int
 ) -> None:
-    """An answer with the length of `body`, but for what `headers` say."""
+    """Answer with `body` and its length; `headers` may override it."""
     handler.send_response(code)
     for name, value in {"Content_Length": len(body), **headers}.items():
         handler.send_header(name.replace("_", "-"), str(value))
@@ -39,12 +39,12 @@ def good(handler: BaseHTTPRequestHandler) -> None:
 
 
 def cut(handler: BaseHTTPRequestHandler) -> None:
-    """Breaks off after CUT bytes."""
+    """Close the connection after CUT bytes."""
     send(handler, CONTENT[:CUT], Content_Length=len(CONTENT))
 
 
 class Server(ThreadingHTTPServer):
-    """Gives the answers of a list, one a request, and then good ones."""
+    """Gives the answers of a list, one per request, then good ones."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -85,14 +85,14 @@ def server(running: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def stall(handler: BaseHTTPRequestHandler) -> None:
-    """Half, and then nothing more."""
+    """Send the first half, then nothing."""
     cut(handler)
     handler.wfile.flush()
     handler.server.released.wait(5)
 
 
 def crawl(handler: BaseHTTPRequestHandler) -> None:
-    """A byte now and then."""
+    """Send a byte from time to time."""
     send(handler, CONTENT[:10], Content_Length=len(CONTENT))
     for value in CONTENT[10:40]:
         if handler.server.released.wait(0.05):
@@ -116,7 +116,7 @@ def too_large(handler: BaseHTTPRequestHandler) -> None:
 
 
 def endless(handler: BaseHTTPRequestHandler) -> None:
-    """More than allowed, without saying how much."""
+    """Send more than allowed, without a length."""
     handler.send_response(200)
     handler.end_headers()
     try:
@@ -135,7 +135,7 @@ def packed(handler: BaseHTTPRequestHandler) -> None:
 
 
 def slam(handler: BaseHTTPRequestHandler) -> None:
-    """No answer at all."""
+    """Close the connection without an answer."""
     handler.close_connection = True
 
 
@@ -146,7 +146,7 @@ def code(number: int, **headers: str) -> Answer:
 def fetch(
     server: Server, path: Path, sha256: str | None = WANTED, attempts: int = 1
 ) -> list[tuple[int, int | None]]:
-    """Download, and what was reported on the way."""
+    """Download a file; gives the reported progress."""
     seen: list[tuple[int, int | None]] = []
     manners = replace(QUICK, attempts=attempts)
     download(server.url, path, sha256, manners, lambda *at: seen.append(at))
@@ -154,7 +154,7 @@ def fetch(
 
 
 def assert_then_succeeds(server: Server, path: Path) -> None:
-    """A good server gives the file after whatever was before, and nothing else is left."""
+    """A good server then gives the file, and no other file remains."""
     server.answers = []
     fetch(server, path)
     assert path.read_bytes() == CONTENT
@@ -176,13 +176,13 @@ def test_a_file_arrives_whole_and_is_fetched_once(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (stall, "Read timed out; try again later, or see if it has moved"),
+        (stall, "Read timed out; try again later, or check whether the file has moved"),
         (crawl, "bytes in 0 s; try again"),
         (cut, "70000 bytes read, 32400 more expected"),
         (too_long, "102400 bytes read, 10 more expected"),
         (too_short, f"expected {WANTED} but got"),
-        (too_large, "refused, it has 200001 bytes or more, allowed are 200000"),
-        (endless, "bytes or more, allowed are 200000"),
+        (too_large, "refused, it has at least 200001 bytes; the limit is 200000"),
+        (endless, "bytes; the limit is 200000"),
         (wrong, f"expected {WANTED} but got {hashlib.sha256(OTHER).hexdigest()}"),
         (packed, f"expected {WANTED} but got"),
         (slam, "Remote end closed connection without response"),

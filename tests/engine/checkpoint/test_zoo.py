@@ -1,4 +1,4 @@
-"""Published weights by name: what is fetched, pinned, refused and kept."""
+"""Published weights by name: what is downloaded, pinned, refused and cached."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
 def weights(
     paddle_file: Callable[..., dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[bytes, dict[str, np.ndarray]]:
-    """A weight file, and what is in it."""
+    """A weight file and its content."""
     path = tmp_path_factory.mktemp("paddle") / FILE
     arrays = paddle_file(path)
     return path.read_bytes(), arrays
@@ -81,7 +81,7 @@ def server(weights, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def zoo(server: Server, folder: Path, *, offline: bool = False, **changes: object) -> Zoo:
-    """A zoo of one, a classifier of three classes."""
+    """A zoo of one model, a classifier with three classes."""
     entry = {
         "name": "tiny",
         "url": server.url,
@@ -100,7 +100,7 @@ def sha256(content: bytes) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    """Files in the cache but for locks."""
+    """Files in the cache, without locks."""
     return sorted(p.name for p in (folder / "cache").glob("*") if p.suffix != ".lock")
 
 
@@ -186,14 +186,14 @@ def test_what_does_not_convert_is_neither_pinned_nor_kept(
     assert not (tmp_path / "exploded").exists()
 
 
-def test_what_lies_there_already_is_used_where_it_is_right(server, weights, tmp_path: Path) -> None:
+def test_a_cached_file_is_used_if_it_is_right(server, weights, tmp_path: Path) -> None:
     tiny = zoo(server, tmp_path, sha256=sha256(weights[0]), offline=True)
     with pytest.raises(FileNotFoundError, match=rf"LCNET_OFFLINE is set; put {FILE} there"):
         tiny.checkpoint("tiny")
     raw = tmp_path / "cache" / FILE
     raw.parent.mkdir()
     raw.write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"refused, its sha256 is not .*LCNET_OFFLINE forbids"):
+    with pytest.raises(ValueError, match=r"refused, its sha256 is not .*unset LCNET_OFFLINE"):
         tiny.checkpoint("tiny")
     raw.write_bytes(weights[0])
     path = tiny.checkpoint("tiny")

@@ -1,4 +1,4 @@
-"""Label files of every form that is about, and what is wrong with others."""
+"""Label files in all known formats, and errors in others."""
 
 from pathlib import Path
 
@@ -43,10 +43,10 @@ def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["cat"], "classes.txt: names 1 class; a classifier needs two or more"),
-        ([""], "classes.txt: names 0 classes"),
-        (["0 cat", "dog"], "line 2: 'dog' has no index, other lines have one"),
-        (["0 cat", "", "0 dog"], "line 3: index 0 stands twice"),
+        (["cat"], "classes.txt: has 1 class; a classifier needs at least two"),
+        ([""], "classes.txt: has 0 classes"),
+        (["0 cat", "dog"], "line 2: 'dog' has no index, but other lines have one"),
+        (["0 cat", "", "0 dog"], "line 3: index 0 occurs twice"),
         (["1 cat", "2 dog"], "line 2: index 2 is not below the 2 classes"),
     ],
 )
@@ -63,5 +63,7 @@ def test_two_label_files_must_agree(write_lines, tmp_path: Path) -> None:
     first = write_lines("classes.txt", "rose", "tulip")
     assert find_label_file(tmp_path) == first
     write_lines("labels.txt", "tulip", "rose")
-    with pytest.raises(ValueError, match=r"labels\.txt: names other classes than .*classes\.txt"):
+    with pytest.raises(
+        ValueError, match=r"labels\.txt: does not name the same classes as .*classes\.txt"
+    ):
         find_label_file(tmp_path)

@@ -1,4 +1,4 @@
-"""Sizes read from headers: those that decoding gives, and of bombs those that they claim."""
+"""Sizes read from headers: equal to the decoded size, and for bombs the claimed size."""
 
 import io
 import itertools
@@ -46,14 +46,14 @@ def test_the_size_of_a_webp_with_a_canvas_and_of_a_bmp_from_the_top(tmp_path: Pa
 
 
 def png(height: int, width: int) -> bytes:
-    """One of grey pixels that are not there."""
+    """A grey PNG without pixel data."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     length, check = struct.pack(">I", 13), struct.pack(">I", zlib.crc32(chunk))
     return b"\x89PNG\r\n\x1a\n" + length + chunk + check
 
 
 def jpeg(height: int, width: int) -> bytes:
-    """Of three channels, up to the start of a scan."""
+    """A JPEG of three channels, up to the start of a scan."""
     frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + bytes(9)
     return b"\xff\xd8\xff\xc0" + frame + b"\xff\xda\0\x02" + bytes(64)
 
@@ -119,7 +119,7 @@ def test_damaged_headers_have_no_size(data: bytes) -> None:
     "data", [b"P6\n9 9\n255\n" + bytes(243), b"#?RADIANCE\n", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
 )
 def test_other_formats_are_not_read(tmp_path: Path, data: bytes) -> None:
-    """OpenCV would decode the first, whose size nobody checked; Pillow runs the third."""
+    """OpenCV would decode the first without a size check; Pillow runs the third."""
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.png: not an image that can be read"):
         read_image(tmp_path / "a.png")
@@ -172,7 +172,7 @@ def gifs() -> Iterator[bytes]:
 
 
 def tiffs() -> Iterator[bytes]:
-    """Sides of every kind of number, alone and where they stand twice."""
+    """Sides in every number type, also given twice."""
     others = [(258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 200), (277, 3, 1), (279, 4, 37 * 61)]
     for kind, order in itertools.product(range(20), "<>"):
         true, small = ((256, kind, 61), (257, kind, 37)), ((256, 4, 2), (257, 4, 2))
@@ -206,7 +206,7 @@ def webps() -> Iterator[bytes]:
 def test_what_opencv_decodes_is_not_larger_than_the_claim(
     liars: Callable[[], Iterator[bytes]],
 ) -> None:
-    """Of files that give their size twice, or in an unusual way."""
+    """Files that give their size twice or in an unusual way."""
     for data in liars():
         claimed = header_size(data)
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -216,7 +216,7 @@ def test_what_opencv_decodes_is_not_larger_than_the_claim(
 
 
 def test_what_is_no_matter_of_size_does_not_hinder(tmp_path: Path) -> None:
-    """Damaged or long texts in a PNG, which Pillow refuses; damaged EXIF, of which it warns."""
+    """Damaged or long texts in a PNG (Pillow refuses them), and damaged EXIF (it warns)."""
     whole = saved("PNG")
     text = b"zTXta\0\0" + zlib.compress(bytes(3 << 20))
     for check in (0, zlib.crc32(text)):
@@ -251,7 +251,7 @@ print(peak() - before, *faults)
 
 @pytest.mark.slow
 def test_bombs_take_no_memory(tmp_path: Path) -> None:
-    """The highest use of memory of a process that is given all of them, less that before: MB."""
+    """Increase of the peak memory of a process that reads all of them, in MB."""
     files = [tmp_path / f"{bomb.__name__}.png" for bomb in BOMBS]
     for path, bomb in zip(files, BOMBS, strict=True):
         path.write_bytes(bomb(*HUGE))

@@ -1,4 +1,4 @@
-"""What `read_image` makes of each kind of file."""
+"""`read_image` on each kind of file."""
 
 import struct
 import zlib
@@ -107,11 +107,11 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def bad_files() -> dict[str, bytes]:
-    """Contents that are no image: empty, text, and a photo of which the second half is lost."""
+    """Contents that are not images: empty, text, and the first half of a photo."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     return {
         "empty": b"",
-        "text": b"this is no image",
+        "text": b"this is not an image",
         "jpeg": cv2.imencode(".jpg", noise)[1].tobytes()[:3000],
         "png": cv2.imencode(".png", noise)[1].tobytes()[:3000],
         "headers": b"\xff\xd8\xff\xff\xff\xc0",
@@ -138,7 +138,7 @@ def test_undecodable_file_prints_nothing(
 
 
 def png_header(height: int, width: int) -> bytes:
-    """A PNG of which only the header is honest."""
+    """A PNG with a valid header but no valid data."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))

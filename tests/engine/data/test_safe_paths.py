@@ -1,4 +1,4 @@
-"""Paths that lead out of a data folder, and those that only look so."""
+"""Paths that lead out of a data folder, and similar paths that do not."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_names_that_lead_out(data: Path) -> None:
-    """Also to a folder whose name begins as that of the data."""
+    """Also to a folder whose name starts with that of the data."""
     (data.parent / "data2").mkdir()
     paths = ["train/1.png", "../secret", f"{data.parent}/secret", "train/../../disk/3.png"]
     paths += ["train/../train/cat/2.png", f"{data}/train/1.png", "../data2/x", "gone/4.png"]

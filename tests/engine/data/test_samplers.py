@@ -1,4 +1,4 @@
-"""Orders of images: whole passes, the same for a seed, resumable anywhere, shared by processes."""
+"""Samplers: complete passes, repeatable by seed, resumable anywhere, shared by processes."""
 
 from itertools import islice
 
@@ -50,7 +50,7 @@ def test_processes_take_turns(skipped: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_an_epoch_begins_where_it_is_told(shuffle: bool) -> None:
-    """mmengine's order of that epoch; the next one begins at its start."""
+    """The order is mmengine's for that epoch; the next epoch skips nothing."""
     ours, theirs = (kind(range(10), shuffle, 7) for kind in (EpochSampler, DefaultSampler))
     for sampler in (ours, theirs):
         sampler.set_epoch(3)

@@ -1,4 +1,4 @@
-"""Dividing images: exact counts by class, several classes an image, and draws that repeat."""
+"""Divisions into splits: exact counts by class, several classes per image, repeatable draws."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ def test_shares() -> None:
     assert shares_of(0.2, 0.1) == pytest.approx({"train": 0.7, "val": 0.2, "test": 0.1})
     assert list(shares_of(0.2, 0)) == ["train", "val"]
     for val, test in ((0, 0), (0.5, 0.5), (-0.1, 0.2), (1, 0), (float("nan"), 0.1)):
-        with pytest.raises(ValueError, match="leave some to train on"):
+        with pytest.raises(ValueError, match="leave some images for training"):
             shares_of(val, test)
 
 
@@ -72,5 +72,7 @@ def test_a_seed_is_not_the_order_of_the_files() -> None:
 
 def test_small_classes_are_named() -> None:
     check_large_enough(["a"], [3], 3, "here")
-    with pytest.raises(ValueError, match=r"here: too few images .* 3 splits: b \(2\), c \(0\);"):
+    with pytest.raises(
+        ValueError, match=r"here: classes with fewer images than the 3 splits: b \(2\), c \(0\);"
+    ):
         check_large_enough(["a", "b", "c"], [3, 2, 0], 3, "here")

@@ -137,7 +137,7 @@ def test_a_failed_check_leaves_nothing(
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        ({"shape": (64, 65)}, "input size 65 is no multiple of 32; use 64 or 96"),
+        ({"shape": (64, 65)}, "input size 65 is not a multiple of 32; use 64 or 96"),
         ({"opset": 7}, "--opset 7: use 18 to "),
         ({"dynamic": "batch", "with_preprocess": True}, "one image of any size already"),
         ({"dynamic": "size", "shape": (64, 64)}, "exclude each other"),

@@ -39,7 +39,7 @@ def test_images_of_the_training_split(mini_coco: Path) -> None:
 
 
 def test_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no image there"):
+    with pytest.raises(FileNotFoundError, match="no image"):
         calibration_images(config.load(OWN), tmp_path)
 
 

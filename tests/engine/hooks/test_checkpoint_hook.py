@@ -1,4 +1,4 @@
-"""engine/hooks/checkpoint_hook.py: files that survive a kill, and which is the newest.
+"""engine/hooks/checkpoint_hook.py: files survive a kill, and the newest is found.
 
 When a run saves is seen in tests/tools/test_train.py and test_resuming.py.
 """
@@ -125,7 +125,7 @@ def test_the_epochs_that_get_a_file(interval: int | None, epochs: list[int]) -> 
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Also where equal parts are one object in the first and two in the second."""
+    """Also if equal parts are one object in the first file and two in the second."""
     word, numbers = "".join(["w", "x"]), [1.0]
     one = {"model": {"a": word, "b": word, "c": numbers, "d": numbers}, "weight": torch.ones(3)}
     two = {"model": {"a": "wx", "b": "".join("wx"), "c": [1.0], "d": [1.0]}}
@@ -147,7 +147,7 @@ def test_leftovers_of_a_killed_run_go(tmp_path: Path) -> None:
 
 
 def save_forever(folder: Path, done: Any) -> None:
-    """A run that does nothing but save: a state each step, a best file each third."""
+    """A run that only saves: a state at each step, a best file at each third."""
     step = 0
     while True:
         step += 1
@@ -164,7 +164,7 @@ def save_forever(folder: Path, done: Any) -> None:
 
 @pytest.mark.slow
 def test_a_kill_at_any_moment_loses_one_save_at_most(tmp_path: Path) -> None:
-    """40 moments: what was saved is there and whole, and so is the best file."""
+    """At 40 moments: all saved files are complete, and the best file too."""
     random = np.random.default_rng(0)
     fork = multiprocessing.get_context("fork")
     for number in range(40):

@@ -1,4 +1,4 @@
-"""engine/hooks/nan_guard.py: a batch without a finite loss leaves no trace but a line in a file."""
+"""engine/hooks/nan_guard.py: a batch whose loss is not finite changes nothing; a file lists it."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_lists_iteration_loss_and_images(tmp_path: Path) -> None:
 
 
 def test_the_others_of_a_gathered_step_are_not_lost(tmp_path: Path) -> None:
-    """Of two batches a step the second is bad: the step is that of the first, at half weight."""
+    """The second of two batches per step is bad: the step uses the first, at half weight."""
     run, alone = Run(tmp_path, StopOnNaN(), gathered=2), Run(tmp_path, StopOnNaN())
     run.step(1.0)
     start = run.state()
@@ -86,7 +86,7 @@ def test_limits(tmp_path: Path, factors: str, stops_at: int | None) -> None:
     for letter in factors:
         bad += letter == "b"
         if bad == stops_at:
-            with pytest.raises(FloatingPointError, match=rf"{stops_at} batches in all \(listed in"):
+            with pytest.raises(FloatingPointError, match=rf"{stops_at} batches skipped \(see"):
                 run.step(float("nan"))
             assert len(json.loads((tmp_path / "bad_batches.json").read_text())) == stops_at
             return

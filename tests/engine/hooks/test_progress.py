@@ -1,4 +1,4 @@
-"""engine/hooks/progress.py: what the live line says, and which log lines it stands in for."""
+"""engine/hooks/progress.py: what the progress bar shows, and which log lines it replaces."""
 
 import io
 import logging
@@ -23,7 +23,7 @@ def terminal() -> io.StringIO:
 
 @pytest.fixture
 def hook(terminal: io.StringIO) -> Iterator[LiveProgress]:
-    """A hook that writes to what it takes for a terminal of 160 columns."""
+    """A hook that writes to a fake terminal of 160 columns."""
     result = LiveProgress()
     result.bar = live_line(Console(file=terminal, force_terminal=True, width=160))
     yield result

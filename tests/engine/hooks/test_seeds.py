@@ -1,4 +1,4 @@
-"""engine/hooks/seeds.py: everything random follows from seed, rank, epoch and iteration."""
+"""engine/hooks/seeds.py: all random draws depend only on seed, rank, epoch and iteration."""
 
 import random
 from types import SimpleNamespace
@@ -48,7 +48,7 @@ def test_all_generators_follow_from_the_step() -> None:
 
 
 class Drawn(SeededData):
-    """Samples that hold what the generators give."""
+    """Samples made of draws from the generators."""
 
     def __init__(self, training: bool) -> None:
         super().__init__(10, training=training, on_bad_image="stop", seed=4)

@@ -1,4 +1,4 @@
-"""engine/hooks/signals.py: who obeys which signal (whole runs: tests/tools/test_train.py)."""
+"""engine/hooks/signals.py: who handles which signal (whole runs: tests/tools/test_train.py)."""
 
 import os
 import signal

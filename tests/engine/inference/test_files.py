@@ -84,7 +84,7 @@ def test_folder_glob_list_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", ["none.jpg", "empty", "*.jpg", "http://x.org/a.jpg"])
 def test_nothing_found(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="no image or video there"):
+    with pytest.raises(FileNotFoundError, match="no image or video found"):
         find_sources([str(tmp_path / name)])
 
 
@@ -94,7 +94,7 @@ def test_bad_lists(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"list\.txt: .*gone\.jpg: no image"):
         find_sources([str(path)])
     path.write_text("list.txt\n")
-    with pytest.raises(ValueError, match="a list of lists is not read"):
+    with pytest.raises(ValueError, match="a list in a list is not supported"):
         find_sources([str(path)])
 
 

@@ -1,4 +1,4 @@
-"""Exported files: what they say, what is refused, and that nothing outside is read."""
+"""Exported files: descriptions, refused files, and no reads outside the folder."""
 
 import json
 import subprocess
@@ -71,7 +71,7 @@ def test_not_ours(onnx_file: Write) -> None:
 
 
 def test_damaged_description(onnx_file: Write) -> None:
-    with pytest.raises(ValueError, match="its entry 'shape' is no list"):
+    with pytest.raises(ValueError, match="its entry 'shape' is not a list"):
         read(onnx_file(shape=7))
 
 
@@ -136,7 +136,7 @@ def test_a_zip_file_of_somebody_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_callers_at_once_get_their_own(tmp_path: Path, engine: str) -> None:
-    """Twice the input of each, however the calls of three threads mix."""
+    """The result is twice the input of each call, with mixed calls from three threads."""
     onnx = pytest.importorskip("onnx")
     nodes = [onnx.helper.make_node("Add", ["x", "x"], ["y"])]
     given, made = (

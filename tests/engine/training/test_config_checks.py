@@ -16,7 +16,7 @@ DETECTOR = Path(__file__).parents[3] / "configs/picodet_lcnet.py"
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is logged."""
     found: list[str] = []
-    monkeypatch.setattr(config_checks, "print_log", lambda line, *_: found.append(line))
+    monkeypatch.setattr(config_checks, "warn", lambda line: found.append(line))
     return found
 
 
@@ -32,7 +32,9 @@ def test_class_count() -> None:
 
 def test_key_of_the_best_checkpoint() -> None:
     options = {"model.num_classes": 1, "default_hooks.checkpoint.save_best": "coco/bbox_map"}
-    with pytest.raises(ValueError, match=r"'coco/bbox_map', which no evaluator gives; .*bbox_mAP"):
+    with pytest.raises(
+        ValueError, match=r"'coco/bbox_map', which no evaluator computes; .*bbox_mAP"
+    ):
         config_checks.check(config.load(DETECTOR, options), ["thing"])
 
 
@@ -70,7 +72,7 @@ def test_a_warmup_of_too_many_epochs_is_shortened(lines: list[str], epochs: int 
     config_checks.fit_warmups(cfg, 10)
     assert cfg.param_scheduler[0].warmup_epochs == 0.5
     assert lines == [
-        "param_scheduler.0.warmup_epochs 5 is too long for the 5 epochs of the schedule; taking 0.5"
+        "param_scheduler.0.warmup_epochs 5 is too long for the 5 epochs of the schedule; using 0.5"
     ]
     config_checks.fit_warmups(cfg, 10)
     assert len(lines) == 1

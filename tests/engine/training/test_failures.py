@@ -1,4 +1,4 @@
-"""Data, disks and loader workers that go away: one line that says what to do."""
+"""Missing data, full disks and dead loader workers: the error is one line with a remedy."""
 
 import os
 import re
@@ -26,12 +26,12 @@ ROOT = Path(__file__).parents[3]
 def test_a_missing_folder_is_no_missing_image(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"a\.jpg: no such image file$"):
         read_image(tmp_path / "a.jpg")
-    with pytest.raises(FolderGone, match=r"a\.jpg: no such image file, nor is its folder there"):
+    with pytest.raises(FolderGone, match=r"a\.jpg: no such image file; its folder is missing too"):
         read_image(tmp_path / "train/a.jpg")
 
 
 def test_skipping_ends_where_the_folder_is_gone(tmp_path: Path) -> None:
-    """Else all of a million images would be tried for each one."""
+    """Otherwise all images would be tried for each one."""
     tried = []
     folder = tmp_path / "images"
     folder.mkdir()
@@ -63,7 +63,7 @@ def test_workers_share_tensors_before_they_queue_them(monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="module")
 def mounts() -> None:
-    """Skips where a process may not mount a small disk of its own."""
+    """Skips if the process may not mount a small file system."""
     tried = ["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"]
     if (
         shutil.which("unshare") is None
@@ -95,7 +95,7 @@ def test_shared_memory_runs_out(mini_coco: Path, tiny: dict[str, object], tmp_pa
     options = tiny | {"train_dataloader.num_workers": 1}
     ran = on_small_disk("/dev/shm", "200k", training(mini_coco, tmp_path, options))
     assert ran.returncode == 1, ran
-    assert ran.stderr.splitlines()[-1].startswith("error: /dev/shm, through which loader workers")
+    assert ran.stderr.splitlines()[-1].startswith("error: /dev/shm is full; loader workers pass")
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_shared_memory_runs_out(mini_coco: Path, tiny: dict[str, object], tmp_pa
 def test_the_disk_is_full(
     mini_coco: Path, tiny: dict[str, object], trained: Path, tmp_path: Path
 ) -> None:
-    """There is room for one state file and a half; the first one stays and is whole."""
+    """There is space for one and a half state files; the first one stays complete."""
     size = (trained / "epoch_1.pth").stat().st_size
     work_dir, kept = tmp_path / "work", tmp_path / "kept"
     work_dir.mkdir()
@@ -138,7 +138,7 @@ def test_the_data_goes_away(
     assert ran.code == 1
     line = ran.err.splitlines()[-1]
     assert line.startswith(f"error: {folder}")
-    assert line.endswith("no such image file, nor is its folder there")
+    assert line.endswith("no such image file; its folder is missing too")
     assert newest(tmp_path) == tmp_path / "epoch_1.pth"
 
 
@@ -146,7 +146,7 @@ def test_the_data_goes_away(
 def test_a_worker_dies(
     tiny_train: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the kernel ends one for lack of memory."""
+    """Like a worker that the kernel kills when memory runs out."""
 
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -158,4 +158,4 @@ def test_a_worker_dies(
     assert re.match(
         "error: a loader worker (is killed by signal: Killed|exited unexp.*), most", line
     )
-    assert line.endswith(f"checkpoints in {tmp_path} are whole")
+    assert line.endswith(f"checkpoints in {tmp_path} are complete")

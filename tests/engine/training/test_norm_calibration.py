@@ -1,4 +1,4 @@
-"""Rebuilt batch-norm statistics: the same function, and statistics that are the images'."""
+"""Rebuilt batch-norm statistics: the same function, with the statistics of the images."""
 
 import copy
 
@@ -82,9 +82,9 @@ def test_constant_channel_keeps_its_value() -> None:
 
 
 def test_nothing_to_calibrate_is_an_error(model: nn.Sequential) -> None:
-    with pytest.raises(ValueError, match="0 images, 2 batch-norms"):
+    with pytest.raises(ValueError, match="0 images and 2 batch-norms"):
         calibrate_norms(model, [])
-    with pytest.raises(ValueError, match="2 images, 0 batch-norms"):
+    with pytest.raises(ValueError, match="2 images and 0 batch-norms"):
         calibrate_norms(nn.Conv2d(3, 3, 1), [torch.zeros(2, 3, 4, 4)])
 
 

@@ -1,4 +1,4 @@
-"""engine/training/resume.py: killed with -9 and resumed, the bytes of a run left alone."""
+"""engine/training/resume.py: a run killed with -9 and resumed gives the same bytes."""
 
 import os
 import shutil
@@ -75,7 +75,7 @@ ROOT = CONFIGS.parent
 
 
 class Task(NamedTuple):
-    """How to train it, and the last file of the run that nobody disturbed."""
+    """A training function, and the last file of an uninterrupted run."""
 
     run_tool: Callable[..., Any]
     name: str
@@ -159,7 +159,7 @@ def killed(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ends_as_the_run_that_nobody_disturbed(
+def test_ends_like_an_uninterrupted_run(
     task: Task, killed: Path, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images before the place of the kill are not read again."""
@@ -200,7 +200,7 @@ def test_a_validation_that_was_not_done_is_made_up(
     assert path.read_bytes() != task.last.read_bytes()  # lacks the metrics
     ran = task.train(tmp_path, "--resume")
     assert ran.code == 0, ran.err
-    assert "was not done; doing it" in ran.out
+    assert "is missing; doing it now" in ran.out
     assert path.read_bytes() == task.last.read_bytes()
     rows = checkpoint.read(path)["training"]["hooks"]["SaveCheckpoint"]["history"]
     assert [row["iteration"] for row in rows] == [task.steps // 2, task.steps]
@@ -216,11 +216,11 @@ def test_within_an_epoch_the_order_of_images_must_not_change(
     changed = f"batch_size was {task.batch}, is 1"
     if "iter" in task.last.name:
         assert changed in ran.out
-        assert "will not end as the uninterrupted one" in ran.out
+        assert "the result differs from an uninterrupted run" in ran.out
     else:
         assert ran.code == 1
         assert changed in ran.err
-        assert "resume with what it was, or from an epoch_N.pth" in ran.err
+        assert "resume with the old values, or from an epoch_N.pth" in ran.err
 
 
 HONEST = {
@@ -232,13 +232,13 @@ HONEST = {
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"epoch": "1"}, "its 'epoch' is wrong"),
-        ({"weights": []}, "its 'weights' is wrong"),
-        ({"schedules": None}, "its 'schedules' is wrong"),
-        ({"order": 5}, "its 'order' is wrong"),
+        ({"epoch": "1"}, "'epoch' of its training state is wrong"),
+        ({"weights": []}, "'weights' of its training state is wrong"),
+        ({"schedules": None}, "'schedules' of its training state is wrong"),
+        ({"order": 5}, "'order' of its training state is wrong"),
         ({"order": {"seed": "5"}}, "its seed is '5'"),
-        ({"hooks": []}, "its 'hooks' is wrong"),
-        (None, "its 'epoch' is wrong"),
+        ({"hooks": []}, "'hooks' of its training state is wrong"),
+        (None, "'epoch' of its training state is wrong"),
     ],
 )
 def test_a_training_state_of_other_things_is_refused(

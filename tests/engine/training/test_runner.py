@@ -1,4 +1,4 @@
-"""What the runner finds out before the first step."""
+"""Checks of the runner before the first step."""
 
 import logging
 from types import SimpleNamespace
@@ -16,13 +16,13 @@ from engine.training import runner as engine_runner
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is logged."""
     found: list[str] = []
-    monkeypatch.setattr(engine_runner, "print_log", lambda line, *_: found.append(line))
+    monkeypatch.setattr(engine_runner, "warn", lambda line: found.append(line))
     return found
 
 
 @pytest.mark.parametrize("base", [4, 8, 32])
 def test_images_a_step_count_the_gathered_batches(lines: list[str], base: int) -> None:
-    """Batches of 4, two a step: 8 images, whatever mmengine makes of the batch alone."""
+    """Batches of 4, two per step: 8 images, although mmengine counts one batch."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.02)
     loader = SimpleNamespace(batch_size=4)
     run = SimpleNamespace(
@@ -35,7 +35,7 @@ def test_images_a_step_count_the_gathered_batches(lines: list[str], base: int) -
         logger=logging.getLogger(__name__),
     )
     engine_runner.check_batch(run)
-    expected = f"this run takes 8; --auto-scale-lr makes it {0.02 * 8 / base:.4g}"
+    expected = f"this run has 8; --auto-scale-lr changes it to {0.02 * 8 / base:.4g}"
     assert [line.endswith(expected) for line in lines] == [True] * (base != 8)
     run.auto_scale_lr["enable"] = True
     engine_runner.check_batch(run)

@@ -1,4 +1,4 @@
-"""Rates by prefix, with decay left alone; and what mmengine's accumulation of gradients does."""
+"""Rates by prefix, with unchanged decay; and mmengine's accumulation of gradients."""
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_without_other_entries() -> None:
 
 @pytest.mark.parametrize("lr_mults", [{"stage9.": 0.5}, {"stages.": -1.0}])
 def test_a_prefix_of_nothing_is_refused(lr_mults: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"lr_mults: 'stage.*names are as stages\.0\.0\.weight"):
+    with pytest.raises(ValueError, match=r"lr_mults: 'stage.*such as stages\.0\.0\.weight"):
         built(lr_mults=lr_mults)
 
 

@@ -44,8 +44,8 @@ HUGE = '{"imgWidth": 100000, "imgHeight": 100000, "objects": []}'
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("{", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ('{"objects": []}', "needs imgHeight"),
         ("[]", "needs imgHeight"),
         (HUGE, "100000 x 100000 pixels are more"),
