@@ -161,7 +161,9 @@ class TestFolding:
             def forward(self, images: Tensor, mode: str) -> Tensor:  # noqa: ARG002
                 return self.pool(images)
 
-        with pytest.raises(ValueError, match="Plain: its first layer is no plain convolution"):
+        with pytest.raises(
+            ValueError, match="Plain: its first layer is not an ungrouped convolution"
+        ):
             fold_scale(Plain(), torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 4, 4))
 
 

@@ -45,13 +45,13 @@ def test_empty_folder(tmp_path: Path) -> None:
 
 def test_data_of_another_task(mini_coco: Path) -> None:
     with pytest.raises(
-        ValueError, match="is laid out for 'det' data, the config is of the task 'seg'"
+        ValueError, match="is a data set of the task 'det', the config is of the task 'seg'"
     ):
         calibration_images(config.load(SEGMENTER), mini_coco)
 
 
 def test_torchscript_has_no_eight_bits(small_detector: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--int8: torchscript has no 8-bit form here"):
+    with pytest.raises(ValueError, match="--int8: 8-bit export to torchscript is not supported"):
         export(
             config.load(OWN), small_detector, tmp_path / "a.pt", Plan(format="torchscript"),
             eight_bit=EightBit(tmp_path),
