@@ -1,4 +1,4 @@
-"""Images and videos to predict on, and what is written for them."""
+"""Predicts on image and video files, and writes the results."""
 
 import csv
 import io
@@ -20,9 +20,9 @@ from engine.inference.stopwatch import Stopwatch
 from engine.progress import live_line
 from engine.types import Mask, Picture
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
-PREPARE = "prepare"  # name of the stage of a stopwatch that watches the model's preprocessing
-RANKING = ("class", "label", "score")  # the keys of a row where rows rank the classes of an image
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors are reported below
+PREPARE = "prepare"  # stopwatch stage of the model's preprocessing
+RANKING = ("class", "label", "score")  # keys of a row, if rows rank the classes of an image
 WRITTEN_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -38,23 +38,23 @@ def predict_files(
 ) -> dict[str, Any]:
     """Results of every image, and of every frame of every video, by file name.
 
-    With `out_dir`, annotated pictures and videos are written there under their names, numbered
-    where two sources share one, and all results as predictions.json; of a model that gives masks
-    also `<name>_mask.png`, the class of each pixel, and of a classifier predictions.csv.
+    With `out_dir`, writes annotated pictures and videos under the names of the sources, numbered
+    if two names are equal, and all results as predictions.json. A segmenter also writes
+    `<name>_mask.png` with the class of each pixel, a classifier predictions.csv.
 
     Args:
-        model: Of `load_model`.
-        sources: Files of `find_sources`.
+        model: From `load_model`.
+        sources: Files from `find_sources`.
         out_dir: Folder to write to, or None.
         threshold: Lowest score kept, 0..1.
-        watch: Counts the stages read, network and write of every image; `network` is without
-            PREPARE, where it watches that. For one worker.
-        workers: Sources that are worked on at once, each in a thread; the model must bear as many
-            callers.
+        watch: Measures the stages read, network and write of every image; `network` excludes
+            PREPARE if that is measured too. For one worker only.
+        workers: Number of threads, each working on one source; the model must be loaded for that
+            many callers.
         quiet: No progress bar.
 
     Raises:
-        ValueError: a source is no image or video that can be read, or lies in `out_dir`, where the
+        ValueError: a source is not a readable image or video, or is in `out_dir`, where the
             annotated picture would replace it.
     """
     if out_dir is not None:
@@ -80,7 +80,7 @@ def predict_files(
 
 
 def _targets(sources: Sequence[Path], out_dir: Path | None) -> list[tuple[str, Path | None]]:
-    """The name that the results of each source get, and its annotated file or None."""
+    """The result name and the annotated file (or None) of each source."""
     if out_dir is None:
         return [(str(source), None) for source in sources]
     used: set[str] = set()
@@ -94,7 +94,7 @@ def _targets(sources: Sequence[Path], out_dir: Path | None) -> list[tuple[str, P
 
 @contextmanager
 def _at_once(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """What applies a function to lists in order, so many calls at once; an error ends the rest."""
+    """A `map` with `workers` calls at a time, results in order; an error cancels the rest."""
     if workers == 1:
         yield map
         return
@@ -115,7 +115,7 @@ def _write_results(out_dir: Path, results: dict[str, Any], sources: Sequence[Pat
 
 
 def is_ranking(rows: Sequence[Any]) -> bool:
-    """Whether the rows of one image are classes of the whole of it, best first."""
+    """Whether the rows of an image rank its classes, as a classifier's rows do."""
     return bool(rows) and isinstance(rows[0], dict) and tuple(rows[0]) == RANKING
 
 
@@ -125,7 +125,7 @@ def _frames_of(found: list[Any]) -> list[list[dict[str, Any]]]:
 
 
 def _as_csv(results: dict[str, Any], sources: Sequence[Path]) -> str:
-    """Rankings as a table: image and where it came from, frame of a video, rank from 1, class."""
+    """Rankings as CSV: image, source, frame of a video, rank from 1, class, label, score."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["image", "source", "frame", "rank", *RANKING])
@@ -142,13 +142,13 @@ def _check_apart(sources: Sequence[Path], out_dir: Path) -> None:
     inside = [source for source in sources if source.resolve().parent == out_dir.resolve()]
     if inside:
         raise ValueError(
-            f"--out-dir {out_dir}: holds the source {inside[0].name}, which its annotated picture "
-            "would replace; give another folder"
+            f"--out-dir {out_dir}: contains the source {inside[0].name}, which its annotated "
+            "picture would replace; give another folder"
         )
 
 
 def _written_name(out_dir: Path, source: Path) -> Path:
-    """Where the annotated source goes: videos become MP4, rare image formats PNG."""
+    """Path of the annotated source: videos become MP4, rare image formats PNG."""
     suffix = source.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return out_dir / f"{source.stem}.mp4"
@@ -156,7 +156,7 @@ def _written_name(out_dir: Path, source: Path) -> Path:
 
 
 def _free_name(path: Path, used: Collection[str]) -> Path:
-    """`path`, numbered where its name or that of its mask is another source's already."""
+    """`path`, with a number if its name or that of its mask is already used."""
     number, free = 1, path
     while free.name in used or _mask_path(free).name in used:
         number, free = number + 1, path.with_stem(f"{path.stem}_{number + 1}")
@@ -164,7 +164,7 @@ def _free_name(path: Path, used: Collection[str]) -> Path:
 
 
 def _mask_path(picture: Path) -> Path:
-    """Where the mask goes whose overlay is `picture`."""
+    """Path of the mask that belongs to the annotated `picture`."""
     return picture.with_name(f"{picture.stem}_mask.png")
 
 
@@ -189,7 +189,7 @@ def save_mask(path: Path, mask: Mask) -> None:
 
 
 def save_picture(path: Path, picture: Picture) -> None:
-    """Write an RGB picture whole, as the JPEG or PNG its name says."""
+    """Write an RGB picture atomically, as JPEG or PNG by its suffix."""
     write_binary(path, encode_image(picture, path.suffix))
 
 
@@ -231,7 +231,7 @@ def _frames(capture: cv2.VideoCapture) -> Iterator[Picture]:
 def _write_video(
     path: Path, rate: float, frames: Callable[[Callable[[Picture], None]], list[Any]]
 ) -> list[Any]:
-    """MP4 of the pictures that `frames` hands to its argument; whole or not at all."""
+    """Write the pictures that `frames` passes to its argument as MP4, atomically."""
     with written_whole(path, suffix=".mp4") as aside:
         writer: list[cv2.VideoWriter] = []
 

@@ -148,7 +148,7 @@ def test_errors(
     assert "a.jpg: not an image" in line(good, tmp_path / "a.jpg")
     (tmp_path / "a.mp4").write_bytes(b"no film")
     assert "a.mp4: no frame of this video" in line(good, tmp_path / "a.mp4")
-    assert "holds the source" in line(good, mini_coco / "val", "--out-dir", mini_coco / "val")
+    assert "contains the source" in line(good, mini_coco / "val", "--out-dir", mini_coco / "val")
     assert run_tool("predict", OWN, good).code == 2
 
 

@@ -127,7 +127,7 @@ def test_one_name_never_hides_another(tmp_path: Path) -> None:
 def test_a_source_is_never_overwritten(tmp_path: Path) -> None:
     source = paint(tmp_path / "a.png")
     before = source.read_bytes()
-    with pytest.raises(ValueError, match=r"holds the source a\.png"):
+    with pytest.raises(ValueError, match=r"contains the source a\.png"):
         predict_files(Painter(), [source], tmp_path / "x/..", 0.5)
     assert source.read_bytes() == before
 
