@@ -239,7 +239,7 @@ def test_in_a_browser(
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     give(tmp_path / "broken.jpg")
     sight.wait_for_selector(".toast-body")
-    assert "none of JPEG, PNG, WEBP, BMP that can be read" in sight.inner_text(".toast-body")
+    assert "not a readable JPEG, PNG, WEBP, BMP file" in sight.inner_text(".toast-body")
 
     give(picture(tmp_path / "large.jpg", 5500, 7500))
     wait_for_size(sight, 0, 1600, 1173)

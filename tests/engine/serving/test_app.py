@@ -105,19 +105,19 @@ def test_threshold(ask: Callable[..., Any]) -> None:
 
 def test_unknown_model(ask: Callable[..., Any]) -> None:
     answer = ask(lambda client: client.post("/v1/n", content=PNG))
-    assert line(answer, 404) == "no such model; there are m"
+    assert line(answer, 404) == "no such model; the models are m"
 
 
 def test_types_that_are_not_taken(ask: Callable[..., Any]) -> None:
     for kind in ("text/plain", "image/gif", "application/x-www-form-urlencoded", "x"):
-        assert f"{kind!r} is not taken; send image/jpeg" in line(
+        assert f"{kind!r} is not supported; send image/jpeg" in line(
             ask(post(headers={"Content-Type": kind})), 415
         )
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", PNG[:20]])
 def test_no_image(ask: Callable[..., Any], model: StandIn, data: bytes) -> None:
-    assert "none of JPEG, PNG, WEBP, BMP" in line(ask(post(data)), 422)
+    assert "not a JPEG, PNG, WEBP, BMP file" in line(ask(post(data)), 422)
     assert model.batches == []
 
 
@@ -155,7 +155,7 @@ def test_too_many_bytes(ask: Callable[..., Any]) -> None:
 def test_too_many_pixels(ask: Callable[..., Any], model: StandIn) -> None:
     assert ask(post(), rule=BatchRule(max_weight=600)).status_code == 200
     refused = line(ask(post(), rule=BatchRule(max_weight=599)), 413)
-    assert refused == "image: 30 x 20 pixels are more than the limit of 599; scale it down"
+    assert refused == "image: 30 x 20 pixels exceed the limit of 599; send a smaller image"
     assert model.batches == [1]
 
 
