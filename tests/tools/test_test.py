@@ -100,7 +100,7 @@ def test_report_has_the_numbers_of_the_metric(
 def test_a_report_that_cannot_be_written(evaluate: Run, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "file/sub")
-    assert "file/sub: is a file, or in one; give a folder" in error_line(ran)
+    assert "file/sub: is a file or inside one; give a folder" in error_line(ran)
     assert not (tmp_path / "work").exists()
 
 

@@ -144,4 +144,4 @@ def test_every_task_is_explained(
     assert picture.read_bytes() == before
     wrong = run_tool(*common, "--class", "zebra")
     assert wrong.code == 1
-    assert "--class zebra: the model does not know it; nearest known: " in wrong.err
+    assert "--class zebra: not a class of the model; nearest known: " in wrong.err

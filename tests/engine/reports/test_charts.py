@@ -76,5 +76,5 @@ def test_confusion_of_many_classes_shows_the_worst(monkeypatch: pytest.MonkeyPat
     shares, names = drawn[0]
     assert np.array_equal(shares, [[3 / 8, 4 / 8], [1 / 10, 9 / 10]])
     assert names == (["c", "d"], ["c", "d"])
-    assert note == " The 2 classes with most mistakes of 3."
+    assert note == " The 2 classes with the most errors, out of 3."
     assert charts.confusion_map(matrix, "abcd", 3)[1] == ""

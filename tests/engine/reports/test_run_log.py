@@ -60,7 +60,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         tail=f"{{oops\n{json.dumps(train(1, 9, 1))}\n",
     )
     with pytest.raises(
-        ValueError, match=r"scalars\.json: line 2 is no JSON object; the log is damaged"
+        ValueError, match=r"scalars\.json: line 2 is not a JSON object; the log is damaged"
     ):
         read_runs([tmp_path])
 
@@ -97,7 +97,7 @@ def test_names_are_those_of_the_folders_or_their_paths(tmp_path: Path) -> None:
         write(tmp_path / name, "20260101_000000", train(1, 8, 5.0))
     runs = read_runs([tmp_path / "a/run", tmp_path / "b/run", tmp_path / "b/other"])
     assert [run.name for run in runs] == [f"{tmp_path}/a/run", f"{tmp_path}/b/run", "other"]
-    with pytest.raises(FileNotFoundError, match=r"no \*/vis_data/scalars\.json there"):
+    with pytest.raises(FileNotFoundError, match=r"no \*/vis_data/scalars\.json found"):
         read_runs([tmp_path / "a"])
 
 

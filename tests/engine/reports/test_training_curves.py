@@ -42,7 +42,7 @@ def test_one_term_is_not_drawn_beside_the_sum() -> None:
 
 def test_unknown_metrics_and_empty_logs_are_errors() -> None:
     with pytest.raises(
-        ValueError, match=r"--metrics m6: not logged; these are: m1, m2, m3, m4, m5"
+        ValueError, match=r"--metrics m6: not logged; logged are: m1, m2, m3, m4, m5"
     ):
         panels([RUN], ("m6",))
     with pytest.raises(ValueError, match="none of the runs has logged a loss yet"):
