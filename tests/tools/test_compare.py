@@ -57,7 +57,7 @@ def test_trains_reports_a_failure_and_goes_on(
     kept = rows["picodet_lcnet_own"]["runs"]["0"]
     (best,) = (out / "runs").glob("picodet_lcnet_own_*/best_*.pth")
     assert kept["metric"] == 100 * checkpoint.read(best)["info"]["metrics"]["coco/bbox_mAP"]
-    assert "Runs that failed" in (out / "report.html").read_text()
+    assert "Failed runs" in (out / "report.html").read_text()
     again = run_tool("compare", *arguments)
     assert "wild, 0: training ended" in again.out
     assert "picodet_lcnet_own, 0:" not in again.out

@@ -93,7 +93,7 @@ def test_the_papers_numbers() -> None:
 
 
 def test_two_rows_of_one_label() -> None:
-    with pytest.raises(ValueError, match="quarter: given twice; name each config once"):
+    with pytest.raises(ValueError, match="quarter: given twice; give each config once"):
         loaded(ROWS[0], ROWS[0])
 
 
@@ -128,7 +128,7 @@ def test_a_foreign_report_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_size_must_be_known() -> None:
     segmenter = Row("segmenter", str(ROOT / "configs/deeplabv3plus_lcnet.py"))
-    with pytest.raises(ValueError, match="any size; give --shape HEIGHT WIDTH"):
+    with pytest.raises(ValueError, match="no fixed input size; give --shape HEIGHT WIDTH"):
         compare.add_costs({"rows": {}}, loaded(segmenter), None)
 
 

@@ -141,8 +141,12 @@ def test_an_exported_file_is_run_as_it_is(onnx_file: Callable[..., Path], tmp_pa
 @pytest.mark.parametrize(
     ("changes", "order", "line"),
     [
-        ({}, {"backends": ["torch"]}, "--backend torch does not run it; use onnxruntime or openv"),
-        ({}, {"batch": 2}, "takes one image; leave out --batch or export --dynamic batch"),
+        ({}, {"backends": ["torch"]}, "--backend torch cannot run it; use onnxruntime or openv"),
+        (
+            {},
+            {"batch": 2},
+            "takes one image per run; leave out --batch, or export with --dynamic batch",
+        ),
     ],
 )
 def test_what_a_file_cannot_do(

@@ -137,7 +137,7 @@ def test_shorten_epochs_keeps_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = config.load(ROOT / "configs/picodet_lcnet_own.py")
     runs.shorten(detector, 20 * (650 // 8))
     assert (detector.model.static_epochs, detector.param_scheduler[0].warmup_iters) == (2, 17)
-    with pytest.raises(ValueError, match="the steps are less than an epoch of 10; raise --steps"):
+    with pytest.raises(ValueError, match="the steps are fewer than an epoch of 10; raise --steps"):
         runs.shorten(cfg, 9)
 
 

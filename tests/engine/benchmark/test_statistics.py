@@ -58,7 +58,7 @@ def test_quartiles_of_the_ratio_run_by_run() -> None:
         (Accuracy(73, 1, 3), Accuracy(71, 0.9, 3), "+2.0 points (73.0 ± 1.0 against"),
         (Accuracy(73, 1, 3), Accuracy(71, 1, 3), "a tie"),  # touching
         (Accuracy(71, 0.1, 3), Accuracy(73, 0.1, 3), "less"),
-        (Accuracy(99, None, 1), Accuracy(1, 0.1, 3), "no proof"),
+        (Accuracy(99, None, 1), Accuracy(1, 0.1, 3), "proves nothing"),
     ],
 )
 def test_overlapping_spreads_are_a_tie(first: Accuracy, second: Accuracy, said: str) -> None:

@@ -139,7 +139,7 @@ def test_a_job_in_this_process_leaves_cores_and_threads_as_they_were(in_torch: J
 @pytest.mark.parametrize("threads", [0, 999])
 def test_more_threads_than_cores(job: Job, threads: int) -> None:
     with (
-        pytest.raises(ValueError, match=f"--threads {threads}: this process may use 1 to"),
+        pytest.raises(ValueError, match=f"--threads {threads}: expected 1 to"),
         workers([replace(job, threads=threads)]),
     ):
         pass
