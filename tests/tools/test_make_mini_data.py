@@ -40,7 +40,7 @@ def test_refuses_another_set_in_one_line_until_forced(tmp_path: Path, exit_code,
     assert exit_code("--out", out, *FEW, "--seed", "1") == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "drawn with other arguments" in error
+    assert "has a mini data set of other settings" in error
     assert exit_code("--out", out, *FEW, "--seed", "1", "--force") == 0
 
 

@@ -252,12 +252,12 @@ def test_second_call_finds_the_set_and_draws_nothing(tmp_path: Path) -> None:
 
 def test_other_content_is_refused_and_left_alone_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="holds other files; give another --out, or --force"):
+    with pytest.raises(FileExistsError, match="has other content; give another --out, or --force"):
         make_mini_data(tmp_path, TINY)
     assert contents(tmp_path) == {"notes.txt": b"mine"}
     make_mini_data(tmp_path, TINY, force=True)
     assert not (tmp_path / "notes.txt").exists()
-    with pytest.raises(FileExistsError, match="drawn with other arguments"):
+    with pytest.raises(FileExistsError, match="has a mini data set of other settings"):
         make_mini_data(tmp_path, MiniData(6, 2, 1, 128))
 
 
@@ -286,5 +286,5 @@ def test_an_interrupted_drawing_leaves_what_was_there(tmp_path: Path) -> None:
     ("name", "value", "least"), [("seed", -1, 0), ("train", 0, 1), ("val", 0, 1), ("side", 64, 128)]
 )
 def test_numbers_out_of_range_are_named(name: str, value: int, least: int) -> None:
-    with pytest.raises(ValueError, match=f"{name} is {value}, must be {least} or more"):
+    with pytest.raises(ValueError, match=f"{name} is {value}, expected {least} or more"):
         MiniData(**{name: value})
