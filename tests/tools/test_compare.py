@@ -53,7 +53,7 @@ def test_trains_reports_a_failure_and_goes_on(
     assert ran.code == 1
     rows = json.loads((out / "report.json").read_text())["rows"]
     error = rows["wild"]["runs"]["0"]["error"]
-    assert error.startswith("training ended with code 1: error: loss is")
+    assert error.startswith("training failed with exit code 1: error: loss is")
     kept = rows["picodet_lcnet_own"]["runs"]["0"]
     (best,) = (out / "runs").glob("picodet_lcnet_own_*/best_*.pth")
     assert kept["metric"] == 100 * checkpoint.read(best)["info"]["metrics"]["coco/bbox_mAP"]
@@ -86,12 +86,12 @@ def test_evaluates_checkpoints(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give configs, or one --preset"),
-        (["--preset", "paper-detection", str(OWN)], "give configs, or one --preset"),
+        ([], "give either configs or one --preset"),
+        (["--preset", "paper-detection", str(OWN)], "give either configs or one --preset"),
         (["configs/picodet_lcnet_owm.py"], "no such config; nearest known: "),
         ([str(OWN), "--checkpoints", "a.pth", "b.pth"], "--checkpoints: give 1, one for each"),
         (["picodet_lcnet_own", "--checkpoints", "a", "b"], "--checkpoints: give 1, one for each"),
-        ([str(OWN), "--checkpoints", "a.pth"], "--checkpoints: give --data, to evaluate them on"),
+        ([str(OWN), "--checkpoints", "a.pth"], "--checkpoints: give --data too, to evaluate them"),
     ],
 )
 def test_refuses_with_one_line(

@@ -31,7 +31,7 @@ def test_draws_then_recognises(tmp_path: Path, exit_code, capsys) -> None:
         *(f"  --data {out / task}" for task in ("detection", "segmentation", "classification")),
     ]
     assert exit_code("--out", str(out), *FEW) == 0
-    assert "already there" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
 
 
 def test_refuses_another_set_in_one_line_until_forced(tmp_path: Path, exit_code, capsys) -> None:

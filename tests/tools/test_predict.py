@@ -158,7 +158,7 @@ def test_errors(
         (["--workers", "0"], "error: --workers 0: give 1 or more\n"),
         (
             ["--workers", "2", "--timings"],
-            "error: --timings: the stages of several images run at once; use --workers 1\n",
+            "error: --timings: stages cannot be timed with several workers; use --workers 1\n",
         ),
     ],
 )
