@@ -125,17 +125,15 @@ def evaluate_all(
     preset: Preset,
 ) -> None:
     """Evaluate the checkpoints."""
-
-    def evaluate(entry: Entry, _name: str, _place: Path) -> float:
-        return runs.evaluated_metric(entry.cfg, given[entry.row.label], arguments.cfg_options)
-
     runs.measure_all(
         state,
         items,
         ["checkpoint"],
         key_of=lambda entry, _: runs.file_key(given[entry.row.label], entry),
         folder=arguments.out,
-        measure=evaluate,
+        measure=lambda entry, *_: runs.evaluated_metric(
+            entry.cfg, given[entry.row.label], arguments.cfg_options
+        ),
         finished=reporter(arguments.out, state, preset),
     )
 

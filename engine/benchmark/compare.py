@@ -51,11 +51,7 @@ class Entry:
 
 
 def entries(
-    rows: Sequence[Row],
-    *,
-    recipe: Path | None,
-    data: Path | None,
-    options: Mapping[str, Any],
+    rows: Sequence[Row], *, recipe: Path | None, data: Path | None, options: Mapping[str, Any]
 ) -> list[Entry]:
     """Load the configs of the rows.
 

@@ -15,16 +15,7 @@ import torch
 from mmengine.config import Config
 
 from engine import config
-from engine.benchmark.worker import (
-    STAGES,
-    TORCH,
-    Job,
-    Survivors,
-    Timed,
-    Timing,
-    Worker,
-    workers,
-)
+from engine.benchmark.worker import STAGES, TORCH, Job, Timed, Timing, Worker, workers
 from engine.checkpoint import checkpoint
 from engine.checkpoint.restore import describe
 from engine.data.images import encode_image
@@ -150,7 +141,12 @@ def measure(
     best = {count: top.or_better(before[count]) for count, top in peaks(order.threads).items()}
     rows = [
         {
-            **_settings(entry, order.batch),
+            "backend": entry.job.backend,
+            "threads": entry.job.threads,
+            "batch": order.batch,
+            "load_ms": entry.start.load_seconds * MS,
+            "first_ms": entry.start.first_seconds * MS,
+            "memory_mb": entry.start.memory_bytes / 1e6,
             **summary(record),
             **floor(record, order.batch, what.cost, best[entry.job.threads]),
         }
@@ -158,14 +154,6 @@ def measure(
     ]
     return {
         "machine": {**fingerprint(), "load": load_before},
-        **_header(order, what, left),
-        "peaks": {str(threads): top._asdict() for threads, top in best.items()},
-        "results": rows,
-    }
-
-
-def _header(order: Order, what: Subject, left: Survivors) -> dict[str, Any]:
-    return {
         "config": order.config.name,
         "file": None if order.path is None else order.path.name,
         "random_weights": order.path is None,
@@ -174,17 +162,8 @@ def _header(order: Order, what: Subject, left: Survivors) -> dict[str, Any]:
         "macs": what.cost.macs,
         "weight_bytes": what.cost.weight_bytes,
         "survived": left._asdict(),
-    }
-
-
-def _settings(entry: Worker, batch: int) -> dict[str, Any]:
-    return {
-        "backend": entry.job.backend,
-        "threads": entry.job.threads,
-        "batch": batch,
-        "load_ms": entry.start.load_seconds * MS,
-        "first_ms": entry.start.first_seconds * MS,
-        "memory_mb": entry.start.memory_bytes / 1e6,
+        "peaks": {str(threads): top._asdict() for threads, top in best.items()},
+        "results": rows,
     }
 
 

@@ -28,10 +28,8 @@ HUES = {
     "star": (345, 365),
     "washer": (302, 328),
 }
-LEAST_VISIBLE = 0.5
-"""Smallest visible share of an object's silhouette."""
-LEAST_SIDE = 8
-"""Smallest height and width of the visible part, pixels."""
+LEAST_VISIBLE = 0.5  # smallest visible share of an object's silhouette
+LEAST_SIDE = 8  # smallest height and width of the visible part, pixels
 SUPERSAMPLING = 2
 
 
@@ -40,32 +38,26 @@ class Scene:
     """One drawn picture and its ground truth."""
 
     ground: str
-    image: NDArray[np.uint8]
-    """(side, side, 3) RGB."""
+    image: NDArray[np.uint8]  # (side, side, 3) RGB
+    # (side, side); what each pixel shows: 0 the background, i + 1 object i.
     owners: NDArray[np.uint8]
-    """(side, side); what each pixel shows: 0 the background, i + 1 object i."""
-    labels: tuple[int, ...]
-    """Class of each object, an index into CLASSES."""
-    visible: tuple[float, ...]
-    """Visible share of each object's silhouette, LEAST_VISIBLE..1."""
+    labels: tuple[int, ...]  # class of each object, an index into CLASSES
+    visible: tuple[float, ...]  # visible share of each object's silhouette, LEAST_VISIBLE..1
 
 
 class Light(NamedTuple):
     """A light source."""
 
+    # (3,) unit vector x, y, z towards the light; z points to the camera.
     direction: NDArray[np.float64]
-    """(3,) unit vector x, y, z towards the light; z points to the camera."""
-    ambient: float
-    """Share 0..1 that also reaches shadows and slopes turned away."""
+    ambient: float  # share 0..1 that also reaches shadows and slopes turned away
 
 
 class Sprite(NamedTuple):
     """The picture of one object."""
 
-    colour: Picture
-    """(h, w, 3)."""
-    alpha: NDArray[np.float32]
-    """(h, w) 0..1; above 0.5 belongs to the object."""
+    colour: Picture  # (h, w, 3)
+    alpha: NDArray[np.float32]  # (h, w) 0..1; above 0.5 belongs to the object
     label: int
 
 

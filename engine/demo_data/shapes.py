@@ -16,12 +16,11 @@ Polygon = NDArray[np.float64]  # (N, 2) x, y
 class Shape(NamedTuple):
     """Painting steps of an object: first the silhouette, then marks on it."""
 
-    solids: list[tuple[Polygon, bool]]
-    """Polygons in painting order; False cuts a hole."""
+    solids: list[tuple[Polygon, bool]]  # polygons in painting order; False cuts a hole
+    # Polygons with the factor of the colour below them: under 1 darker, over 1 lighter.
     marks: list[tuple[Polygon, float]]
-    """Polygons with the factor of the colour below them: under 1 darker, over 1 lighter."""
+    # Width of the round edge as a share of the long side: 0.02 flat sheet, 0.2 cylinder.
     bevel: float
-    """Width of the round edge as a share of the long side: 0.02 flat sheet, 0.2 cylinder."""
 
 
 def ellipse(centre: tuple[float, float], radius_x: float, radius_y: float) -> Polygon:

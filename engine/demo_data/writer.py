@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,33 +25,11 @@ from engine.data.images import encode_image
 from engine.demo_data.scenes import CLASSES, Scene, draw_scene
 from engine.types import IGNORE
 
-VERSION = 2
-"""Increase it with every change of the content."""
+VERSION = 2  # increase it with every change of the content
 DESCRIPTION = "mini_data.json"
 JPEG_QUALITY = 92
 SPLITS = ("train", "val")
 Mask = NDArray[np.bool_]  # (H, W)
-
-
-class RunLengths(TypedDict):
-    """COCO's uncompressed run-length encoding of a mask."""
-
-    size: list[int]
-    """Height, width."""
-    counts: list[int]
-    """Lengths of alternating runs of 0 and 1 in column order, starting with 0."""
-
-
-class Annotation(TypedDict):
-    """One object in COCO's format; `bbox` is x, y, width, height in pixels."""
-
-    id: int
-    image_id: int
-    category_id: int
-    bbox: list[int]
-    area: int
-    segmentation: RunLengths
-    iscrowd: int
 
 
 class Drawn(NamedTuple):
@@ -71,12 +49,9 @@ class MiniData:
     """
 
     seed: int = 0
-    train: int = 400
-    """Scenes of the training split."""
-    val: int = 100
-    """Scenes of the held-out split."""
-    side: int = 320
-    """Height and width of a scene in pixels."""
+    train: int = 400  # scenes of the training split
+    val: int = 100  # scenes of the validation split
+    side: int = 320  # height and width of a scene in pixels
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -176,7 +151,7 @@ def _write_split(root: Path, data: MiniData, split: str, on_scene: Callable[[], 
     for name in CLASSES:
         (root / "classification" / split / name).mkdir(parents=True)
     images: list[dict[str, object]] = []
-    annotations: list[Annotation] = []
+    annotations: list[dict[str, Any]] = []
     for drawn in draw_split(data, split):
         picture = _write_picture(root, drawn)
         size = {"height": data.side, "width": data.side}
@@ -232,11 +207,11 @@ def _write_lines(path: Path, lines: tuple[str, ...]) -> None:
 # --- one scene ----------------------------------------------------------------------------------
 
 
-def annotate(drawn: Drawn, first_id: int) -> list[Annotation]:
-    """COCO annotations of a scene's objects, numbered from `first_id`."""
+def annotate(drawn: Drawn, first_id: int) -> list[dict[str, Any]]:
+    """COCO annotations of a scene's objects, with ids from `first_id`; boxes are x, y, w, h."""
     masks = [drawn.scene.owners == i + 1 for i in range(len(drawn.scene.labels))]
     return [
-        Annotation(
+        dict(
             id=first_id + i,
             image_id=drawn.image_id,
             category_id=drawn.scene.labels[i] + 1,
@@ -249,12 +224,15 @@ def annotate(drawn: Drawn, first_id: int) -> list[Annotation]:
     ]
 
 
-def run_lengths(mask: Mask) -> RunLengths:
-    """COCO's uncompressed run-length encoding of a mask (H, W)."""
+def run_lengths(mask: Mask) -> dict[str, list[int]]:
+    """COCO's uncompressed run-length encoding of a mask (H, W).
+
+    `counts` are the lengths of alternating runs of 0 and 1 in column order, starting with 0.
+    """
     pixels = np.concatenate([[False], mask.ravel(order="F")])  # the first run is of 0
     starts = np.flatnonzero(pixels[1:] != pixels[:-1])
     counts = np.diff(np.concatenate([[0], starts, [mask.size]]))
-    return RunLengths(size=list(mask.shape), counts=counts.tolist())
+    return {"size": list(mask.shape), "counts": counts.tolist()}
 
 
 def train_ids(scene: Scene) -> NDArray[np.uint8]:

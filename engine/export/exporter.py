@@ -23,6 +23,7 @@ from engine.data.image_files import find_images
 from engine.data.images import read_image
 from engine.export.check_pictures import picture
 from engine.export.formats import FORMATS, Format
+from engine.export.graph import raw_outputs
 from engine.export.head import ExportHead
 from engine.export.layer_profile import Speed, compare
 from engine.export.metric_loss import ALLOWED_POINTS, Drop, Scorer, ScorerOf
@@ -286,8 +287,7 @@ def network_input(prepared: Prepared, image: Picture) -> tuple[Picture, Tensor]:
 @torch.inference_mode()
 def reference(prepared: Prepared, image: Picture, inputs: Tensor) -> list[Tensor]:
     """Outputs in PyTorch for a picture and the network input (B, 3, H, W) made from it."""
-    outputs = prepared.source.model(inputs, mode="tensor")
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    outputs = raw_outputs(prepared.source.model, inputs)
     if prepared.head is None:
         return list(outputs)
     return _finished(prepared, outputs, image, inputs)

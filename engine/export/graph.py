@@ -118,6 +118,12 @@ class Reading(nn.Module):
         return Span.middle(height, self.size[0], *cut), Span.middle(width, self.size[1], *cut)
 
 
+def raw_outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+    """Outputs of `model(mode="tensor")`, as a tuple also if there is only one."""
+    outputs = model(images, mode="tensor")
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
 class Graph(nn.Module):
     """Network, with optional preprocessing before it and export head after it.
 
@@ -140,8 +146,7 @@ class Graph(nn.Module):
             if self.resizes:
                 given = (images.shape[0], images.shape[1])
             images = self.reading(images)
-        outputs = self.model(images, mode="tensor")
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        outputs = raw_outputs(self.model, images)
         if self.head is None:
             return outputs
         size = (images.shape[2], images.shape[3])

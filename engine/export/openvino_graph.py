@@ -81,7 +81,7 @@ def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequenc
             ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 # Half the range of weights: else processors without VNNI overflow.
-                overflow_fix=nncf.OverflowFix.ENABLE,
+                overflow_fix=nncf.OverflowFix.ENABLE
             ),
         )
 

@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
-from torch import Tensor
 
 from engine.data.image_files import find_images
 from engine.data.images import read_image
@@ -136,7 +134,8 @@ def quantised(
     """
     model = prepared.source.model
     source, target = files
-    inputs = [_network_input(model, image) for image in images]
+    preprocess = model.data_preprocessor
+    inputs = [preprocess({"images": [torch.from_numpy(image)]})["images"] for image in images]
     whole = prepared.plan.with_preprocess
     samples = images if whole else [contiguous(x) for x in inputs]
     step = max(1, len(inputs) // NUM_RANKED)
@@ -173,8 +172,3 @@ def quantised(
         f"--int8: no choice of layers keeps {scorer and scorer.name} {before:.4f} within "
         f"{choice.budget} points ({tried}); raise --budget or export without --int8"
     )
-
-
-def _network_input(model: Any, image: Picture) -> Tensor:
-    inputs: Tensor = model.data_preprocessor({"images": [torch.from_numpy(image)]})["images"]
-    return inputs

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from engine.export.graph import raw_outputs
+
 LEVELS = 255  # of an activation; one scale and offset per tensor
 WEIGHT_LEVELS = 63  # of a weight above and below zero (7 bits); one scale per output channel
 
@@ -40,7 +42,7 @@ def layers(
         outputs: Whether the engine also rounds a layer's outputs, before the activation.
     """
     with torch.inference_mode():
-        wanted = [_outputs(model, x) for x in inputs]
+        wanted = [raw_outputs(model, x) for x in inputs]
         found = [
             Layer(name, _error(model, _in_eight_bits(layer, outputs), inputs, wanted), "")
             for name, layer in _weighted(model).items()
@@ -55,11 +57,6 @@ def _weighted(model: nn.Module) -> dict[str, Any]:
     return {name: part for name, part in model.named_modules() if isinstance(part, kinds)}
 
 
-def _outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-    outputs = model(images, mode="tensor")
-    return outputs if isinstance(outputs, tuple) else (outputs,)
-
-
 def _error(
     model: nn.Module,
     rounded: AbstractContextManager[None],
@@ -70,7 +67,7 @@ def _error(
     errors = []
     with rounded:
         for images, outputs in zip(inputs, wanted, strict=True):
-            for one, other in zip(outputs, _outputs(model, images), strict=True):
+            for one, other in zip(outputs, raw_outputs(model, images), strict=True):
                 errors.append(float((one - other).norm() / one.norm().clamp(min=1e-12)))
     return sum(errors) / len(errors)
 

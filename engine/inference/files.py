@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -179,13 +179,9 @@ def _predict_image(
         with watch.stage("write"):
             save_picture(target, model.draw(image, found, threshold))
             if "mask" in found:
-                save_mask(_mask_path(target), found["mask"].cpu().numpy())
+                mask: Mask = found["mask"].cpu().numpy()
+                write_binary(_mask_path(target), encode_image(mask, ".png"))
     return model.describe(found, threshold)
-
-
-def save_mask(path: Path, mask: Mask) -> None:
-    """Write the class of each pixel (H, W) as a grey PNG."""
-    write_binary(path, encode_image(mask, ".png"))
 
 
 def save_picture(path: Path, picture: Picture) -> None:
@@ -196,27 +192,30 @@ def save_picture(path: Path, picture: Picture) -> None:
 def _predict_video(
     model: Predictor, source: Path, target: Path | None, threshold: float
 ) -> list[Any]:
+    """Results of every frame; writes the annotated video to `target` atomically, if given."""
     capture = cv2.VideoCapture(str(source))
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
     width, height = map(capture.get, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     check_pixels(source, (int(height), int(width)))
-
-    def frames(write: Callable[[Picture], None]) -> list[Any]:
-        results = []
-        for frame in _frames(capture):
-            found = model.predict(frame)[0]
-            write(model.draw(frame, found, threshold))
-            results.append(model.describe(found, threshold))
-        if not results:
-            raise ValueError(f"{source}: no frame of this video can be decoded; re-encode it")
-        return results
-
+    results: list[Any] = []
+    writer: cv2.VideoWriter | None = None
+    whole = nullcontext() if target is None else written_whole(target, suffix=".mp4")
     try:
-        if target is None:
-            return frames(lambda _: None)
-        return _write_video(target, rate, frames)
+        with whole as aside:
+            for frame in _frames(capture):
+                found = model.predict(frame)[0]
+                results.append(model.describe(found, threshold))
+                if aside is not None:
+                    drawn = model.draw(frame, found, threshold)
+                    writer = writer or _video_writer(aside, rate, drawn)
+                    writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+            if not results:
+                raise ValueError(f"{source}: no frame of this video can be decoded; re-encode it")
+            if writer is not None:
+                writer.release()
     finally:
         capture.release()
+    return results
 
 
 def _frames(capture: cv2.VideoCapture) -> Iterator[Picture]:
@@ -228,21 +227,10 @@ def _frames(capture: cv2.VideoCapture) -> Iterator[Picture]:
         yield picture
 
 
-def _write_video(
-    path: Path, rate: float, frames: Callable[[Callable[[Picture], None]], list[Any]]
-) -> list[Any]:
-    """Write the pictures that `frames` passes to its argument as MP4, atomically."""
-    with written_whole(path, suffix=".mp4") as aside:
-        writer: list[cv2.VideoWriter] = []
-
-        def write(picture: Picture) -> None:
-            if not writer:
-                code = cv2.VideoWriter.fourcc(*"mp4v")
-                writer.append(cv2.VideoWriter(str(aside), code, rate, picture.shape[1::-1]))
-                if not writer[0].isOpened():
-                    raise ValueError(f"{path}: this OpenCV cannot write mp4v video; use pictures")
-            writer[0].write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-        results = frames(write)
-        writer[0].release()
-    return results
+def _video_writer(path: Path, rate: float, picture: Picture) -> cv2.VideoWriter:
+    """Writer of an MP4 file for frames of the picture's size."""
+    code = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), code, rate, picture.shape[1::-1])
+    if not writer.isOpened():
+        raise ValueError(f"{path.name}: this OpenCV cannot write mp4v video; use pictures")
+    return writer

@@ -211,9 +211,7 @@ def check_classes(known: Sequence[str], wanted: Sequence[str]) -> None:
 @torch.no_grad()
 def _labels(model: Predictor, target: CamTarget, inputs: Tensor, wish: Wish) -> list[int]:
     """Labels of the wanted classes that were found, or of the first classes found."""
-    outputs = model.network(inputs, mode="tensor")
-    parts = (outputs,) if isinstance(outputs, Tensor) else outputs
-    found = target.found([part[0] for part in parts], wish.threshold)
+    found = target.found(_PerImage(model.network)(inputs)[0], wish.threshold)
     if not wish.classes:
         return found[: target.shown]
     return [label for name in wish.classes if (label := model.classes.index(name)) in found]

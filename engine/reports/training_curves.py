@@ -112,18 +112,15 @@ def _draw_panel(
         unit = run.epoch_length if in_epochs and run.epoch_length else 1
         if panel.training == "lr":
             width = BOLD + UNDER * min(len(runs) - 1 - number, 3)
-            _draw_rate(axes, run, look(number), unit, width)
+            # Wider than later curves, which may cover it.
+            steps, rates = _columns(run.training.get("lr", []), unit)
+            axes.plot(steps, rates, **look(number), linewidth=width)
         else:
             _draw_run(axes, panel, run, look(number), weight, unit)
     frame(axes, title=plain(panel.title), x="epoch" if in_epochs else "iteration")
     axes.tick_params(labelbottom=True)
     if panel.training == "images/s":
         axes.set_ylim(bottom=0)
-
-
-def _draw_rate(axes: Any, run: RunLog, style: dict[str, Any], unit: int, width: float) -> None:
-    """Draw the learning rate without smoothing; wider than later curves, which may cover it."""
-    axes.plot(*_columns(run.training.get("lr", []), unit), **style, linewidth=width)
 
 
 def _draw_run(

@@ -58,7 +58,7 @@ class Served:
 
     def answer(self, uploads: Sequence[Upload]) -> list[bytes | BadImage]:
         """For each upload its rows as JSON, or the error of its image."""
-        pictures = [_attempt(_decoded, upload) for upload in uploads]
+        pictures = [_attempt(lambda one: pixels_of(NAME, one.data), upload) for upload in uploads]
         found = iter(self._found([p for p in pictures if not isinstance(p, BadImage)]))
         answers: list[bytes | BadImage] = []
         for upload, picture in zip(uploads, pictures, strict=True):
@@ -89,10 +89,7 @@ class Served:
         """Results of pictures: in batches if the model is batched, else one by one."""
         if self.model.batched:
             return list(self.model.predict(pictures))
-        return [_attempt(self._alone, picture) for picture in pictures]
-
-    def _alone(self, picture: Picture) -> Result:
-        return self.model.predict(picture)[0]
+        return [_attempt(lambda one: self.model.predict(one)[0], picture) for picture in pictures]
 
 
 def count_pixels(data: bytes, most: int) -> int:
@@ -118,10 +115,6 @@ def count_pixels(data: bytes, most: int) -> int:
 def as_json(rows: Sequence[dict[str, Any]]) -> bytes:
     """Rows as compact JSON."""
     return json.dumps(rows, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _decoded(upload: Upload) -> Picture:
-    return pixels_of(NAME, upload.data)
 
 
 def _attempt(function: Callable[[Given], Made], given: Given) -> Made | BadImage:
