@@ -1,4 +1,4 @@
-"""tools/benchmark.py: what it writes, and what it says of the numbers."""
+"""tools/benchmark.py: its file and its remarks on the numbers."""
 
 import json
 import runpy
@@ -15,7 +15,7 @@ SMALL = ["--cfg-options", "model.backbone.scale=0.25", "+model.neck_channels=16"
 
 @pytest.fixture(scope="module")
 def tool() -> dict[str, Any]:
-    """What the script defines."""
+    """The names that the script defines."""
     return runpy.run_path(str(ROOT / "tools/benchmark.py"))
 
 

@@ -1,4 +1,4 @@
-"""tools/compare.py: a report from configs, from checkpoints, and what it refuses."""
+"""tools/compare.py: reports from configs and from checkpoints, and errors."""
 
 import json
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def test_costs_and_latencies_without_data(run_tool: Run, tmp_path: Path) -> None
 def test_trains_reports_a_failure_and_goes_on(
     run_tool: Run, tmp_path: Path, mini_coco: Path
 ) -> None:
-    """The first row's loss overflows; the other's run is kept when the command is given again."""
+    """The first row's loss overflows; the other run is reused when the command is repeated."""
     wild, out = tmp_path / "wild.py", tmp_path / "report"
     runs.dump(config.load(OWN, {"optim_wrapper.optimizer.lr": 1e30}), wild)
     arguments = (wild, OWN, "--data", mini_coco, "--steps", "6", "--out", out, *SMALL)

@@ -1,4 +1,4 @@
-"""tools/convert_dataset.py: person / nobody lists from COCO folders, and one line for errors."""
+"""tools/convert_dataset.py: person / nobody lists from COCO folders, and errors in one line."""
 
 import json
 import shutil

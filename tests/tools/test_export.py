@@ -1,4 +1,4 @@
-"""tools/export.py: a file that tests and predicts as its checkpoint, and one line for errors."""
+"""tools/export.py: the file gives the results of its checkpoint; errors in one line."""
 
 import json
 import shutil
@@ -93,7 +93,7 @@ def test_package_that_is_not_installed(
 def test_the_file_in_the_checkpoints_place(
     run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path
 ) -> None:
-    """The same metric, results, and one line where it is cut off or reaches outside."""
+    """Equal metric and results; one line if the file is truncated or refers to others."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -12,7 +12,7 @@ FEW = ("--train", "1", "--val", "1", "--side", "128")
 
 @pytest.fixture
 def exit_code(monkeypatch: pytest.MonkeyPatch):
-    """Run the command with arguments; gives its exit code."""
+    """Run the command with arguments; returns its exit code."""
 
     def run(*arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["make_mini_data.py", *arguments])

@@ -1,4 +1,4 @@
-"""tools/predict.py and engine.load_model: pictures and JSON out, one line for errors."""
+"""tools/predict.py and engine.load_model: pictures and JSON, errors in one line."""
 
 import json
 import re
@@ -138,7 +138,7 @@ def test_errors(
         ran = run_tool("predict", OWN, path, *sources)
         assert ran.code == 1, ran
         assert ran.err.count("\n") == 1, ran.err
-        assert capfd.readouterr().err == ""  # what C libraries say
+        assert capfd.readouterr().err == ""  # from C libraries
         return str(ran.err)
 
     good = trained / "epoch_2.pth"

@@ -1,4 +1,4 @@
-"""The mini data set: what is drawn, the files of the three tasks, the folder they come in."""
+"""The mini data set: scenes, the files of the three tasks, and their folder."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def coco(folder: Path, split: str) -> COCO:
 def test_annotation_is_the_tight_box_and_area_of_what_is_visible(two_squares: Scene) -> None:
     lower, upper = annotate(Drawn(two_squares, "train", image_id=7), first_id=3)
     assert lower["bbox"] == [2, 1, 3, 2]
-    assert lower["area"] == 5  # 6 less the hidden corner
+    assert lower["area"] == 5  # 6 without the hidden corner
     assert upper["bbox"] == [4, 2, 2, 4]
     assert upper["area"] == 8
     assert (lower["id"], upper["id"], lower["image_id"]) == (3, 4, 7)
@@ -105,7 +105,7 @@ def test_every_class_differs_from_draw_to_draw_and_fits_its_size(name: str) -> N
         points = np.concatenate([polygon for polygon, _ in shape.solids])
         assert points.min(axis=0) == pytest.approx([0, 0])
         distances = np.linalg.norm(points[:, None] - points, axis=-1)
-        assert 79 < distances.max() < 142  # squeezed by a fifth at most; the diagonal of a square
+        assert 79 < distances.max() < 142  # shortened by a fifth at most; the diagonal of a square
     assert not np.array_equal(first.solids[0][0], second.solids[0][0])
 
 
@@ -214,7 +214,7 @@ def test_class_lists_and_folders(folder: Path) -> None:
         assert [path.name for path in folders] == names
         for path in folders:
             crops = [cv2.imread(str(crop)) for crop in path.glob("*.jpg")]
-            assert crops  # eight scenes hold every class once at least
+            assert crops  # eight scenes have every class at least once
             assert all(crop.shape[0] == crop.shape[1] for crop in crops)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints as exported files: the same results, checked, and nothing left of a failure."""
+"""Checkpoints as exported files: equal results, and no file after a failure."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path
 def test_scores_that_tie_within_rounding(
     small_detector: Path, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last bit orders the boxes: the network and the suppression are right each, together not.
+    """The last bit decides the order of boxes: network and suppression agree only separately.
 
     What is wrong in either part is still found.
     """

@@ -63,7 +63,7 @@ def test_torchscript_has_no_eight_bits(small_detector: Path, tmp_path: Path) -> 
 def test_a_folder_without_a_metric(
     small_detector: Path, photos: Path, tmp_path: Path, format_: str, name: str
 ) -> None:
-    """First, last and pooled layers stay in float; the rest is near what it was."""
+    """First, last and pooled layers stay in float; outputs change little."""
     pytest.importorskip({"openvino": "nncf", "onnx": "onnxruntime"}[format_])
     pytest.importorskip("onnxscript")
     out = tmp_path / name
@@ -81,5 +81,5 @@ def test_a_folder_without_a_metric(
     picture = cv2.imread(str(photos / "0.png"))
     scores = model.predict(picture)[0]["scores"][:10].numpy()
     wanted = load_model(OWN, small_detector).predict(picture)[0]["scores"][:10].numpy()
-    # Eight bits of random weights: a trained model's are judged by its metric instead.
+    # Random weights in 8 bits; trained models are checked by their metric.
     assert scores == pytest.approx(wanted, abs=0.2)

@@ -1,4 +1,4 @@
-"""What watches an evaluation: what it keeps, what it writes, and that it writes whole files."""
+"""The report hook: what it keeps, what it writes, and that files are complete."""
 
 import errno
 import json
@@ -70,7 +70,7 @@ class _Data(list[int]):
 
 def test_page_and_numbers(tmp_path: Path) -> None:
     counting = run(tmp_path / "deep/report", [3, 1, 4, 1, 5])
-    assert counting.drawn == [3, 1, 4, 5]  # not those that could not be among the worst
+    assert counting.drawn == [3, 1, 4, 5]  # only those among the worst so far
     assert {path.name for path in (tmp_path / "deep/report").iterdir()} == {
         "index.html",
         "report.json",
@@ -113,9 +113,9 @@ def test_a_disk_that_takes_nothing_is_refused_at_once(
     monkeypatch.setattr(report, "TemporaryFile", refuse)
     with pytest.raises(OSError, match=r"not writable \(Read-only file system\); give") as error:
         WriteReport(tmp_path, Counting(), {})
-    assert error.value.strerror is None  # the message is all that the command prints
+    assert error.value.strerror is None  # the command prints the message only
     monkeypatch.setattr(report, "is_main_process", lambda: False)
-    assert WriteReport(tmp_path, Counting(), {}).write() is None  # others write nothing
+    assert WriteReport(tmp_path, Counting(), {}).write() is None  # other processes write nothing
 
 
 def test_looking_for_a_place_leaves_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is kept of a prediction, drawn again at other thresholds."""
+"""The page draws kept predictions again at other thresholds."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from engine.serving.page import Viewer, open_picture, table
 
 
 class StandIn:
-    """Finds two things; draws as many white rows as it is to show."""
+    """Finds two objects; draws one white row per shown object."""
 
     scores = (0.9, 0.3)
 

@@ -1,4 +1,4 @@
-"""Uploads: what their headers claim, and answers equal to what tools/predict.py finds."""
+"""Uploads: sizes in headers, and answers equal to tools/predict.py."""
 
 import json
 import struct
@@ -72,7 +72,7 @@ def uploads(number: int) -> list[Upload]:
 
 
 def alone(model: Any, upload: Upload) -> list[dict[str, Any]]:
-    """What tools/predict.py finds."""
+    """The results of tools/predict.py."""
     image = cv2.imdecode(np.frombuffer(upload.data, np.uint8), cv2.IMREAD_COLOR_RGB)
     rows: list[dict[str, Any]] = model.describe(model.predict(image)[0], upload.threshold)
     return rows
@@ -124,7 +124,7 @@ def test_threshold_of_each(detector: Served) -> None:
 
 
 def test_segmenter_takes_images_one_by_one(small_segmenter: Path) -> None:
-    """It pads a batch to its largest, which would change what the small ones get."""
+    """Padding to the largest image would change the results of smaller ones."""
     served = Served("s", load_model(SEGMENTER, small_segmenter))
     assert not served.model.batched
     assert served.input_rule() == {"size": None, "resize_shortest": None, "interpolation": "cubic"}
@@ -150,7 +150,7 @@ def test_exported_for_one_image(onnx_file: Callable[..., Path]) -> None:
 def test_image_of_a_size_that_an_exported_file_does_not_take(
     onnx_file: Callable[..., Path],
 ) -> None:
-    """Its own fault, not the server's."""
+    """The request's error, not the server's."""
     served = Served("o", load_model(OWN, onnx_file(), {"model.data_preprocessor.size": [64, 64]}))
     answers = served.answer(uploads(2))
     assert all(isinstance(answer, BadImage) for answer in answers)
