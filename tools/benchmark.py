@@ -1,6 +1,6 @@
 """Measure latency: python tools/benchmark.py CONFIG [CKPT] --backend onnxruntime openvino.
 
-CKPT is a checkpoint or an exported file; without it weights are random.
+CKPT is a checkpoint or an exported file; without it, weights are random.
 """
 
 import argparse
@@ -49,16 +49,16 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def show(report: dict[str, Any]) -> None:
-    """Print the numbers, and what to mind about them."""
+    """Print the numbers and their limits."""
     console = Console()
-    console.width = max(console.width, WIDTH)  # of a file or pipe it is 80, too little
+    console.width = max(console.width, WIDTH)  # a file or pipe has 80, too few
     console.print(table(report["results"]))
     for line in (*stages(report["results"]), *floors(report), *remarks(report)):
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """A row an engine and number of threads."""
+    """A table with one row per engine and number of threads."""
     result = Table("engine", "threads", *COLUMNS, title="milliseconds of the network, MB")
     for row in rows:
         numbers = (f"{row[key]:.2f}" for key in COLUMNS.values())
@@ -72,7 +72,7 @@ def who(row: dict[str, Any]) -> str:
 
 
 def stages(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Where the time from file to result goes, a line a result."""
+    """The time of each stage from file to result, one line per result."""
     for row in rows:
         if row["stages"]:
             parts = dict(row["stages"])
@@ -82,7 +82,7 @@ def stages(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def floors(report: dict[str, Any]) -> Iterator[str]:
-    """What the machine and the network are, and the least time by number of threads."""
+    """The cost of the network, and the lower bound of its time by number of threads."""
     yield (
         f"the network: {report['macs'] / 1e6:.1f} M multiply-adds an image, "
         f"{report['weight_bytes'] / 1e6:.1f} MB of float32 weights"
@@ -98,44 +98,40 @@ def floors(report: dict[str, Any]) -> Iterator[str]:
 
 
 def remarks(report: dict[str, Any]) -> Iterator[str]:
-    """What to mind about the numbers."""
+    """Limits of the numbers, and warnings."""
     yield (
-        "fastest: one run, which other work on the machine hardly moves, and which is set against "
-        "the floor; p50 to p99: of all runs, with whatever else the machine did"
+        "fastest: the fastest run, little affected by other work on the machine and compared with "
+        "the floor; p50 to p99: percentiles of all runs"
     )
     survived, machine = report["survived"], report["machine"]
-    yield f"post-processing left {survived['number']} {survived['kind']} of the picture"
+    yield f"post-processing returned {survived['number']} {survived['kind']} for the picture"
     if report["random_weights"]:
         yield (
-            "warning: random weights; what they leave to post-processing is not what trained ones "
-            "do, so only times of the network count"
+            "warning: random weights give post-processing other work than trained ones, so only "
+            "times of the network count"
         )
     elif survived["number"] == 0:
-        yield "warning: no result was left, so post-processing had little to do; give --image"
+        yield "warning: the picture gave no result; post-processing had little to do; give --image"
     yield f"machine {machine['id']}, load average {machine['load']:.2f} before the first run"
     for row in report["results"]:
         if not row["repeatable"]:
             yield (
-                f"warning: {who(row)}: the medians of both halves differ by more than 10 %; the "
-                "machine is busy, measure again"
+                f"warning: {who(row)}: the medians of the two halves differ by more than 10 %; "
+                "the machine is busy, measure again"
             )
 
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
+    add = options.add_argument
     cli.add_config(options, checkpoint=False)
-    options.add_argument(
-        "checkpoint",
-        type=Path,
-        nargs="?",
-        help="checkpoint or exported file; random weights if none",
-    )
-    options.add_argument("--backend", nargs="+", choices=BACKENDS, required=True)
-    options.add_argument("--threads", nargs="+", type=int, default=[1])
-    options.add_argument("--batch", type=int, default=1)
-    options.add_argument("--runs", type=int, default=300, help="of each engine")
-    options.add_argument("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
-    options.add_argument("--stages", action="store_true", help="time from file to result by stage")
-    options.add_argument("--image", type=Path, help="image file to measure on; drawn if none")
-    options.add_argument("--out", type=Path, help="all numbers as JSON")
+    add("checkpoint", type=Path, nargs="?", help="or exported file (default: random weights)")
+    add("--backend", nargs="+", choices=BACKENDS, required=True)
+    add("--threads", nargs="+", type=int, default=[1])
+    add("--batch", type=int, default=1)
+    add("--runs", type=int, default=300, help="runs of each engine (default: 300)")
+    add("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    add("--stages", action="store_true", help="time from file to result by stage")
+    add("--image", type=Path, help="image file to measure on (default: generated)")
+    add("--out", type=Path, help="all numbers as JSON")
     cli.run(main, options)

@@ -1,6 +1,6 @@
-"""See the data as the model will: python tools/browse_dataset.py CONFIG --data DIR --out DIR.
+"""Show the data as the model gets it: python tools/browse_dataset.py CONFIG --data DIR --out DIR.
 
-Writes pictures with their boxes, masks or classes, contact_sheet.png, classes.png and sizes.png.
+Writes pictures with boxes, masks or classes, contact_sheet.png, classes.png and sizes.png.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from engine.reports.browse import Browser
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Draw and count."""
-    logging.disable(logging.INFO)  # of two data sets that are one
+    """Draw the pictures and count the objects."""
+    logging.disable(logging.INFO)  # it would report the data set twice
     cfg = config.load(arguments.config, arguments.cfg_options)
     config.use_data(cfg, arguments.data)
     seed = cfg.randomness.seed if arguments.seed is None else arguments.seed
     browser = Browser(cfg, arguments.split, seed)
     with live_line() as bar:
-        task = bar.add_task("looking at images", total=None, note="")
+        task = bar.add_task("reading images", total=None, note="")
         counted = write_album(
             arguments.out,
             browser,
@@ -38,20 +38,22 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__)
+    add = options.add_argument
     cli.add_config(options, checkpoint=False)
-    options.add_argument("--data", type=Path, help="folder in the task's standard layout")
-    options.add_argument("--split", choices=("train", "val"), default="train")
-    options.add_argument(
-        "--mode",
-        choices=("original", "pipeline", "pairs"),
-        default="pairs",
-        help="as stored, as the model gets it, or both beside each other (default)",
-    )
-    options.add_argument("--number", type=cli.positive, default=12, help="pictures (default: 12)")
-    options.add_argument(
-        "--sample", type=cli.positive, default=500, metavar="M",
-        help="images counted for the histograms (default: 500)",
+    add("--data", type=Path, help="folder in the task's standard layout")
+    add("--split", choices=("train", "val"), default="train")
+    add(
+        "--mode", choices=("original", "pipeline", "pairs"), default="pairs",
+        help="as stored, as the model gets it, or both side by side (default)",
     )  # fmt: skip
-    options.add_argument("--seed", type=int, help="default: the config's, as in training")
-    options.add_argument("--out", type=Path, required=True, help="new folder")
+    add("--number", type=cli.positive, default=12, help="pictures (default: 12)")
+    add(
+        "--sample",
+        type=cli.positive,
+        default=500,
+        metavar="M",
+        help="images counted (default: 500)",
+    )
+    add("--seed", type=int, help="default: the config's, as in training")
+    add("--out", type=Path, required=True, help="new folder")
     cli.run(main, options)

@@ -1,6 +1,6 @@
-"""Show where a model looked: python tools/cam.py CONFIG CKPT IMAGE... --out DIR.
+"""Draw class activation maps (Grad-CAM): python tools/cam.py CONFIG CKPT IMAGE... --out DIR.
 
-Class activation maps (Grad-CAM) of a classifier, segmenter or detector; needs the extra "cam".
+They show which places support a class, for all tasks; needs the extra "cam".
 """
 
 import argparse
@@ -17,11 +17,13 @@ from engine.runtime.exported import is_exported
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Explain every image in a picture of its own."""
-    require(LIBRARY)  # before anything that takes time
+    """Write one picture of heat maps for every image."""
+    require(LIBRARY)  # before slow work
     sources = images(arguments.images)
     if is_exported(arguments.checkpoint):
-        raise ValueError(f"{arguments.checkpoint}: gives no gradients; give the checkpoint itself")
+        raise ValueError(
+            f"{arguments.checkpoint}: an exported file has no gradients; give the checkpoint"
+        )
     model = load_model(arguments.config, arguments.checkpoint, arguments.cfg_options)
     wish = Wish(arguments.classes, arguments.layer, arguments.method, arguments.score_thr)
     find_layer(model.network, wish.layer or model.task.use("cam_target").layer)
@@ -31,12 +33,12 @@ def main(arguments: argparse.Namespace) -> None:
         for target, source in zip(targets(arguments.out, sources), sources, strict=True):
             picture, classes = explain(model, source, wish)
             save_picture(target, picture)
-            print(f"{target}: {', '.join(classes) or 'nothing is found to be explained'}")
+            print(f"{target}: {', '.join(classes) or 'no class found'}")
             bar.advance(task)
 
 
 def images(names: list[str]) -> list[Path]:
-    """The image files named."""
+    """The image files of the arguments."""
     sources = find_sources(names)
     for source in sources:
         if source.suffix.lower() in VIDEO_SUFFIXES:
@@ -45,7 +47,7 @@ def images(names: list[str]) -> list[Path]:
 
 
 def targets(out: Path, sources: list[Path]) -> list[Path]:
-    """A PNG for each source, numbered where its name is taken."""
+    """A PNG for each source, numbered if its name is used."""
     taken: dict[str, None] = {}
     for stem in (source.stem for source in sources):
         numbered = (f"{stem}_{number}" for number in count(2))
@@ -55,19 +57,20 @@ def targets(out: Path, sources: list[Path]) -> list[Path]:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
+    add = options.add_argument
     cli.add_config(options, checkpoint=True)
-    options.add_argument("images", nargs="+", help="image, folder, glob or .txt list")
-    options.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    options.add_argument("--layer", default="", metavar="NAME", help="default: the task's own")
-    options.add_argument(
+    add("images", nargs="+", help="image, folder, glob or .txt list")
+    add("--out", type=Path, required=True, help="folder for the pictures")
+    add("--layer", default="", metavar="NAME", help="default: the task's")
+    add(
         "--method",
         choices=tuple(METHODS),
         default="",
-        help="default: gradcam, of a detector layercam",
+        help="default: gradcam, for detectors layercam",
     )
-    options.add_argument(
+    add(
         "--class", dest="classes", nargs="+", default=(), metavar="NAME",
-        help="default: what the model finds, up to three classes (a classifier: the best)",
+        help="default: up to three classes found (classifier: the best one)",
     )  # fmt: skip
-    options.add_argument("--score-thr", type=float, default=0.4, help="lowest score of a box")
+    add("--score-thr", type=float, default=0.4, help="lowest score of a box")
     cli.run(main, options)

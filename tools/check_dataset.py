@@ -1,7 +1,7 @@
-"""Find what is wrong with a data set: python tools/check_dataset.py DIR --task det|seg|cls.
+"""Find errors in a data set: python tools/check_dataset.py DIR --task det|seg|cls.
 
-Every finding names a file, what in it, and what to do. Exit code 0 without errors and warnings, 1
-with some. Notes are facts worth knowing; with --strict they count, too.
+Every finding names the file, the problem and the solution. The exit code is 1 if there are errors
+or warnings, else 0. Notes are for information; with --strict they count as errors.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from engine.task import known_tasks, task_named
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-SIZE = (320, 320)  # of most detector configs
+SIZE = (320, 320)  # input size of most detector configs
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Check, show, write what is wanted; the exit code."""
+    """Check, print, write the requested files; returns the exit code."""
     folder: Path = arguments.folder
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; give the one that --data gets")
+        raise FileNotFoundError(f"{folder}: no such folder; give the same folder as for --data")
     task = task_named(arguments.task)
     checked = task.use("check")(folder, watched, tuple(arguments.size))
     if arguments.fix is not None:
@@ -45,15 +45,17 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.sheet is not None and not write_sheet(arguments.sheet, findings):
         print(f"{arguments.sheet}: not written, no finding has a picture")
     if arguments.fix is not None:
-        print(f"{arguments.fix}: repaired copy; check it, too: not everything can be repaired")
+        print(
+            f"{arguments.fix}: repaired copy; check it too, because not everything can be repaired"
+        )
     return exit_code(findings, strict=arguments.strict)
 
 
 def watched(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
-    """`spread` with a bar."""
+    """`spread` with a progress bar."""
     everything = list(items)
     with live_line() as progress:
-        task = progress.add_task("looking at files", total=len(everything), note="")
+        task = progress.add_task("checking files", total=len(everything), note="")
         for result in spread(function, everything):
             progress.advance(task)
             yield result
@@ -61,18 +63,17 @@ def watched(function: Callable[[Item], Result], items: Iterable[Item], /) -> Ite
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
-    options.add_argument("folder", type=Path, metavar="DIR", help="what --data gets in training")
+    add = options.add_argument
+    add("folder", type=Path, metavar="DIR", help="the folder for --data in training")
     names = ", ".join(task.name for task in known_tasks())
-    options.add_argument("--task", required=True, help=f"{names}, or the package of a task")
-    options.add_argument("--fix", type=Path, metavar="OUT", help="new folder for a repaired copy")
-    options.add_argument("--json", type=Path, metavar="F", help="write all findings to a file")
-    options.add_argument("--sheet", type=Path, metavar="PNG", help="picture of examples")
-    options.add_argument(
-        "--show", type=int, default=3, metavar="N", help="examples of a rule (default: %(default)s)"
-    )
-    options.add_argument(
+    add("--task", required=True, help=f"{names}, or the package of a task")
+    add("--fix", type=Path, metavar="OUT", help="new folder for a repaired copy")
+    add("--json", type=Path, metavar="F", help="write all findings to a file")
+    add("--sheet", type=Path, metavar="PNG", help="picture of examples")
+    add("--show", type=int, default=3, metavar="N", help="examples per rule (default: %(default)s)")
+    add(
         "--size", type=int, nargs=2, default=SIZE, metavar=("H", "W"),
         help="det: training size, for tiny objects (default: 320 320)",
     )  # fmt: skip
-    options.add_argument("--strict", action="store_true", help="exit code 1 for notes, too")
+    add("--strict", action="store_true", help="exit code 1 for notes too")
     cli.run(main, options)

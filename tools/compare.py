@@ -1,7 +1,7 @@
 """Compare models: python tools/compare.py CONFIG CONFIG ... --out DIR [--data DIR].
 
-Or a table of the PP-LCNet paper: --preset paper-classification. Without --data nothing is trained:
-costs and latencies only.
+Or compare a table of the PP-LCNet paper: --preset paper-classification. Without --data, only costs
+and latencies are measured.
 """
 
 import argparse
@@ -31,8 +31,8 @@ TRAIN = Path(__file__).with_name("train.py")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Measure, train or evaluate, report; 1 where a run failed."""
-    logging.disable(logging.INFO)  # of the many models and data sets that are built
+    """Measure, train or evaluate, report; returns 1 if a run failed."""
+    logging.disable(logging.INFO)  # of all models and data sets
     preset = preset_of(arguments)
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
@@ -76,9 +76,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def preset_of(arguments: argparse.Namespace) -> Preset:
-    """The rows to compare: of --preset, or of the configs, each against the first."""
+    """The rows to compare: those of --preset, or the configs, each with the first."""
     if bool(arguments.preset) == bool(arguments.configs):
-        raise ValueError("give configs, or one --preset")
+        raise ValueError("give either configs or one --preset")
     if arguments.preset:
         preset = read_presets()[arguments.preset]
         return replace(preset, recipe=str(arguments.recipe or preset.recipe))
@@ -94,17 +94,18 @@ def preset_of(arguments: argparse.Namespace) -> Preset:
 
 
 def checkpoints(arguments: argparse.Namespace, items: Sequence[Entry]) -> dict[str, Path]:
-    """The files to evaluate, by label; empty where there are none.
+    """The files of --checkpoints by label.
 
     Raises:
-        ValueError: they are not one for each row, not of its network, or there is no data.
+        ValueError: their number differs from the rows, one is of another network, or --data is
+            missing.
     """
     if not arguments.checkpoints:
         return {}
     if len(arguments.checkpoints) != len(items):
-        raise ValueError(f"--checkpoints: give {len(items)}, one for each config, in their order")
+        raise ValueError(f"--checkpoints: give {len(items)}, one for each config in the same order")
     if arguments.data is None:
-        raise ValueError("--checkpoints: give --data, to evaluate them on")
+        raise ValueError("--checkpoints: give --data too, to evaluate them")
     files = [zoo.local(path) for path in arguments.checkpoints]
     for entry, path in zip(items, files, strict=True):
         runs.check_belongs(entry, path)
@@ -112,7 +113,7 @@ def checkpoints(arguments: argparse.Namespace, items: Sequence[Entry]) -> dict[s
 
 
 def installed() -> list[str]:
-    """PyTorch, and the engines that are there."""
+    """PyTorch and the installed engines."""
     return ["torch", *(name for name in ("onnxruntime", "openvino") if find_spec(name))]
 
 
@@ -124,17 +125,15 @@ def evaluate_all(
     preset: Preset,
 ) -> None:
     """Evaluate the checkpoints."""
-
-    def evaluate(entry: Entry, _name: str, _place: Path) -> float:
-        return runs.evaluated_metric(entry.cfg, given[entry.row.label], arguments.cfg_options)
-
     runs.measure_all(
         state,
         items,
         ["checkpoint"],
         key_of=lambda entry, _: runs.file_key(given[entry.row.label], entry),
         folder=arguments.out,
-        measure=evaluate,
+        measure=lambda entry, *_: runs.evaluated_metric(
+            entry.cfg, given[entry.row.label], arguments.cfg_options
+        ),
         finished=reporter(arguments.out, state, preset),
     )
 
@@ -174,7 +173,7 @@ def train_all(
 def reporter(
     out: Path, state: compare.State, preset: Preset
 ) -> Callable[[str, str, dict[str, Any]], None]:
-    """Prints how a run ended, and writes the report anew."""
+    """A function that prints the result of a run and writes the report again."""
 
     def finished(label: str, name: str, outcome: dict[str, Any]) -> None:
         result = outcome.get("error") or f"{outcome['metric']:.2f} %"
@@ -185,11 +184,11 @@ def reporter(
 
 
 def run_training(path: Path, work_dir: Path, options: list[str]) -> None:
-    """Train in a process of its own, which goes on where an interrupted one stopped.
+    """Train in a separate process, which resumes an interrupted training.
 
     Raises:
-        RuntimeError: it failed; with its last line.
-        KeyboardInterrupt: this process was asked to end; the training has saved its state.
+        RuntimeError: the training failed; the message has its last line.
+        KeyboardInterrupt: this process was interrupted; the training has saved its state.
     """
     command = [sys.executable, str(TRAIN), str(path), "--work-dir", str(work_dir)]
     command += ["--resume", "auto", *options]
@@ -197,7 +196,7 @@ def run_training(path: Path, work_dir: Path, options: list[str]) -> None:
     before = log.stat().st_size if log.is_file() else 0
     with (
         log.open("a") as stream,
-        # A session of its own, so that it gets one signal: ours.
+        # A new session, so that it gets only the signal sent below.
         subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True) as process,
     ):
         try:
@@ -205,20 +204,18 @@ def run_training(path: Path, work_dir: Path, options: list[str]) -> None:
         except KeyboardInterrupt:
             process.terminate()
             process.wait()
-            raise KeyboardInterrupt(
-                "interrupted; give the same command again, and it goes on where it stopped"
-            ) from None
+            raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
     if code:
         said = log.read_bytes()[before:].decode(errors="replace").splitlines()
         last = said[-1] if said else "no output"
-        raise RuntimeError(f"training ended with code {code}: {last}; its log is {log}")
+        raise RuntimeError(f"training failed with exit code {code}: {last}; see {log}")
 
 
 def seeds(text: str) -> list[str]:
-    """Different whole numbers from 0, for argparse."""
+    """Different whole numbers of 0 or more, for argparse."""
     numbers = [int(part) for part in text.split(",")]
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise argparse.ArgumentTypeError(f"{text}: give different numbers from 0")
+        raise argparse.ArgumentTypeError(f"{text}: give different numbers of 0 or more")
     return [str(number) for number in numbers]
 
 
@@ -226,37 +223,26 @@ def minutes(text: str) -> float:
     """A number above 0, for argparse."""
     number = float(text)
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
     return number
 
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
-    options.add_argument("configs", type=Path, nargs="*", help="config files of one task")
-    options.add_argument("--preset", choices=tuple(read_presets()), help="a table of the paper")
-    options.add_argument("--out", type=Path, required=True, help="folder for the report")
-    options.add_argument("--data", type=Path, help="folder in the task's standard layout")
-    options.add_argument(
-        "--checkpoints", type=Path, nargs="+", default=[], help="one each: evaluate, do not train"
-    )
-    options.add_argument(
-        "--budget-minutes", type=minutes, default=10.0, help="of training for the slowest row"
-    )
-    options.add_argument(
-        "--steps", type=cli.positive, help="of training for each row, instead of minutes"
-    )
-    options.add_argument(
-        "--seeds", type=seeds, default=["0"], help="e.g. 0,1,2: each row is trained with each"
-    )
-    options.add_argument("--recipe", type=Path, help="config whose training all rows get")
-    options.add_argument("--backend", nargs="+", choices=BACKENDS, help="default: what is there")
-    options.add_argument("--threads", nargs="+", type=cli.positive, default=[1])
-    options.add_argument(
-        "--runs", type=cli.positive, default=100, help="of each row in each engine"
-    )
-    options.add_argument("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
-    options.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE"
-    )
+    add = options.add_argument
+    add("configs", type=Path, nargs="*", help="config files of one task")
+    add("--preset", choices=tuple(read_presets()), help="a table of the paper")
+    add("--out", type=Path, required=True, help="folder for the report")
+    add("--data", type=Path, help="folder in the task's standard layout")
+    add("--checkpoints", type=Path, nargs="+", default=[], help="evaluate these, one per config")
+    add("--budget-minutes", type=minutes, default=10.0, help="training time of the slowest row")
+    add("--steps", type=cli.positive, help="training steps of each row, instead of minutes")
+    add("--seeds", type=seeds, default=["0"], help="e.g. 0,1,2: train each row with each of them")
+    add("--recipe", type=Path, help="config with the training settings of all rows")
+    add("--backend", nargs="+", choices=BACKENDS, help="default: all installed")
+    add("--threads", nargs="+", type=cli.positive, default=[1])
+    add("--runs", type=cli.positive, default=100, help="runs of each row in each engine")
+    add("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    add("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.run(main, options)

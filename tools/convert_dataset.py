@@ -1,9 +1,9 @@
-"""Bring a data set into the layout that training reads: python tools/convert_dataset.py KIND DIR.
+"""Convert a data set to the layout for training: python tools/convert_dataset.py KIND DIR.
 
 cityscapes DIR: draws gtFine/*/*/*_gtFine_labelTrainIds.png from the polygons beside them.
-person_exists COCO_DIR... OUT: lists of images with and without persons, which stay where they are.
-yolo DIR, voc DIR: annotations/instances_<split>.json for the detector, and links to the images;
-exit code 1 where the rules of tools/check_dataset.py find errors or warnings in it.
+person_exists COCO_DIR... OUT: writes lists of images with and without persons; no image is moved.
+yolo DIR, voc DIR: write annotations/instances_<split>.json for the detector, and links to the
+images; exit code 1 if the rules of tools/check_dataset.py find errors or warnings.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from segmentation.data.polygons import draw_masks
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Convert what KIND says; the exit code."""
+    """Convert by KIND; returns the exit code."""
     return KINDS[arguments.kind](arguments)
 
 
 def draw(arguments: argparse.Namespace) -> int:
-    """Draw the masks, show progress, say how many there are."""
+    """Draw the masks, show progress, print their number."""
     drawn = total = 0
     with live_line() as progress:
         task = progress.add_task("drawing masks", total=None, note="")
@@ -39,9 +39,11 @@ def draw(arguments: argparse.Namespace) -> int:
 
 
 def write_person_lists(arguments: argparse.Namespace) -> int:
-    """Write the lists, say how many images of each class there are."""
+    """Write the lists, print the number of images of each class."""
     if not 0 <= arguments.min_share < 1:
-        raise ValueError(f"--min-share {arguments.min_share}: a share of the image, 0 to below 1")
+        raise ValueError(
+            f"--min-share {arguments.min_share}: expected a share of the image, from 0 to below 1"
+        )
     splits: dict[str, list[CocoSplit]] = {}
     for folder in arguments.folders:
         for split, source in coco_splits(folder).items():
@@ -52,12 +54,12 @@ def write_person_lists(arguments: argparse.Namespace) -> int:
             f"{arguments.out}/{split}_list.txt: {nobody} images of nobody, {someone} of someone; "
             f"{left_out} with small persons or crowds only left out"
         )
-    print(f"train with --data {arguments.out}; the images lie where they were")
+    print(f"train with --data {arguments.out}; the images were not moved")
     return 0
 
 
 def write_yolo(arguments: argparse.Namespace) -> int:
-    """COCO jsons from YOLO's labels."""
+    """Write COCO jsons from YOLO's labels."""
     folder: Path = arguments.folder
     classes = yolo.read_names(arguments.classes or yolo.find_names(folder))
     splits = {
@@ -68,7 +70,7 @@ def write_yolo(arguments: argparse.Namespace) -> int:
 
 
 def write_voc(arguments: argparse.Namespace) -> int:
-    """COCO jsons from VOC's annotations."""
+    """Write COCO jsons from VOC's annotations."""
     classes = None if arguments.classes is None else yolo.read_names(arguments.classes)
     splits, known = voc.read_splits(arguments.folder, classes, one_based=arguments.one_based)
     return _write_coco(arguments, splits, known, in_shares=False)
@@ -81,7 +83,7 @@ def _write_coco(
     *,
     in_shares: bool,
 ) -> int:
-    """Write and check; the exit code."""
+    """Write and check; returns the exit code."""
     out: Path = arguments.out or arguments.folder
     findings = write_coco(out, splits, classes, spread, in_shares=in_shares, force=arguments.force)
     for path in (out / "annotations" / f"instances_{name}.json" for name in splits):
@@ -103,9 +105,9 @@ KINDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 
 def coco_splits(folder: Path) -> dict[str, CocoSplit]:
-    """The annotations of train and val in a COCO folder, checked.
+    """The checked annotations of train and val in a COCO folder.
 
-    Raises FileNotFoundError where it has neither.
+    Raises FileNotFoundError if it has neither.
     """
     found: dict[str, CocoSplit] = {}
     for split in ("train", "val"):
@@ -113,10 +115,10 @@ def coco_splits(folder: Path) -> dict[str, CocoSplit]:
             ann_file, images = locate(folder, split)
         except FileNotFoundError:
             continue
-        read_coco(ann_file)  # its checks name what is wrong
+        read_coco(ann_file)  # raises an error if the file is wrong
         found[split] = CocoSplit(ann_file, images, load_records(ann_file))
     if not found:
-        locate(folder, "train")  # says what is missing
+        locate(folder, "train")  # raises an error with what is missing
     return found
 
 
@@ -126,7 +128,7 @@ def arguments_of_command() -> argparse.ArgumentParser:
     kinds = result.add_subparsers(dest="kind", required=True, metavar="KIND")
     cityscapes = kinds.add_parser("cityscapes", help="masks from polygons")
     cityscapes.add_argument("folder", type=Path, metavar="DIR", help="folder that holds gtFine/")
-    cityscapes.add_argument("--force", action="store_true", help="draw existing masks anew")
+    cityscapes.add_argument("--force", action="store_true", help="draw existing masks again")
     persons = kinds.add_parser("person_exists", help="person / nobody from COCO")
     persons.add_argument("folders", type=Path, nargs="+", metavar="COCO_DIR", help="COCO's layout")
     persons.add_argument("out", type=Path, metavar="OUT", help="folder for the lists")
@@ -143,12 +145,10 @@ def arguments_of_command() -> argparse.ArgumentParser:
     for kind in boxes:
         kind.add_argument("folder", type=Path, metavar="DIR", help="folder of the data")
         kind.add_argument("--out", type=Path, metavar="D", help="where to write (default: DIR)")
-        kind.add_argument("--classes", type=Path, metavar="F", help="class names, a line each")
-        kind.add_argument("--force", action="store_true", help="replace jsons that are there")
-    boxes[1].add_argument(
-        "--one-based", action="store_true", help="pixels count from 1, as in the challenge's data"
-    )
-    for kind in (cityscapes, persons, *boxes):  # may stand behind KIND, too
+        kind.add_argument("--classes", type=Path, metavar="F", help="class names, one per line")
+        kind.add_argument("--force", action="store_true", help="replace existing jsons")
+    boxes[1].add_argument("--one-based", action="store_true", help="pixel coordinates start at 1")
+    for kind in (cityscapes, persons, *boxes):  # allowed after KIND too
         kind.add_argument("--debug", action="store_true", default=argparse.SUPPRESS)
     return result
 

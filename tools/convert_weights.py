@@ -1,7 +1,7 @@
-"""Convert foreign weights: python tools/convert_weights.py SRC DST --config CONFIG.
+"""Convert weights of other programs: python tools/convert_weights.py SRC DST --config CONFIG.
 
-SRC is a Paddle .pdparams, an .npz or an unfused .onnx file; nothing in it is executed. DST is a
-checkpoint of ours.
+SRC is a Paddle .pdparams, an .npz or an unfused .onnx file; nothing in it is executed. DST is the
+checkpoint to write.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from engine.training.norm_calibration import calibrate_norms, network_inputs
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Read, rename, calibrate where wanted, write, say what fitted."""
+    """Read, rename, calibrate if requested, write, print a summary."""
     cfg = config.plain(config.load(arguments.config, arguments.cfg_options).model)
     model = checkpoint.build_model(cfg)
     task = task_of(model)
@@ -39,15 +39,15 @@ def main(arguments: argparse.Namespace) -> None:
         info["norms_folded"] = False
     elif filled.info.get("norms_folded"):
         print(
-            "batch-norms of this file are folded away: good for evaluation and export; before "
-            "training on it, convert with --calibrate-bn IMAGE_DIR"
+            "this file has folded batch-norms: use it for evaluation and export; for training, "
+            "convert with --calibrate-bn IMAGE_DIR"
         )
     checkpoint.save(arguments.target, content(model, cfg, filled, info))
     print(f"{arguments.target}: written")
 
 
 def calibrate(model: Any, folder: Path, progress: Progress) -> int:
-    """Rebuild the batch-norms from the images of `folder`; their number."""
+    """Rebuild batch-norm statistics from the images in `folder`; returns their number."""
     files = find_images(folder)
     task = progress.add_task("images", total=len(files), note="")
     batches = network_inputs(model.data_preprocessor, files)
@@ -57,20 +57,17 @@ def calibrate(model: Any, folder: Path, progress: Progress) -> int:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
-    options.add_argument("source", type=Path, metavar="SRC", help=".pdparams, .npz or .onnx")
-    options.add_argument("target", type=Path, metavar="DST", help="checkpoint to write (.pth)")
-    options.add_argument("--config", type=Path, required=True, help="config that names the model")
-    cli.add_overrides(options)
-    options.add_argument(
-        "--classes",
-        type=Path,
-        metavar="F",
-        help="file with a class name a line (default: those in SRC, else COCO's or numbers)",
-    )
-    options.add_argument(
-        "--calibrate-bn",
-        type=Path,
-        metavar="IMAGE_DIR",
-        help="rebuild batch-norm statistics from these images (needed to train on folded files)",
-    )
+    add = options.add_argument
+    add("source", type=Path, metavar="SRC", help=".pdparams, .npz or .onnx")
+    add("target", type=Path, metavar="DST", help="checkpoint to write (.pth)")
+    add("--config", type=Path, required=True, help="config that names the model")
+    add("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE")
+    add(
+        "--classes", type=Path, metavar="F",
+        help="file with one class name per line (default: those in SRC, else COCO's or numbers)",
+    )  # fmt: skip
+    add(
+        "--calibrate-bn", type=Path, metavar="IMAGE_DIR",
+        help="rebuild batch-norm statistics from these images (needed to train from folded files)",
+    )  # fmt: skip
     cli.run(main, options)

@@ -1,4 +1,4 @@
-"""A page to look at models: python tools/demo.py CONFIG CKPT [CONFIG CKPT ...] [--port P].
+"""Serve a page to try models: python tools/demo.py CONFIG CKPT [CONFIG CKPT ...] [--port P].
 
 A CKPT is a checkpoint, an exported file or zoo:NAME.
 """
@@ -17,16 +17,16 @@ MAX_BYTES = 32 * 2**20
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Load, serve the page."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio looks
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    """Load the models, serve the page."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     with tempfile.TemporaryDirectory(prefix="lcnet-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # else other programs' uploads could be fetched too
+        os.environ["GRADIO_TEMP_DIR"] = folder  # a private folder: its files can be fetched
         run(arguments)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """The page, until stopped."""
+    """Serve the page until stopped."""
     require("gradio")
     from engine.serving.page import Viewer, build, show
 
@@ -38,10 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     given = cli.parser(__doc__ or "")
+    add = given.add_argument
     cli.add_sources(given)
-    given.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all")
-    given.add_argument("--port", type=cli.port, default=7860)
-    given.add_argument(
-        "--score-thr", type=float, default=Limits.threshold, help="where the slider stands first"
-    )
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is all")
+    add("--port", type=cli.port, default=7860)
+    add("--score-thr", type=float, default=Limits.threshold, help="initial lowest score")
     cli.run(main, given)

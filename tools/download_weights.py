@@ -1,6 +1,6 @@
-"""Fetch published weights by name: python tools/download_weights.py NAME... ; no name lists them.
+"""Download published weights: python tools/download_weights.py NAME... ; without NAME, list them.
 
-What was fetched is used by `zoo:NAME` wherever a command takes a checkpoint.
+All commands take the downloaded weights as zoo:NAME in place of a checkpoint.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from engine.checkpoint.zoo import PublishedWeights, Zoo
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Fetch, or list."""
+    """Download, or list."""
     zoo = Zoo()
     if not arguments.names:
         Console().print(listing(zoo))
@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def describe(entry: PublishedWeights) -> str:
-    """What it is in a line."""
+    """Licence, source and published numbers in one line."""
     checked = "" if entry.verified else " (not verified here)"
     return f"{entry.licence}, listed by {entry.source}; published {numbers(entry)}{checked}"
 
@@ -38,7 +38,7 @@ def numbers(entry: PublishedWeights) -> str:
 
 
 def listing(zoo: Zoo) -> Table:
-    """All names."""
+    """A table of all published weights."""
     table = Table("name", "published, percent", "config", "hash")
     for entry in zoo.table.values():
         pinned = "pinned" if zoo.wanted(entry) else "none"
@@ -49,10 +49,11 @@ def listing(zoo: Zoo) -> Table:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
-    options.add_argument("names", nargs="*", metavar="NAME", help="as the list names them")
-    options.add_argument(
+    add = options.add_argument
+    add("names", nargs="*", metavar="NAME", help="names from the list")
+    add(
         "--accept-unverified",
         action="store_true",
-        help="take files whose hash nobody publishes, and pin what they are",
+        help="accept files without published hash, pin it",
     )
     cli.run(main, options)

@@ -11,7 +11,7 @@ from engine.fileio import write_binary, write_json
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Bring truth and predictions together, evaluate, print, write what was asked for."""
+    """Match predictions with the ground truth, evaluate, print, write the requested files."""
     check_budget(arguments.fpr)
     found = read_predictions(arguments.predictions)
     image_ids, labels = read_truth(arguments.truth, found.classes)
@@ -28,18 +28,15 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__)
-    options.add_argument(
-        "truth", type=Path, metavar="GT_LIST", help="list file, or the folder of a split"
-    )
-    options.add_argument(
-        "predictions", type=Path, metavar="PREDICTIONS", help=".npz of test.py --dump-predictions"
-    )
-    options.add_argument(
+    add = options.add_argument
+    add("truth", type=Path, metavar="GT_LIST", help="list file, or the folder of a split")
+    add("predictions", type=Path, metavar="PREDICTIONS", help=".npz of test.py --dump-predictions")
+    add(
         "--fpr",
         type=float,
         default=MAX_FPR,
-        help="two classes: share of class 0 that may be taken for class 1 (default: %(default)s)",
+        help="two classes: largest false positive rate of class 1 (default: %(default)s)",
     )
-    options.add_argument("--out", type=Path, help="the numbers as JSON, with those by class")
-    options.add_argument("--confusion", type=Path, metavar="PNG", help="the confusion matrix drawn")
+    add("--out", type=Path, help="metrics as JSON, also by class")
+    add("--confusion", type=Path, metavar="PNG", help="picture of the confusion matrix")
     cli.run(main, options)

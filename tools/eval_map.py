@@ -10,8 +10,8 @@ from engine.fileio import write_json
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Check both files, evaluate, print the twelve numbers."""
-    read_coco(arguments.truth)  # its checks name what is wrong
+    """Check both files, evaluate, print the twelve metrics."""
+    read_coco(arguments.truth)  # raises an error if the file is wrong
     truth = load_records(arguments.truth)
     scores = evaluate_boxes(
         truth, read_results(arguments.results, truth), library=arguments.library
@@ -27,9 +27,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__)
-    options.add_argument("truth", type=Path, metavar="GT.json", help="annotations, COCO format")
-    options.add_argument("results", type=Path, metavar="RESULTS.json", help="COCO results")
-    options.add_argument("--out", type=Path, help="the numbers as JSON")
-    options.add_argument("--classwise", action="store_true", help="AP of each class too")
-    options.add_argument("--library", choices=("hotcoco", "pycocotools"), help="what computes")
+    add = options.add_argument
+    add("truth", type=Path, metavar="GT.json", help="annotations, COCO format")
+    add("results", type=Path, metavar="RESULTS.json", help="COCO results")
+    add("--out", type=Path, help="metrics as JSON")
+    add("--classwise", action="store_true", help="AP of each class too")
+    add("--library", choices=("hotcoco", "pycocotools"), help="library that computes the AP")
     cli.run(main, options)

@@ -1,4 +1,4 @@
-"""mIoU from PNG files alone: python tools/eval_miou.py GT_DIR PRED_DIR [--classes F] [--out F]."""
+"""mIoU of PNG files: python tools/eval_miou.py GT_DIR PRED_DIR [--classes F] [--out F]."""
 
 import argparse
 from pathlib import Path
@@ -11,12 +11,12 @@ from segmentation.evaluation.metric import by_class, evaluate_files, score, tabl
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Pair the files, count, print, write what was asked for."""
+    """Pair the files, evaluate, print, write the requested file."""
     classes = classes_of(arguments)
     pairs = list(match_predictions(arguments.truth, arguments.predictions))
     matrix = evaluate_files(pairs, classes, arguments.ignore_index)
     if not matrix.any():
-        raise ValueError(f"{arguments.truth}: not one pixel of {len(pairs)} masks has a class")
+        raise ValueError(f"{arguments.truth}: no pixel of {len(pairs)} masks has a class")
     scores = score(matrix)
     print(table(scores, classes), end="")
     print(f"{len(pairs)} images")
@@ -30,7 +30,7 @@ def classes_of(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Names from --classes or --num-classes, else those of the data that GT_DIR belongs to."""
     if arguments.num_classes is not None:
         if not 2 <= arguments.num_classes <= 255:
-            raise ValueError(f"--num-classes {arguments.num_classes}: masks hold 2 to 255 classes")
+            raise ValueError(f"--num-classes {arguments.num_classes}: expected 2 to 255")
         names = tuple(map(str, range(arguments.num_classes)))
         return CLASSES if len(names) == len(CLASSES) else names
     if arguments.classes is not None:
@@ -42,11 +42,12 @@ def classes_of(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__)
-    options.add_argument("truth", type=Path, metavar="GT_DIR", help="masks, such as gtFine/val")
-    options.add_argument("predictions", type=Path, metavar="PRED_DIR", help="PNGs of train ids")
+    add = options.add_argument
+    add("truth", type=Path, metavar="GT_DIR", help="masks, such as gtFine/val")
+    add("predictions", type=Path, metavar="PRED_DIR", help="PNGs of train ids")
     named = options.add_mutually_exclusive_group()
     named.add_argument("--num-classes", type=int, metavar="N")
-    named.add_argument("--classes", type=Path, metavar="F", help="file with a class name a line")
-    options.add_argument("--ignore-index", type=int, default=255, help="value not to count")
-    options.add_argument("--out", type=Path, help="the numbers as JSON, with those by class")
+    named.add_argument("--classes", type=Path, metavar="F", help="file, one class name per line")
+    add("--ignore-index", type=int, default=255, help="mask value to ignore (default: 255)")
+    add("--out", type=Path, help="metrics as JSON, also by class")
     cli.run(main, options)

@@ -1,6 +1,6 @@
-"""Write a checkpoint for production: python tools/export.py CONFIG CKPT --format onnx --out F.
+"""Export a checkpoint for production: python tools/export.py CONFIG CKPT --format onnx --out F.
 
-The file is checked against PyTorch before it gets its name; of one that fails nothing is left.
+The outputs of the file are compared with PyTorch's; a file that fails the check is removed.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SHOWN = 10  # rows of a table of layers
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Export, check, say what was measured."""
+    """Export, check, print the measurements."""
     cfg = config.load(arguments.config, arguments.cfg_options)
     plan = Plan(
         format=arguments.format,
@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def eight_bit(arguments: argparse.Namespace) -> EightBit | None:
-    """What --int8 and its companions ask for."""
+    """The settings of --int8, --calib and --budget."""
     if not arguments.int8:
         return None
     if arguments.calib is None:
@@ -52,8 +52,8 @@ def eight_bit(arguments: argparse.Namespace) -> EightBit | None:
 
 
 def show(report: Report, verify: Path | None) -> None:
-    """Print what was measured."""
-    kind = "drawn pictures" if verify is None else "pictures"
+    """Print the measurements."""
+    kind = "generated pictures" if verify is None else "pictures"
     print(f"outputs against PyTorch on {report.num_pictures} {kind}: {report.gap}")
     print(f"allowed: {report.allowed}")
     if report.eight_bit is not None:
@@ -66,13 +66,13 @@ def show(report: Report, verify: Path | None) -> None:
 
 
 def show_eight_bit(outcome: Outcome) -> None:
-    """Print which layers stay in float and why, and what was tried."""
+    """Print which layers stay in float and why, and all attempts."""
     kept = outcome.attempts[-1].kept
     print(f"8 bits: {len(kept)} of {len(outcome.ranked)} layers in float")
     for layer in outcome.ranked:
         if layer.name in kept:
             reason = layer.reason or "sensitive"
-            print(f"  {layer.name}: {reason}, alone changes outputs by {100 * layer.error:.2g} %")
+            print(f"  {layer.name}: {reason}, changes outputs by {100 * layer.error:.2g} %")
     if outcome.before is None:
         print("  no data set in --calib: the metric of this file was not measured")
         return
@@ -81,7 +81,7 @@ def show_eight_bit(outcome: Outcome) -> None:
 
 
 def show_speed(speed: Speed, outcome: Outcome) -> None:
-    """Print what 8 bits gain, by kind of layer, and which layers take the time that is left."""
+    """Print the speed-up by kind of layer, and the slowest remaining layers."""
     print(
         f"one thread, taking turns: {speed.before:.2f} ms in float32, {speed.after:.2f} ms in "
         f"8 bits, ratio {speed.ratio:.2f}"
@@ -91,7 +91,7 @@ def show_speed(speed: Speed, outcome: Outcome) -> None:
         print(f"  {kind.name}: {kind.before:.2f} -> {kind.after:.2f} ms, {bits}")
     reasons = {layer.name: layer.reason or "sensitive" for layer in outcome.ranked}
     kept = outcome.attempts[-1].kept
-    print("  slowest layers left:")
+    print("  slowest remaining layers:")
     for name, after in list(speed.layers_after.items())[:SHOWN]:
         why = f", in float: {reasons[name]}" if name in kept else ""
         before = speed.layers_before.get(name)
@@ -101,28 +101,17 @@ def show_speed(speed: Speed, outcome: Outcome) -> None:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
+    add = options.add_argument
     cli.add_config(options, checkpoint=True)
-    options.add_argument("--format", choices=tuple(FORMATS), required=True)
-    options.add_argument("--out", type=Path, required=True, help="file: .onnx, .xml, .pt or .ts")
-    options.add_argument(
-        "--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the network input"
-    )
-    options.add_argument("--dynamic", choices=("batch", "size"), help="what may have any length")
-    options.add_argument("--end2end", action="store_true", help="results come out, not raw outputs")
-    options.add_argument(
-        "--with-preprocess", action="store_true", help="an RGB uint8 image of any size goes in"
-    )
-    options.add_argument("--opset", type=int, default=OPSETS[0], help="of ONNX")
-    options.add_argument("--int8", action="store_true", help="8 bits where the metric allows it")
-    options.add_argument("--calib", type=Path, help="images or data set to calibrate 8 bits on")
-    options.add_argument(
-        "--budget",
-        type=cli.percent,
-        default=1.0,
-        metavar="POINTS",
-        help="0..100, what the metric may lose in 8 bits",
-    )
-    options.add_argument(
-        "--verify", type=Path, help="image, folder or data set to check the file on"
-    )
+    add("--format", choices=tuple(FORMATS), required=True)
+    add("--out", type=Path, required=True, help="file: .onnx, .xml, .pt or .ts")
+    add("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="size of the network input")
+    add("--dynamic", choices=("batch", "size"), help="axes of any length")
+    add("--end2end", action="store_true", help="include post-processing")
+    add("--with-preprocess", action="store_true", help="include preprocessing of RGB uint8 images")
+    add("--opset", type=int, default=OPSETS[0], help="ONNX version of the operators")
+    add("--int8", action="store_true", help="quantise to 8 bits, within --budget")
+    add("--calib", type=Path, help="images or data set for the calibration of --int8")
+    add("--budget", type=cli.percent, default=1.0, metavar="POINTS", help="largest loss, 0..100")
+    add("--verify", type=Path, help="image, folder or data set to check the file on")
     cli.run(main, options)

@@ -1,4 +1,4 @@
-"""Published classifiers by name: python tools/list_models.py [NAME...]."""
+"""List published classifiers: python tools/list_models.py [NAME...]."""
 
 import argparse
 from fnmatch import fnmatch
@@ -12,10 +12,12 @@ from engine.checkpoint.zoo import read_table
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Count and print."""
+    """Compute the costs and print the table."""
     names = [name for name in ENTRIES if any(fnmatch(name, p) for p in arguments.names)]
     if not names:
-        raise ValueError(f"no model is called {' or '.join(arguments.names)}; leave the name out")
+        raise ValueError(
+            f"no model matches {' or '.join(arguments.names)}; without a name, all are listed"
+        )
     title = "1000 classes, 224 pixels; published accuracy on ImageNet-1k val, percent"
     table = Table("name", title=title)
     for column in ("parameters, M", "MACs, M", "top-1", "top-5"):

@@ -9,7 +9,7 @@ from engine.progress import live_line
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Draw, show progress, say where the data are."""
+    """Draw, show progress, print the paths of the data."""
     data = MiniData(arguments.seed, arguments.train, arguments.val, arguments.side)
     with live_line() as progress:
         task = progress.add_task("drawing scenes", total=data.train + data.val, note="")
@@ -17,7 +17,7 @@ def main(arguments: argparse.Namespace) -> None:
             arguments.out, data, force=arguments.force, on_scene=lambda: progress.advance(task)
         )
     size = f"{data.train} training and {data.val} validation scenes"
-    print(f"{arguments.out}: {size}, {'drawn' if made else 'already there'}")
+    print(f"{arguments.out}: {size}, {'drawn' if made else 'already exists'}")
     for task_name in ("detection", "segmentation", "classification"):
         print(f"  --data {arguments.out / task_name}")
 
@@ -26,12 +26,13 @@ def arguments_of_command() -> argparse.ArgumentParser:
     """The command line."""
     default = MiniData()
     result = cli.parser(__doc__ or "")
-    result.add_argument("--out", type=Path, required=True, metavar="D", help="folder to make")
-    result.add_argument("--seed", type=int, default=default.seed, help="another seed, other scenes")
-    result.add_argument("--train", type=int, default=default.train, help="number of scenes")
-    result.add_argument("--val", type=int, default=default.val, help="number of held-out scenes")
-    result.add_argument("--side", type=int, default=default.side, help="pixels of a scene's side")
-    result.add_argument("--force", action="store_true", help="replace what --out holds")
+    add = result.add_argument
+    add("--out", type=Path, required=True, metavar="D", help="folder to create")
+    add("--seed", type=int, default=default.seed, help="each seed gives other scenes")
+    add("--train", type=int, default=default.train, help="number of training scenes")
+    add("--val", type=int, default=default.val, help="number of validation scenes")
+    add("--side", type=int, default=default.side, help="side of a scene, pixels")
+    add("--force", action="store_true", help="replace the content of --out")
     return result
 
 

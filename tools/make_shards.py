@@ -8,7 +8,7 @@ from engine import cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the shards of every split asked for."""
+    """Write the shards of the given splits."""
     for split in arguments.splits:
         counts = write_shards(
             arguments.data, split, arguments.out, per_shard=arguments.per_shard, seed=arguments.seed
@@ -18,9 +18,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
-    options.add_argument("data", type=Path, help="class folders or list files, as for training")
-    options.add_argument("--out", type=Path, required=True, help="folder to make")
-    options.add_argument("--splits", nargs="+", default=["train"], help="default: train")
-    options.add_argument("--per-shard", type=int, default=1000, help="images of a tar")
-    options.add_argument("--seed", type=int, default=0, help="of the order of images")
+    add = options.add_argument
+    add("data", type=Path, help="class folders or list files, as for training")
+    add("--out", type=Path, required=True, help="folder to create")
+    add("--splits", nargs="+", default=["train"], help="default: train")
+    add("--per-shard", type=int, default=1000, help="images per shard (default: 1000)")
+    add("--seed", type=int, default=0, help="seed of the image order")
     cli.run(main, options)

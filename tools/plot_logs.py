@@ -1,6 +1,6 @@
-"""Draw what trainings have logged: python tools/plot_logs.py RUN... --out F.png.
+"""Plot the logs of trainings: python tools/plot_logs.py RUN... --out F.png.
 
-RUN is a work dir of tools/train.py; the training may still go on.
+RUN is a work dir of tools/train.py; the training may still be running.
 """
 
 import argparse
@@ -23,17 +23,18 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
-    options.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="work dir of a training")
-    options.add_argument("--out", type=cli.png, required=True, metavar="F.png")
-    options.add_argument(
+    add = options.add_argument
+    add("runs", type=Path, nargs="+", metavar="RUN", help="work dir of a training")
+    add("--out", type=cli.png, required=True, metavar="F.png")
+    add(
         "--metrics",
         nargs="+",
         default=(),
         metavar="KEY",
         help="default: the first four of each run",
     )
-    options.add_argument(
+    add(
         "--smooth", type=cli.share, default=0.6, metavar="W",
-        help="weight of what was before, from 0 (as logged) to below 1 (default: 0.6)",
+        help="smoothing: weight of earlier values, from 0 (none) to below 1 (default: 0.6)",
     )  # fmt: skip
     cli.run(main, options)

@@ -1,6 +1,6 @@
-"""Draw rates before a training: python tools/plot_schedule.py CONFIG --data DIR --out F.png.
+"""Plot the schedule of a training: python tools/plot_schedule.py CONFIG --data DIR --out F.png.
 
-Learning rate, momentum and decay of the moving average, as the runner will set them.
+Learning rate, momentum and EMA decay, as the runner will set them.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from engine.reports.lr_plot import draw, length_of, make_plan, summary
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Step through the schedule, draw, say the numbers that matter."""
+    """Step through the schedule, plot it, print a summary."""
     cfg = config.load(arguments.config, arguments.cfg_options)
     cfg.log_level = "WARNING"
     with tempfile.TemporaryDirectory() as work_dir:
@@ -31,10 +31,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
+    add = options.add_argument
     cli.add_config(options, checkpoint=False)
     length = options.add_mutually_exclusive_group()
-    length.add_argument("--data", type=Path, help="data set, for the length of an epoch")
+    length.add_argument("--data", type=Path, help="data set that gives the length of an epoch")
     length.add_argument("--iters-per-epoch", type=cli.positive, metavar="N")
-    options.add_argument("--auto-scale-lr", action="store_true", help="as in training")
-    options.add_argument("--out", type=cli.png, required=True, metavar="F.png")
+    add("--auto-scale-lr", action="store_true", help="as in training")
+    add("--out", type=cli.png, required=True, metavar="F.png")
     cli.run(main, options)

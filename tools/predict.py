@@ -17,11 +17,11 @@ from engine.progress import hush
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Predict, write, say where."""
+    """Predict, write and print the results."""
     workers = arguments.workers
     check_workers(workers, arguments.timings)
     sources = find_sources(arguments.sources)
-    if workers > 1:  # each computes with its share
+    if workers > 1:  # each worker gets its share
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     if arguments.quiet:
         hush(MMLogger.get_current_instance())
@@ -45,17 +45,17 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def check_workers(workers: int, timings: bool) -> None:
-    """ValueError where so many workers cannot be, or cannot be timed."""
+    """Raise ValueError if the number of workers is wrong, or does not fit --timings."""
     if workers < 1:
         raise ValueError(f"--workers {workers}: give 1 or more")
     if workers > 1 and timings:
-        raise ValueError("--timings: the stages of several images run at once; use --workers 1")
+        raise ValueError("--timings: stages cannot be timed with several workers; use --workers 1")
 
 
 def show(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
-    """Print what was found, or where it was written."""
+    """Print the results, or where they were written."""
     if arguments.quiet and arguments.out_dir is not None:
-        return  # all of it is in the files
+        return  # the files have all results
     for name, found in results.items():
         if is_ranking(found):
             print(f"{name}  {_ranking(found)}")
@@ -70,12 +70,12 @@ def show(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 def _ranking(rows: list[dict[str, Any]]) -> str:
-    """The best classes of one image in a line."""
+    """The best classes of one image in one line."""
     return ", ".join(f"{row['class']} {row['score']:.4f}" for row in rows)
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> Table:
-    """What was found in one image, a line each."""
+    """The results of one image, one row each."""
     table = Table(*rows[0], title=name, title_justify="left")
     for row in rows:
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
@@ -84,11 +84,12 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__)
+    add = options.add_argument
     cli.add_config(options, checkpoint=True)
-    options.add_argument("sources", nargs="+", help="image, folder, glob, .txt list or video")
-    options.add_argument("--out-dir", type=Path, help="where annotated pictures and JSON go")
-    options.add_argument("--score-thr", type=float, default=0.4, help="lowest score shown")
-    options.add_argument("--workers", type=int, default=1, help="images worked on at once")
-    options.add_argument("--timings", action="store_true", help="print where the time goes")
+    add("sources", nargs="+", help="image, folder, glob, .txt list or video")
+    add("--out-dir", type=Path, help="folder for annotated pictures and JSON")
+    add("--score-thr", type=float, default=0.4, help="lowest score shown (default: 0.4)")
+    add("--workers", type=int, default=1, help="number of threads, one image each (default: 1)")
+    add("--timings", action="store_true", help="print the time of each stage")
     cli.add_quiet(options)
     cli.run(main, options)

@@ -12,7 +12,7 @@ from engine.serving.service import Limits
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Check, say what is served, serve."""
+    """Check the models, print their URLs, serve."""
     for name in EXTRAS["serve"]:
         require(name)
     from engine.serving.server import Setup, check, serve
@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:
-    """The limits asked for."""
+    """The limits from the options."""
     rule = BatchRule(
         max_batch=arguments.max_batch,
         max_weight=arguments.max_pixels,
@@ -44,41 +44,23 @@ def limits_of(arguments: argparse.Namespace) -> Limits:
 
 def add_limits(options: argparse.ArgumentParser) -> None:
     """Add an option for every limit."""
-    rule, positive = BatchRule(), cli.positive
-    options.add_argument(
-        "--max-batch", type=positive, default=rule.max_batch, help="images worked on at once"
-    )
-    options.add_argument(
-        "--max-wait", type=float, default=1000 * rule.max_wait, help="ms a batch waits for more"
-    )
-    options.add_argument(
-        "--max-queue", type=positive, default=rule.max_queue, help="requests at once of a model"
-    )
-    options.add_argument(
-        "--max-pixels", type=positive, default=rule.max_weight, help="of an image, and of a batch"
-    )
-    options.add_argument(
-        "--max-bytes", type=positive, default=Limits.max_bytes, help="of a request"
-    )
-    options.add_argument(
-        "--timeout", type=float, default=Limits.timeout, help="seconds to send, and to answer"
-    )
-    options.add_argument(
-        "--score-thr", type=float, default=Limits.threshold, help="where a request has no threshold"
-    )
+    rule, positive, add = BatchRule(), cli.positive, options.add_argument
+    add("--max-batch", type=positive, default=rule.max_batch, help="most images of a batch")
+    add("--max-wait", type=float, default=1000 * rule.max_wait, help="ms to wait for a full batch")
+    add("--max-queue", type=positive, default=rule.max_queue, help="requests of a model at a time")
+    add("--max-pixels", type=positive, default=rule.max_weight, help="of an image, and of a batch")
+    add("--max-bytes", type=positive, default=Limits.max_bytes, help="most bytes of a request")
+    add("--timeout", type=float, default=Limits.timeout, help="seconds to upload, and to answer")
+    add("--score-thr", type=float, default=Limits.threshold, help="threshold if a request has none")
 
 
 if __name__ == "__main__":
     given = cli.parser(__doc__ or "")
+    add = given.add_argument
     cli.add_sources(given)
-    given.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all")
-    given.add_argument("--port", type=cli.port, default=8000, help="0 takes a free one")
-    given.add_argument("--workers", type=cli.positive, default=1, help="processes")
-    given.add_argument(
-        "--threads",
-        type=cli.positive,
-        default=0,
-        help="of a worker; 0 is its share of cores",
-    )
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is all")
+    add("--port", type=cli.port, default=8000, help="0 selects a free port (default: 8000)")
+    add("--workers", type=cli.positive, default=1, help="number of processes (default: 1)")
+    add("--threads", type=cli.positive, default=0, help="per worker; 0 is its share of the cores")
     add_limits(given)
     cli.run(main, given)

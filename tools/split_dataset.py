@@ -1,7 +1,7 @@
 """Divide images into train, val and test: python tools/split_dataset.py DIR --val 0.2 --test 0.1.
 
-A folder of class folders gets train_list.txt, val_list.txt and test_list.txt; a COCO json (or a
-folder with one in annotations/) becomes one json a split. No image is moved or copied.
+For class folders it writes train_list.txt, val_list.txt and test_list.txt; for a COCO json (or a
+folder with one in annotations/), one json per split. No image is moved or copied.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from engine.task import Task, known_tasks, task_named
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Divide, say what was written."""
+    """Divide, print a summary."""
     shares = shares_of(arguments.val, arguments.test)
     options = SplitOptions(
         seed=arguments.seed,
@@ -42,25 +42,24 @@ def find_task(source: Path) -> Task:
     """The task that can divide the data.
 
     Raises:
-        ValueError: none can.
+        ValueError: the data is of an unknown kind.
     """
     for task in known_tasks():
         if task.split and task.use("splits_from")(source):
             return task
-    raise ValueError(f"{source}: neither class folders nor a COCO json; say what with --task")
+    raise ValueError(f"{source}: neither class folders nor a COCO json; give --task")
 
 
 if __name__ == "__main__":
     options = cli.parser(__doc__ or "")
-    options.add_argument("source", type=Path, metavar="DIR", help="class folders, or a COCO json")
-    options.add_argument("--task", help="short name of a task (default: by what is in DIR)")
-    options.add_argument("--val", type=float, default=0.2, help="share (default: %(default)s)")
-    options.add_argument("--test", type=float, default=0.0, help="share (default: %(default)s)")
-    options.add_argument("--seed", type=int, default=0, help="another seed, other splits")
-    options.add_argument("--force", action="store_true", help="replace what an earlier call wrote")
-    options.add_argument("--out", type=Path, metavar="D", help="COCO: where to write")
-    options.add_argument("--images", type=Path, metavar="D", help="COCO: where the images are")
-    options.add_argument(
-        "--allow-small", action="store_true", help="COCO: classes in fewer images than splits"
-    )
+    add = options.add_argument
+    add("source", type=Path, metavar="DIR", help="class folders, or a COCO json")
+    add("--task", help="short name of a task (default: by the content of DIR)")
+    add("--val", type=float, default=0.2, help="share (default: %(default)s)")
+    add("--test", type=float, default=0.0, help="share (default: %(default)s)")
+    add("--seed", type=int, default=0, help="each seed gives other splits (default: 0)")
+    add("--force", action="store_true", help="replace files of an earlier call")
+    add("--out", type=Path, metavar="D", help="COCO: folder to write to")
+    add("--images", type=Path, metavar="D", help="COCO: folder of the images")
+    add("--allow-small", action="store_true", help="COCO: classes in fewer images than splits")
     cli.run(main, options)

@@ -21,7 +21,7 @@ from engine.task import task_of_config
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Evaluate, print the metrics, write what was asked for."""
+    """Evaluate, print the metrics, write the requested files."""
     cfg = config.load(arguments.config, arguments.cfg_options)
     join(cfg, arguments.launcher)
     config.use_data(cfg, arguments.data, arguments.split)
@@ -53,10 +53,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:
-    """What writes the report of the config's task.
+    """The hook that writes the report of the config's task.
 
     Raises:
-        ValueError: the task has none, or the config has not one metric alone.
+        ValueError: the task has no report, or the config has several metrics.
     """
     config.require(cfg, ("model", "test_evaluator", "test_dataloader"), "testing")
     if isinstance(cfg.test_evaluator, Sequence) and len(cfg.test_evaluator) != 1:
@@ -74,14 +74,15 @@ def report_of(cfg: Config, arguments: argparse.Namespace) -> WriteReport:
 
 if __name__ == "__main__":
     options = cli.parser(__doc__)
+    add = options.add_argument
     cli.add_config(options, checkpoint=True)
-    options.add_argument("--data", type=Path, help="folder in the task's standard layout")
-    options.add_argument("--split", help="split other than val, e.g. train2017")
-    options.add_argument("--work-dir", type=Path, help="where the log goes")
-    options.add_argument("--out", type=Path, help="metrics as JSON")
-    options.add_argument("--dump-predictions", type=Path, help="predictions in the task's format")
-    options.add_argument("--show-dir", type=Path, help="annotated pictures")
-    options.add_argument("--report", type=Path, help="folder for a page on what goes wrong")
-    options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
+    add("--data", type=Path, help="folder in the task's standard layout")
+    add("--split", help="split other than val, e.g. train2017")
+    add("--work-dir", type=Path, help="folder for the log")
+    add("--out", type=Path, help="file for metrics as JSON")
+    add("--dump-predictions", type=Path, help="file for predictions in the task's format")
+    add("--show-dir", type=Path, help="folder for annotated pictures")
+    add("--report", type=Path, help="folder for a web page on the errors of the model")
+    add("--launcher", choices=("none", "pytorch", "slurm"), default="none")
     cli.add_quiet(options)
     cli.run(main, options)

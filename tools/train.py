@@ -17,7 +17,7 @@ from engine.training.resume import saved_seed
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Load, check, build, then train or try one batch; gives the exit code."""
+    """Load, check, build, then train or try one batch; returns the exit code."""
     cfg = config.load(arguments.config, arguments.cfg_options)
     config.require(cfg, runner.TRAINING_PARTS, "training")
     if arguments.save_every_steps is not None:
@@ -57,36 +57,33 @@ def main(arguments: argparse.Namespace) -> int:
         return EXIT_SAVED
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted without saving; checkpoints in {work_dir} are whole, continue with "
-            "--resume"
+            f"interrupted without saving; continue with --resume from the last checkpoint in "
+            f"{work_dir}"
         ) from None
     return 0
 
 
 if __name__ == "__main__":
     options = cli.parser(__doc__)
+    add = options.add_argument
     cli.add_config(options, checkpoint=False)
-    options.add_argument("--data", type=Path, help="folder in the task's standard layout")
-    options.add_argument("--work-dir", type=Path, help="default: work_dirs/<config name>")
-    options.add_argument(
-        "--resume", nargs="?", const="auto", help="auto (the newest of the work dir) or a file"
+    add("--data", type=Path, help="folder in the task's standard layout")
+    add("--work-dir", type=Path, help="default: work_dirs/<config name>")
+    add(
+        "--resume",
+        nargs="?",
+        const="auto",
+        help="a file, or auto: the work dir's newest checkpoint",
     )
-    options.add_argument(
-        "--save-every-steps",
-        type=cli.positive,
-        metavar="N",
-        help="save every N iterations, within epochs too (default: the config's)",
-    )
-    options.add_argument("--load-from", type=Path, help="checkpoint or zoo:NAME to start from")
-    options.add_argument(
-        "--backbone-from", type=Path, help="checkpoint of any task or zoo:NAME: its trunk only"
-    )
-    options.add_argument("--amp", action="store_true", help="mixed precision (bf16 on a CPU)")
-    options.add_argument("--auto-scale-lr", action="store_true", help="scale lr to the batch size")
-    options.add_argument("--seed", type=int, help="default: the config's, on resuming the run's")
-    options.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
-    options.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    add("--save-every-steps", type=cli.positive, metavar="N", help="also save every N iterations")
+    add("--load-from", type=Path, help="checkpoint or zoo:NAME to start from")
+    add("--backbone-from", type=Path, help="checkpoint or zoo:NAME of any task: backbone only")
+    add("--amp", action="store_true", help="mixed precision (bf16 on a CPU)")
+    add("--auto-scale-lr", action="store_true", help="scale lr to the batch size")
+    add("--seed", type=int, help="default: the config's; when resuming, the run's")
+    add("--launcher", choices=("none", "pytorch", "slurm"), default="none")
+    add("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     cli.add_quiet(options)
-    options.add_argument("--dry-run", action="store_true", help="one batch through everything")
+    add("--dry-run", action="store_true", help="run all steps with one batch")
     os.environ.setdefault("LOCAL_RANK", "0")
     cli.run(main, options)

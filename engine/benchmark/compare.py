@@ -1,9 +1,9 @@
-"""Several models on one machine and one data set, under equal terms.
+"""Compares models on one machine and one data set, under equal conditions.
 
-All rows train for the same number of steps, so many as the slowest does in the budget, on the same
-images in the same order with the same random numbers. Latencies are taken in turns, so that the
-machine's drift hits all alike. What is finished stands in a state that is written after every step,
-and is not done again.
+All rows train for the same number of steps: as many as the slowest one does in the time budget, on
+the same images in the same order with the same random numbers. Latencies are measured in turns, so
+that changes of the machine's speed affect all rows equally. Finished results are saved after every
+run and not computed again.
 """
 
 import copy
@@ -31,52 +31,44 @@ from engine.training.runner import TRAINING_PARTS
 from engine.types import Size
 
 STATE = "report.json"
-RECIPE_KEYS = {
-    "data_preprocessor",
-    "loss",
-    "num_classes",
-}  # of `model`, in every task: how to train
+RECIPE_KEYS = {"data_preprocessor", "loss", "num_classes"}  # keys of `model` on how to train
 
 State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row with its config, ready to build."""
+    """A row with its loaded config."""
 
     row: Row
     cfg: Config
 
     @property
     def name(self) -> str:
-        """The label as a file name, with digits that no other label has."""
+        """The label as a file name, made unique by a hash."""
         plain = re.sub(r"[^a-z0-9]+", "_", self.row.label.lower()).strip("_")
         return f"{plain}_{digest(self.row.label)[:4]}"
 
 
 def entries(
-    rows: Sequence[Row],
-    *,
-    recipe: Path | None,
-    data: Path | None,
-    options: Mapping[str, Any],
+    rows: Sequence[Row], *, recipe: Path | None, data: Path | None, options: Mapping[str, Any]
 ) -> list[Entry]:
-    """The rows with their configs.
+    """Load the configs of the rows.
 
     Args:
-        rows: What to compare, no two of one label.
+        rows: Models to compare, with different labels.
         recipe: Config whose data, optimiser and schedule replace those of all rows.
         data: Folder in the task's standard layout; sets the number of classes.
-        options: Overrides for all.
+        options: Overrides for all configs.
 
     Raises:
-        FileNotFoundError: a config or the data is not there.
-        ValueError: two rows have one label, a config is none, or they are of different tasks.
+        FileNotFoundError: a config or the data does not exist.
+        ValueError: two rows have the same label, a config is invalid, or the tasks differ.
     """
     labels = [row.label for row in rows]
     for label in labels:
         if labels.count(label) > 1:
-            raise ValueError(f"{label}: given twice; name each config once")
+            raise ValueError(f"{label}: given twice; give each config once")
     loaded = [Entry(row, _config(row, recipe, options)) for row in rows]
     for entry in loaded:
         config.require(entry.cfg, ("model",) if data is None else TRAINING_PARTS, "a comparison")
@@ -99,7 +91,7 @@ def _config(row: Row, recipe: Path | None, options: Mapping[str, Any]) -> Config
     network = {key: value for key, value in options.items() if key.lstrip("+").startswith("model.")}
     others = {key: value for key, value in options.items() if key not in network}
     result = config.load(recipe, others)
-    theirs, ours = result.to_dict()["model"], own.to_dict()["model"]  # with types as texts
+    theirs, ours = result.to_dict()["model"], own.to_dict()["model"]  # with types as strings
     recipe_keys = recipe_keys_of(own)
     result.model = ConfigDict(
         {key: value for key, value in ours.items() if key not in recipe_keys}
@@ -110,15 +102,15 @@ def _config(row: Row, recipe: Path | None, options: Mapping[str, Any]) -> Config
 
 
 def recipe_keys_of(cfg: Config) -> set[str]:
-    """Entries of the config's `model` that say how to train, not what: a recipe keeps its own."""
+    """Keys of the config's `model` on how to train, not what; those of a recipe replace them."""
     return RECIPE_KEYS | set(task_of_config(cfg).recipe_keys)
 
 
 def load_state(folder: Path) -> State:
-    """What an earlier command left in the report folder, or an empty state.
+    """The state that an earlier command saved in the report folder, or an empty state.
 
     Raises:
-        ValueError: the file there is none of ours.
+        ValueError: the file was not written by this command.
     """
     path = folder / STATE
     if not path.is_file():
@@ -134,20 +126,20 @@ def load_state(folder: Path) -> State:
 
 
 def save_state(folder: Path, state: State) -> None:
-    """Write the state, whole or not at all."""
+    """Write the state atomically."""
     write_json(folder / STATE, state)
 
 
 def digest(*parts: Any) -> str:
-    """Twelve hex digits of plain data."""
+    """Hash of plain data, 12 hex digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def add_costs(state: State, items: Sequence[Entry], shape: Size | None) -> None:
-    """Fill in parameters, multiply-adds and bytes of every row; keep no rows but these.
+    """Set parameters, multiply-adds and bytes of every row; remove other rows from the state.
 
-    Bytes are those of a checkpoint with the weights alone. Latencies of rows that stay are kept
-    until `add_latencies` looks at them; metrics are `measure_all`'s.
+    Bytes are the size of a checkpoint with weights only. Latencies of earlier commands are kept
+    until `add_latencies` checks them; `measure_all` sets the metrics.
     """
     known, state["rows"] = state["rows"], {}
     for entry in items:
@@ -171,18 +163,14 @@ def _costs(cfg: Config, plain: dict[str, Any], shape: Size | None) -> dict[str, 
     model: Any = checkpoint.build_model(copy.deepcopy(plain)).eval()
     size = shape or model.data_preprocessor.size
     if size is None:
-        raise ValueError("this model takes images of any size; give --shape HEIGHT WIDTH")
+        raise ValueError("this model has no fixed input size; give --shape HEIGHT WIDTH")
     names = [str(label) for label in range(plain["num_classes"])]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pth"
         checkpoint.save(path, checkpoint.describe(model, plain, names, {}))
         size_on_disk = path.stat().st_size
     network = cost(model, torch.zeros(1, 3, *size))
-    return {
-        "parameters": network.parameters,
-        "macs": network.macs,
-        "bytes": size_on_disk,
-    }
+    return {"parameters": network.parameters, "macs": network.macs, "bytes": size_on_disk}
 
 
 def add_latencies(
@@ -195,34 +183,34 @@ def add_latencies(
     shape: Size | None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Fill in milliseconds of every run of every row in every engine, all taken in turns.
+    """Set the milliseconds of every run of every row in every engine, measured in turns.
 
-    Nothing is measured when all rows have been measured together in this way before.
+    Measures nothing if an earlier command measured the same rows in the same way.
     """
     models = {entry.row.label: state["rows"][entry.row.label]["model"] for entry in items}
     key = digest(models, backends, threads, runs, shape, state["machine"]["id"])
     if state.get("latency_key") == key:
         return
     with tempfile.TemporaryDirectory() as folder:
-        racers = _racers(items, backends, threads, shape, Path(folder))
-        records = latency.race([racer for _, racer in racers], runs, advance)
+        timed = _timed(items, backends, threads, shape, Path(folder))
+        records = latency.race([job for _, job in timed], runs, advance)
     for entry in items:
         state["rows"][entry.row.label]["latency"] = {
             record.entry.name: [round(1000 * seconds, 4) for seconds in record.wall]
-            for (owner, _), record in zip(racers, records, strict=True)
+            for (owner, _), record in zip(timed, records, strict=True)
             if owner is entry
         }
     state["latency_key"] = key
 
 
-def _racers(
+def _timed(
     items: Sequence[Entry],
     backends: Sequence[str],
     threads: Sequence[int],
     shape: Size | None,
     folder: Path,
 ) -> list[tuple[Entry, Inside]]:
-    """Every row in every engine with every number of threads, rows beside each other."""
+    """Load every row for every engine and number of threads; rows alternate."""
     image = latency.photo(None, folder)
     jobs = []
     for entry in items:

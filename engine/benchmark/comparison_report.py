@@ -1,4 +1,4 @@
-"""The report of a comparison: tables, a picture, and words, as Markdown and as one HTML file."""
+"""Writes the report of a comparison: tables, a chart and conclusions, as Markdown and HTML."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,12 @@ from engine.fileio import write_binary
 from engine.reports import html
 from engine.reports.charts import new_figure, plain, png
 
-FAVOURITES = ("openvino", "onnxruntime", "torch-compile", "torch")  # for the picture's axis
+FAVOURITES = (
+    "openvino",
+    "onnxruntime",
+    "torch-compile",
+    "torch",
+)  # for the chart's axis, the first one measured
 PALE = "#b8b8b8"
 
 Rows = Mapping[str, statistics.Row]
@@ -25,8 +30,8 @@ def write(folder: Path, state: Mapping[str, Any], pairs: Sequence[tuple[str, str
 
     Args:
         folder: Report folder.
-        state: As `engine.benchmark.compare` fills it in.
-        pairs: Labels of the rows to set against each other.
+        state: State from `engine.benchmark.compare`.
+        pairs: Labels of the rows to compare with each other.
     """
     rows: Rows = state["rows"]
     picture = pareto(rows, state)
@@ -37,7 +42,7 @@ def write(folder: Path, state: Mapping[str, Any], pairs: Sequence[tuple[str, str
 
 
 def table(rows: Rows) -> Table:
-    """Costs, latencies and accuracy of every row, and what the paper has."""
+    """Costs, latencies, accuracy and published numbers of every row."""
     engines = engines_of(rows)
     head = ["model", "parameters, M", "MACs, M", "MB"]
     head += [f"{engine}: p50 / p90, ms" for engine in engines]
@@ -72,7 +77,7 @@ def _or_blank(value: float | None) -> str:
 
 
 def run_tables(rows: Rows) -> list[Table]:
-    """One table with the metric of every run, or none where nothing was trained."""
+    """One table with the metric of every run; empty if nothing was trained."""
     names = sorted({name for row in rows.values() for name in row["runs"]})
     if not names:
         return []
@@ -90,18 +95,18 @@ def _run(run: Mapping[str, Any] | None) -> str:
 
 
 def engines_of(rows: Rows) -> list[str]:
-    """The engines, with their threads, that rows were measured in."""
+    """The engines, with their threads, in which the rows were measured."""
     return list(next(iter(rows.values())).get("latency", {}))
 
 
 def favourite(rows: Rows) -> str | None:
-    """The engine of the picture."""
+    """The engine of the chart."""
     found = engines_of(rows)
     return min(found, key=lambda name: FAVOURITES.index(name.split(",")[0]), default=None)
 
 
 def sentences(state: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Conclusions and their limits: paragraphs, each with its subject as its first line."""
+    """Conclusions and limits as paragraphs; the first line of each is its subject."""
     rows: Rows = state["rows"]
     found = [statistics.pair_lines((a, rows[a]), (b, rows[b])) for a, b in pairs]
     engine = favourite(rows)
@@ -115,8 +120,8 @@ def sentences(state: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> lis
         if "error" in run
     ]
     if failed:
-        found.append(["Runs that failed; the same command tries them again:", *failed])
-    return [*found, ["What to mind:", *cautions(state)]]
+        found.append(["Failed runs; the same command repeats them:", *failed])
+    return [*found, ["Limits of these numbers:", *cautions(state)]]
 
 
 def cautions(state: Mapping[str, Any]) -> list[str]:
@@ -126,8 +131,8 @@ def cautions(state: Mapping[str, Any]) -> list[str]:
     lines = []
     if any(row.get("latency") for row in rows.values()):
         lines.append(
-            f"latencies: one image, network only, rows in turns, {machine}; another processor "
-            "may rank them otherwise"
+            f"latencies: one image, network only, rows in turns, {machine}; the order may differ "
+            "on another processor"
         )
     if any(row["published"] for row in rows.values()):
         lines.append(f"published latencies are of another processor ({PAPERS_MACHINE})")
@@ -135,17 +140,15 @@ def cautions(state: Mapping[str, Any]) -> list[str]:
     if any("metric" in run for run in outcomes):
         lines += [f"accuracies: {state['data']}", *_training(state)]
     elif not outcomes:
-        lines.append(
-            "nothing was trained or evaluated here: accuracies, if any, are published ones"
-        )
+        lines.append("nothing was trained or evaluated here: any accuracies are published ones")
     return lines
 
 
 def _training(state: Mapping[str, Any]) -> list[str]:
-    """How far the trainings were alike; nothing where checkpoints were evaluated."""
+    """How equal the trainings were; empty if checkpoints were evaluated."""
     if not (steps := state.get("steps")):
         return []
-    lines = ["short trainings from nothing: they do not rank the published ones"]
+    lines = ["short trainings from scratch: the order of the published models may differ"]
     if state["alike"] and len(set(steps.values())) == 1:
         lines.append(
             f"{next(iter(steps.values()))} steps each, on the same images in the same order with "
@@ -154,14 +157,14 @@ def _training(state: Mapping[str, Any]) -> list[str]:
     else:
         each = ", ".join(f"{label} {count}" for label, count in steps.items())
         lines.append(
-            "the rows' batches, images or augmentation differ, as their configs do; --recipe "
-            f"trains all alike; steps: {each}"
+            "batches, images or augmentation of the rows differ, because their configs do; use "
+            f"--recipe for equal trainings; steps: {each}"
         )
     return lines
 
 
 def pareto(rows: Rows, state: Mapping[str, Any]) -> bytes:
-    """PNG of accuracy over latency: rows, their front and, pale on axes of its own, the paper."""
+    """PNG of accuracy over latency: rows, their Pareto front and, in grey, the paper's points."""
     figure = new_figure(8, 5.5)
     axes = figure.subplots()
     engine = favourite(rows)
@@ -188,7 +191,7 @@ def _draw_rows(axes: Any, rows: Rows, engine: str) -> None:
 
 
 def _draw_published(axes: Any, rows: Rows) -> None:
-    """The paper's points on axes of their own: another processor, other data."""
+    """Draw the paper's points on separate axes: another processor, other data."""
     over = axes.twinx().twiny()
     over.set_xlabel(f"published milliseconds, {PAPERS_MACHINE}", color=PALE)
     over.figure.axes[1].set_ylabel("published accuracy, %", color=PALE)
@@ -209,7 +212,7 @@ def _name(
     fontsize: int,
     color: str = "black",
 ) -> None:
-    """Write labels beside points, towards the middle, `rise` typographic points higher."""
+    """Write labels beside points, towards the middle and `rise` typographic points up."""
     if not points:
         return
     middle = sum(x for x, _ in points.values()) / len(points)
@@ -241,12 +244,12 @@ def markdown(tables: Sequence[Table], words: Sequence[Sequence[str]]) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    """A text that ends no table cell and opens no HTML tag."""
+    """The text with escaped table and HTML characters."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def as_html(tables: Sequence[Table], words: Sequence[Sequence[str]], picture: bytes) -> bytes:
-    """The report as one file that needs no other."""
+    """The report as one self-contained HTML file."""
     parts: list[html.Block] = [html.Table(cells) for cells in tables]
     parts.append(html.Raster(picture, "Accuracy over latency"))
     for first, *rest in words:

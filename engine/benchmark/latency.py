@@ -1,7 +1,7 @@
-"""How long a model takes, measured so that the numbers can be trusted.
+"""Measures the latency of a model reproducibly.
 
-Workers take turns, some runs each, so that whatever else the machine does hits all of them
-alike. Threads are pinned; nothing counts before times are stable.
+Workers run in turns, a few runs each, so that other work on the machine affects all of them
+equally. Threads are pinned; runs count once the times are stable.
 """
 
 import os
@@ -15,16 +15,7 @@ import torch
 from mmengine.config import Config
 
 from engine import config
-from engine.benchmark.worker import (
-    STAGES,
-    TORCH,
-    Job,
-    Survivors,
-    Timed,
-    Timing,
-    Worker,
-    workers,
-)
+from engine.benchmark.worker import STAGES, TORCH, Job, Timed, Timing, Worker, workers
 from engine.checkpoint import checkpoint
 from engine.checkpoint.restore import describe
 from engine.data.images import encode_image
@@ -44,12 +35,12 @@ FILE_BACKENDS = {
     ".ts": ("torch",),
 }
 PERCENTILES = (50, 90, 95, 99)
-BURST = 10  # runs of a turn, and those whose medians are compared until they agree
-STABLE = 0.05
-MAX_WARM_UP = 10  # bursts
-STAGE_SHARE = 5  # one run by stages for so many of the network alone
-REPEATABLE = 0.10  # by which the medians of both halves may differ
-PHOTO = (480, 640)  # of the picture drawn where none is given
+BURST = 10  # runs per turn
+STABLE = 0.05  # relative difference of two bursts' medians that ends the warm-up
+MAX_WARM_UP = 10  # most bursts of the warm-up
+STAGE_SHARE = 5  # runs of the network alone per run by stages
+REPEATABLE = 0.10  # largest relative difference of the two halves' medians
+PHOTO = (480, 640)  # height and width of the generated picture
 MS = 1e3
 
 
@@ -59,15 +50,15 @@ class Order:
 
     Args:
         config: Config file.
-        options: Overrides of it.
-        path: Checkpoint, exported file, or None for random weights.
-        backends: Out of BACKENDS.
-        threads: Numbers of threads, each with every backend.
-        batch: Images at once.
-        runs: Of each backend and number of threads.
-        shape: (height, width) of the network input, None for the model's own.
-        stages: Whether to time the way from file to result by stage too.
-        image: Picture to run on, None for a drawn one.
+        options: Overrides of the config.
+        path: Checkpoint or exported file; None uses random weights.
+        backends: Names from BACKENDS.
+        threads: Numbers of threads, each measured with every backend.
+        batch: Images per run.
+        runs: Runs of each backend and number of threads.
+        shape: (height, width) of the network input; None uses the model's.
+        stages: Whether to measure the stages from file to result too.
+        image: Picture to run on; None uses a generated one.
     """
 
     config: Path
@@ -84,10 +75,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Subject:
-    """The files that the engines run, and the size of what is in them."""
+    """The files that the engines run, and the cost of the network in them."""
 
     checkpoint: Path | None  # for torch
-    exported: Path | None  # for the others
+    exported: Path | None  # for the other backends
     size: Size  # of the network input
     cost: Cost  # of one image
     precision: str
@@ -101,11 +92,11 @@ class Subject:
 
 @dataclass
 class RunTimes:
-    """What was measured of one worker."""
+    """Measurements of one worker."""
 
     entry: Timed
     rounds: list[list[Timing]] = field(default_factory=list)
-    warm_up: int = 0  # runs before
+    warm_up: int = 0  # runs before these
     stages: list[dict[str, float]] = field(default_factory=list)  # seconds by stage, and `total`
 
     @property
@@ -127,16 +118,16 @@ class RunTimes:
 def measure(
     order: Order, folder: Path, advance: Callable[[int], None] = lambda _: None
 ) -> dict[str, Any]:
-    """All numbers as plain data, times in milliseconds.
+    """Measure, and return all numbers as plain data, times in milliseconds.
 
     Args:
         order: What to measure.
-        folder: Where files may be written that the engines need.
-        advance: Called with the number of runs that each has done, after each round.
+        folder: Folder for temporary files.
+        advance: Called after each round with its number of runs per worker.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a file is damaged, its size is not known, an engine does not run it or is not
+        FileNotFoundError: a file does not exist.
+        ValueError: a file is damaged, its input size is unknown, an engine cannot run it or is not
             installed, or there are fewer cores than threads.
     """
     load_before, image = os.getloadavg()[0], photo(order.image, folder)
@@ -150,7 +141,12 @@ def measure(
     best = {count: top.or_better(before[count]) for count, top in peaks(order.threads).items()}
     rows = [
         {
-            **_settings(entry, order.batch),
+            "backend": entry.job.backend,
+            "threads": entry.job.threads,
+            "batch": order.batch,
+            "load_ms": entry.start.load_seconds * MS,
+            "first_ms": entry.start.first_seconds * MS,
+            "memory_mb": entry.start.memory_bytes / 1e6,
             **summary(record),
             **floor(record, order.batch, what.cost, best[entry.job.threads]),
         }
@@ -158,14 +154,6 @@ def measure(
     ]
     return {
         "machine": {**fingerprint(), "load": load_before},
-        **_header(order, what, left),
-        "peaks": {str(threads): top._asdict() for threads, top in best.items()},
-        "results": rows,
-    }
-
-
-def _header(order: Order, what: Subject, left: Survivors) -> dict[str, Any]:
-    return {
         "config": order.config.name,
         "file": None if order.path is None else order.path.name,
         "random_weights": order.path is None,
@@ -174,22 +162,13 @@ def _header(order: Order, what: Subject, left: Survivors) -> dict[str, Any]:
         "macs": what.cost.macs,
         "weight_bytes": what.cost.weight_bytes,
         "survived": left._asdict(),
-    }
-
-
-def _settings(entry: Worker, batch: int) -> dict[str, Any]:
-    return {
-        "backend": entry.job.backend,
-        "threads": entry.job.threads,
-        "batch": batch,
-        "load_ms": entry.start.load_seconds * MS,
-        "first_ms": entry.start.first_seconds * MS,
-        "memory_mb": entry.start.memory_bytes / 1e6,
+        "peaks": {str(threads): top._asdict() for threads, top in best.items()},
+        "results": rows,
     }
 
 
 def jobs(order: Order, what: Subject, image: Path) -> list[Job]:
-    """Every backend with every number of threads."""
+    """One job for every backend and number of threads."""
     return [
         Job(
             config=order.config,
@@ -207,23 +186,23 @@ def jobs(order: Order, what: Subject, image: Path) -> list[Job]:
 
 
 def subject(cfg: Config, order: Order, folder: Path) -> Subject:
-    """The model of a checkpoint, of an exported file, or with random weights.
+    """Prepare the files to measure, from a checkpoint, an exported file or random weights.
 
     Args:
         cfg: Loaded config.
         order: What to measure.
-        folder: Where files may be written that the engines need.
+        folder: Folder for temporary files.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged, its size is not known, or an engine does not run it.
+        FileNotFoundError: a file does not exist.
+        ValueError: a file is damaged, its input size is unknown, or an engine cannot run it.
     """
     if order.path is not None and is_exported(order.path):
         return _exported_subject(cfg, order, order.path)
     source_path = order.path or _random_checkpoint(cfg, folder)
     plan = Plan(format="onnx", shape=order.shape, dynamic="batch" if order.batch > 1 else None)
     source = load(cfg, source_path, plan, order.options)
-    assert source.size is not None  # `load` asked for one
+    assert source.size is not None  # `load` checked it
     size = cost(source.model, torch.zeros(1, 3, *source.size))
     if set(order.backends) <= set(TORCH):
         return Subject(source_path, None, source.size, size, "fp32")
@@ -236,17 +215,17 @@ def _exported_subject(cfg: Config, order: Order, path: Path) -> Subject:
     able = FILE_BACKENDS[path.suffix.lower()]
     for backend in order.backends:
         if backend not in able:
-            raise ValueError(
-                f"{path}: --backend {backend} does not run it; use {' or '.join(able)}"
-            )
+            raise ValueError(f"{path}: --backend {backend} cannot run it; use {' or '.join(able)}")
     content = read_content(cfg, path)
     batched = content["shape"][0] is None and not content["with_preprocess"]
     if order.batch > 1 and not batched:
-        raise ValueError(f"{path}: takes one image; leave out --batch or export --dynamic batch")
+        raise ValueError(
+            f"{path}: takes one image per run; leave out --batch, or export with --dynamic batch"
+        )
     model: Any = checkpoint.build_model(describe(cfg, content, path, order.options)).eval()
     size = order.shape or model.data_preprocessor.size
     if size is None and not content["with_preprocess"]:
-        raise ValueError(f"{path}: takes any size; give --shape HEIGHT WIDTH")
+        raise ValueError(f"{path}: has no fixed input size; give --shape HEIGHT WIDTH")
     size = size or PHOTO
     return Subject(None, path, size, cost(model, torch.zeros(1, 3, *size)), content["precision"])
 
@@ -261,7 +240,7 @@ def _random_checkpoint(cfg: Config, folder: Path) -> Path:
 
 
 def photo(path: Path | None, folder: Path) -> Path:
-    """The image file to measure on: the one given, or a picture drawn and written as JPEG."""
+    """The image file to measure on: the given one, or a generated picture written as JPEG."""
     if path is not None:
         return path
     drawn = folder / "photo.jpg"
@@ -270,7 +249,7 @@ def photo(path: Path | None, folder: Path) -> Path:
 
 
 def bursts(runs: int) -> list[int]:
-    """The runs of each turn."""
+    """Number of runs in each turn."""
     whole, rest = divmod(runs, BURST)
     return [BURST] * whole + [rest] * bool(rest)
 
@@ -278,7 +257,7 @@ def bursts(runs: int) -> list[int]:
 def race(
     entries: Sequence[Timed], runs: int, advance: Callable[[int], None] = lambda _: None
 ) -> list[RunTimes]:
-    """Let all warm up, then run in turns, another one first each time, so many runs each."""
+    """Warm all up, then run them in turns, `runs` runs each; every turn starts with another one."""
     records = [RunTimes(entry, warm_up=_warm_up(entry)) for entry in entries]
     for turn, length in enumerate(bursts(runs)):
         first = turn % len(records)
@@ -289,7 +268,7 @@ def race(
 
 
 def _warm_up(entry: Timed) -> int:
-    """Run until the median of a burst is that of the one before, within 5 %; how many runs."""
+    """Run until the medians of two bursts agree within STABLE; the number of runs."""
     before, done, stable = 0.0, 0, False
     while not stable and done < MAX_WARM_UP:
         now = _median(entry.burst(BURST))
@@ -298,7 +277,7 @@ def _warm_up(entry: Timed) -> int:
 
 
 def time_stages(records: Iterable[RunTimes], entries: Sequence[Worker], runs: int) -> None:
-    """Let all go from file to result in turns."""
+    """Measure the stages from file to result of all workers, in turns."""
     pairs = list(zip(records, entries, strict=True))
     for length in bursts(runs):
         for record, entry in pairs:
@@ -310,7 +289,7 @@ def _median(burst: Sequence[Timing]) -> float:
 
 
 def summary(record: RunTimes) -> dict[str, Any]:
-    """The numbers of one worker as plain data, times in milliseconds."""
+    """Statistics of one worker as plain data, times in milliseconds."""
     times = np.asarray(record.wall) * MS
     medians = record.medians
     half = len(medians) // 2
@@ -330,9 +309,9 @@ def summary(record: RunTimes) -> dict[str, Any]:
 
 
 def floor(record: RunTimes, batch: int, size: Cost, best: Peak) -> dict[str, Any]:
-    """What a machine that does nothing but multiply, or read weights, would take, in ms.
+    """Lower bounds of the time, in ms: for the arithmetic alone, and for reading the weights.
 
-    Against the fastest run, because the floor is of the machine at its fastest.
+    Compared with the fastest run, because the bounds are of the machine at its fastest.
     """
     fastest = min(record.wall) * MS
     arithmetic = batch * 2 * size.macs / best.gflops / 1e9 * MS
@@ -346,9 +325,9 @@ def floor(record: RunTimes, batch: int, size: Cost, best: Peak) -> dict[str, Any
 
 
 def middle_half(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean milliseconds by stage, over the half of the runs whose totals lie in the middle.
+    """Mean milliseconds by stage, over the middle half of the runs by total time.
 
-    Unlike medians, means of the same runs add up.
+    Unlike medians, means of the same runs add up to the total.
     """
     ordered = sorted(rows, key=lambda row: row["total"])
     quarter = len(ordered) // 4
@@ -358,7 +337,7 @@ def middle_half(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def peaks(threads: Sequence[int]) -> dict[int, Peak]:
-    """What the machine reaches at best, by number of threads."""
+    """Peak performance of the machine, by number of threads."""
     found = {}
     for count in threads:
         with pinned(count):

@@ -1,4 +1,4 @@
-"""The tables of the PP-LCNet paper (arXiv 2109.15099) as lists of rows to compare."""
+"""The tables of the PP-LCNet paper (arXiv 2109.15099) as rows to compare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ PAPERS_MACHINE = "Intel Xeon Gold 6148 with MKL-DNN"
 
 @dataclass(frozen=True)
 class Published:
-    """A row as the paper has it."""
+    """The paper's numbers of a row."""
 
     accuracy: float  # percent: top-1, AP or mIoU
-    ms: float | None  # None: not in the table
+    ms: float | None  # None if not in the table
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Preset:
-    """A table of the paper, and which two of its rows to set against each other, by label.
+    """A table of the paper, and the pairs of its rows to compare, by label.
 
-    `recipe` is the config whose data, optimiser and schedule all rows are trained with; `shape` is
-    the (height, width) latency is measured at, None for the configs' own.
+    `recipe` is the config whose data, optimiser and schedule train all rows. `shape` is the
+    (height, width) for latencies; None uses the configs' sizes.
     """
 
     rows: tuple[Row, ...]
@@ -45,7 +45,7 @@ class Preset:
 
 
 def read_presets(path: Path = TABLE) -> dict[str, Preset]:
-    """The paper's tables by the name that --preset takes."""
+    """The paper's tables by their --preset name."""
     return {name: _preset(table) for name, table in read_toml(path).items()}
 
 

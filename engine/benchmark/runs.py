@@ -1,4 +1,4 @@
-"""The metrics of rows that are compared: equal trainings, or checkpoints, each taken once."""
+"""Measures the metrics of compared rows, by equal trainings or from checkpoints."""
 
 import copy
 import math
@@ -23,16 +23,16 @@ from engine.runtime.content import read_content
 from engine.task import task_of_config
 from engine.training.memory import keep_memory
 
-TRIAL_STEPS = 6  # of training, to see how long one takes
+TIMED_STEPS = 6  # training steps to measure the time of one
 MEASURE_ERRORS = (RuntimeError, ValueError, OSError, KeyError, ArithmeticError)
 
 Measure = Callable[[Entry, str, Path], float]
 
 
 def plan_steps(state: State, items: Sequence[Entry], minutes: float) -> int:
-    """Steps that the slowest row does in so many minutes; of an earlier command where it had one.
+    """Number of steps that the slowest row does in `minutes`; reuses an earlier command's number.
 
-    That is for an idle machine: of a few steps of each row, the fastest counts.
+    Assumes an idle machine: the fastest of a few steps of each row counts.
     """
     configs = [entry.cfg.to_dict() for entry in items]
     key = digest(configs, minutes, state["machine"]["id"], torch.get_num_threads())
@@ -49,19 +49,19 @@ def plan_steps(state: State, items: Sequence[Entry], minutes: float) -> int:
 
 
 def step_seconds(configs: Sequence[Config]) -> list[float]:
-    """Seconds of a training step of each, decoding included: the fastest of a few in turns."""
+    """Seconds of a training step of each config, with decoding: the fastest of a few, in turns."""
     keep_memory()
-    trials = [_Trial(cfg) for cfg in configs]
+    trainings = [_Training(cfg) for cfg in configs]
     times: list[list[float]] = [[] for _ in configs]
-    for step in range(TRIAL_STEPS):
-        for trial, taken in zip(trials, times, strict=True):
+    for step in range(TIMED_STEPS):
+        for training, taken in zip(trainings, times, strict=True):
             start = time.perf_counter()
-            trial.step(step)
+            training.step(step)
             taken.append(time.perf_counter() - start)
     return [min(taken) for taken in times]
 
 
-class _Trial:
+class _Training:
     """A model in training, without a runner."""
 
     def __init__(self, cfg: Config) -> None:
@@ -78,13 +78,13 @@ class _Trial:
 
 
 def shorten(cfg: Config, steps: int) -> int:
-    """Fit schedule, warm-up and all that counts epochs to so many steps; validate at the end.
+    """Scale schedule, warm-up and settings in epochs to a number of steps; validate at the end.
 
     Returns:
-        Steps of the training: with epochs, those of the whole ones.
+        Number of steps of the training; with epochs, of the whole epochs.
 
     Raises:
-        ValueError: they are less than an epoch.
+        ValueError: the steps are less than an epoch.
     """
     loop, saving = cfg.train_cfg, cfg.default_hooks.checkpoint
     if "max_iters" in loop:
@@ -98,7 +98,7 @@ def shorten(cfg: Config, steps: int) -> int:
         steps = epochs * length
         if epochs < 1:
             raise ValueError(
-                f"the steps are less than an epoch of {length}; raise --steps or --budget-minutes"
+                f"the steps are fewer than an epoch of {length}; raise --steps or --budget-minutes"
             )
         share = epochs / loop.max_epochs
         loop.update(max_epochs=epochs, val_interval=epochs, val_begin=1)
@@ -120,7 +120,7 @@ def _shorten_schedule(schedule: Any, share: float) -> None:
 
 
 def are_alike(items: Sequence[Entry]) -> bool:
-    """Whether all rows see the same images in the same order, augmented and resized alike."""
+    """Whether all rows train on the same images, in the same order, with the same augmentation."""
     seen = {
         digest(
             entry.cfg.to_dict()["train_dataloader"],
@@ -142,20 +142,20 @@ def measure_all(
     measure: Measure,
     finished: Callable[[str, str, dict[str, Any]], None],
 ) -> None:
-    """Take the metric of every row for every name, name by name, and write the state after each.
+    """Measure every row for every name, name by name, and write the state after each run.
 
-    What was done before under the same key is taken from the state. One that fails is noted in its
-    row, and the others go on.
+    Runs that an earlier command finished under the same key are taken from the state. An error of
+    a run is stored in its row, and the other runs continue.
 
     Args:
-        state: Its rows get `runs` by name; its `done` holds all metrics ever taken, by key.
+        state: Its rows get `runs` by name; its `done` holds all finished runs by key.
         items: Rows with the configs to measure.
-        names: Of the repetitions: seeds, or one word.
-        key_of: Text that tells all that decides the metric of (row, name).
-        folder: Report folder; runs get work dirs in its `runs`.
-        measure: Gives the metric, of (row, name, path without suffix for what it leaves); whatever
-            it raises of MEASURE_ERRORS is the row's failure.
-        finished: Told label, name and outcome of every one that ended.
+        names: Names of the repetitions: seeds, or one word.
+        key_of: Returns a hash of everything that the metric of (row, name) depends on.
+        folder: Report folder; the work dirs of runs are in its folder `runs`.
+        measure: Returns the metric of (row, name, path without suffix for its files); its
+            MEASURE_ERRORS are stored.
+        finished: Called with label, name and outcome of every finished run.
     """
     wanted = [(entry, name, key_of(entry, name)) for name in names for entry in items]
     for entry, name, key in wanted:
@@ -181,14 +181,14 @@ def measure_all(
 
 
 def run_key(entry: Entry, name: str) -> str:
-    """All that decides what a training gives."""
+    """Hash of everything that the metric of a training depends on."""
     plain = {key: value for key, value in entry.cfg.to_dict().items() if key != "work_dir"}
     root = Path(entry.cfg.train_dataloader.dataset.data_root).resolve()
     return digest(plain, str(root), name)
 
 
 def file_key(path: Path, entry: Entry) -> str:
-    """All that decides what the evaluation of a file gives."""
+    """Hash of everything that the metric of a file depends on."""
     stat = path.stat()
     plain = entry.cfg.to_dict()
     parts = (plain["test_dataloader"], plain["model"]["data_preprocessor"])
@@ -196,7 +196,7 @@ def file_key(path: Path, entry: Entry) -> str:
 
 
 def check_belongs(entry: Entry, path: Path) -> None:
-    """Raise ValueError where a checkpoint is of another network than the row's."""
+    """Raise ValueError if a checkpoint is of another network than the row."""
     theirs = read_content(entry.cfg, path)["model"]
     ours = config.plain(entry.cfg.model)
     evaluation = task_of_config(entry.cfg).evaluation_keys
@@ -210,7 +210,7 @@ def check_belongs(entry: Entry, path: Path) -> None:
 
 
 def dump(cfg: Config, path: Path) -> None:
-    """Write a config as a file that loads again."""
+    """Write a config as a file that can be loaded."""
     lines = (f"{key} = {value!r}" for key, value in cfg.to_dict().items())
     write_binary(path, "\n".join(lines).encode())
 
@@ -219,7 +219,7 @@ def trained_metric(cfg: Config, work_dir: Path) -> float:
     """The metric (percent) of the best checkpoint in a work dir.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the work dir has no best checkpoint.
     """
     files = sorted(work_dir.glob("best_*.pth"))
     if not files:

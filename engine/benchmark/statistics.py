@@ -1,4 +1,4 @@
-"""What the numbers of a comparison support, in words."""
+"""Statistics of a comparison, and the conclusions that they support."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean, median, stdev
@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Row = Mapping[str, Any]  # of the state's "rows"
+Row = Mapping[str, Any]  # an entry of the state's "rows"
 
 
 class Accuracy(NamedTuple):
     """Mean of a row's metric over its repetitions, percent."""
 
     mean: float
-    deviation: float | None  # of the sample; None of a single value
+    deviation: float | None  # of the sample; None for a single value
     runs: int
 
     def __str__(self) -> str:
@@ -23,20 +23,20 @@ class Accuracy(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """Time of one row over that of another, run by run."""
+    """Time of one row over the time of another, run by run."""
 
     median: float
-    low: float  # quartiles
-    high: float
+    low: float  # lower quartile
+    high: float  # upper quartile
 
     @property
     def tie(self) -> bool:
-        """Whether the middle half of the runs lies on both sides of 1."""
+        """Whether 1 is between the quartiles."""
         return self.low <= 1 <= self.high
 
 
 def accuracy(row: Row) -> Accuracy | None:
-    """None where no run has ended."""
+    """Mean metric of a row; None if no run has finished."""
     values = [run["metric"] for run in row["runs"].values() if "metric" in run]
     if not values:
         return None
@@ -44,30 +44,30 @@ def accuracy(row: Row) -> Accuracy | None:
 
 
 def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
-    """Of the times of runs that took turns."""
+    """Ratio of the times of two rows whose runs alternated."""
     quartiles = np.quantile(np.asarray(first) / np.asarray(second), (0.25, 0.5, 0.75))
     low, middle, high = (float(value) for value in quartiles)
     return Ratio(middle, low, high)
 
 
 def compare_accuracy(first: Accuracy, second: Accuracy) -> str:
-    """Which is more accurate, if that can be said: mean ± deviation must not overlap."""
+    """Which row is more accurate; a tie if the ranges mean ± deviation overlap."""
     points = first.mean - second.mean
     if first.deviation is None or second.deviation is None:
-        return f"{points:+.1f} points; a single run has no spread, so that is no proof"
+        return f"{points:+.1f} points; a single run has no spread, so this proves nothing"
     if abs(points) <= first.deviation + second.deviation:
         return f"{points:+.1f} points, a tie: the spreads {first} and {second} overlap"
     return f"{points:+.1f} points ({first} against {second}), {'more' if points > 0 else 'less'}"
 
 
 def compare_times(found: Ratio) -> str:
-    """Which is faster, if that can be said."""
+    """Which row is faster, or a tie."""
     middle_half = f"{found.median:.2f} of its time ({found.low:.2f} to {found.high:.2f})"
     return f"{middle_half}, a tie" if found.tie else middle_half
 
 
 def pair_lines(first: tuple[str, Row], second: tuple[str, Row]) -> list[str]:
-    """What can be said of two rows (label, row), and what the paper says of them."""
+    """Conclusions on two rows (label, row), and the paper's numbers."""
     (name, a), (other, b) = first, second
     lines = [f"{name} against {other}:"]
     mine, theirs = accuracy(a), accuracy(b)
@@ -88,9 +88,9 @@ def _published_line(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 
 
 def places(rows: Mapping[str, Row], engine: str) -> dict[str, tuple[float, float]]:
-    """(milliseconds, percent) of the rows where both are known, by label.
+    """(milliseconds, percent) by label, for rows where both are known.
 
-    Accuracy is the mean here, or the published one where no row at all was trained.
+    The accuracy is the mean measured here, or the published one if no row was trained.
     """
     found = {label: accuracy(row) for label, row in rows.items()}
     trained = any(found.values())
@@ -107,7 +107,7 @@ def places(rows: Mapping[str, Row], engine: str) -> dict[str, tuple[float, float
 
 
 def front(rows: Mapping[str, Row], engine: str) -> list[str]:
-    """Labels of the rows than which none is both faster and more accurate, fastest first."""
+    """Labels of the Pareto front, fastest first: no other row is both faster and more accurate."""
     points = places(rows, engine)
     return [
         label

@@ -1,7 +1,7 @@
-"""What a benchmark times: a task in this process, or a model in an engine in a process of its own.
+"""Times functions in this process, and models in engines in separate processes.
 
-Of its own, because engines disturb each other in one: threads of one that wait by spinning take
-processor time from the next, and cores, memory and time to load are nobody's in particular.
+Separate, because engines in one process disturb each other: threads that wait by spinning take
+processor time from the next engine, and memory and loading time cannot be told apart.
 """
 
 import multiprocessing
@@ -36,8 +36,8 @@ from engine.types import Picture, Result, Size
 
 STAGES = ("read", "decode", "resize", "normalise", "forward", "post-process")
 TORCH = ("torch", "torch-compile")
-ERRORS = (ValueError, OSError, ImportError, KeyError)  # of the user, handed to the caller
-COLD = 2  # uncounted runs of a burst: whoever ran before has the caches
+ERRORS = (ValueError, OSError, ImportError, KeyError)  # user errors, passed to the caller
+COLD = 2  # runs of a burst that do not count, because the caches are cold
 
 
 class Timing(NamedTuple):
@@ -48,21 +48,21 @@ class Timing(NamedTuple):
 
 
 class Timed(Protocol):
-    """What takes turns in a race."""
+    """An object that `latency.race` measures."""
 
     @property
     def name(self) -> str:
-        """Engine and threads, or what else tells it from the others."""
+        """A unique name, such as engine and threads."""
         ...
 
     def burst(self, runs: int) -> list[Timing]:
-        """So many runs in a row."""
+        """Measure `runs` runs in a row."""
         ...
 
 
 @dataclass(frozen=True)
 class Local:
-    """A task that is timed in this process."""
+    """A function that is timed in this process."""
 
     name: str
     task: Callable[[], object]
@@ -72,7 +72,7 @@ class Local:
 
 
 def timed(task: Callable[[], object], runs: int) -> list[Timing]:
-    """Times of so many runs in a row, after a few that do not count."""
+    """Times of `runs` runs in a row, after a few that do not count."""
     times = []
     for number in range(COLD + runs):
         wall, processor = time.perf_counter(), time.process_time()
@@ -84,16 +84,16 @@ def timed(task: Callable[[], object], runs: int) -> list[Timing]:
 
 @dataclass(frozen=True)
 class Job:
-    """What a process loads and runs.
+    """Settings of a process that loads and runs a model.
 
     Args:
         config: Config file of the model.
-        options: Overrides of it.
-        path: Checkpoint for torch, else a file that the engine runs.
+        options: Overrides of the config.
+        path: Checkpoint for torch, else the file that the engine runs.
         backend: A key of `STARTERS`, or one of TORCH.
-        threads: Threads to compute with, on as many cores.
+        threads: Number of threads, and of cores to use.
         size: (height, width) of the network input.
-        batch: Images at once.
+        batch: Images per run.
         image: Picture to run on.
     """
 
@@ -112,18 +112,18 @@ class Job:
 
 
 class Start(NamedTuple):
-    """What it took until an engine was ready."""
+    """Cost of starting an engine."""
 
-    load_seconds: float  # from the file to an engine that can run, its package imported before
+    load_seconds: float  # of loading the file, without import of the package
     first_seconds: float  # of the first run
-    memory_bytes: int  # of the model and of what its first run claimed
+    memory_bytes: int  # of the model and its first run
 
 
 class Survivors(NamedTuple):
-    """What the post-processing leaves of a picture."""
+    """Results of a picture that remain after post-processing."""
 
     number: int
-    kind: str  # what they are, in the plural
+    kind: str  # name of the results, plural
 
 
 class Loaded:
@@ -131,11 +131,11 @@ class Loaded:
 
     Args:
         job: What to load.
-        cfg: Its config.
+        cfg: Config of the job.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is not what it should be, or the engine is not installed.
+        ValueError: a file is damaged or of another kind, or the engine is not installed.
     """
 
     def __init__(self, job: Job, cfg: Config) -> None:
@@ -154,7 +154,7 @@ class Loaded:
         self.start = Start(seconds, time.perf_counter() - start, resident_bytes() - memory)
 
     def _load_torch(self, cfg: Config) -> float:
-        """A checkpoint in torch; returns the seconds it took."""
+        """Load a checkpoint in torch; returns the seconds it took."""
         start = time.perf_counter()
         predictor = restore(cfg, self.job.path, self.job.options)
         self.model, self.task = predictor.network, predictor.task
@@ -170,7 +170,7 @@ class Loaded:
         return time.perf_counter() - start
 
     def _load_engine(self, cfg: Config) -> float:
-        """An exported file in its engine; returns the seconds that took."""
+        """Load an exported file in its engine; returns the seconds it took."""
         path = self.job.path
         content = read_content(cfg, path)
         described: Any = checkpoint.build_model(describe(cfg, content, path, self.job.options))
@@ -184,30 +184,32 @@ class Loaded:
         return seconds
 
     def _watched(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """The engine's outputs, counted as a go of "forward"."""
+        """The engine's outputs; measured as stage "forward"."""
         with self.watch.stage("forward"):
             return self.run(images)
 
     @property
     def whole(self) -> bool:
-        """Whether the preprocessing is in the file."""
+        """Whether the file contains the preprocessing."""
         return isinstance(self.model, ExportedNetwork) and self.model.with_preprocess
 
     def _inputs(self, image: Picture) -> NDArray[Any]:
-        """The picture as the engine takes it: float32 (B, 3, H, W), or uint8 (h, w, 3)."""
+        """The engine's input from the picture: float32 (B, 3, H, W), or uint8 (h, w, 3)."""
         if self.whole:
             return image
         stacked = self.model.data_preprocessor.stacked([torch.from_numpy(image)])
         if stacked.shape[2:] != self.job.size:
             found = tuple(stacked.shape[2:])
-            raise ValueError(f"{self.job.image}: makes an input of {found}, not {self.job.size}")
+            raise ValueError(
+                f"{self.job.image}: gives an input of {found}, expected {self.job.size}"
+            )
         return self._laid_out(stacked.expand(self.job.batch, -1, -1, -1)).numpy()
 
     def _laid_out(self, stacked: torch.Tensor) -> torch.Tensor:
-        """Normalised images in the memory order that the engine wants."""
+        """Normalised images in the engine's memory layout."""
         network = self.model.data_preprocessor.normalise(stacked)
         if self.job.backend in TORCH:
-            return network  # channels last, as `predict` hands them over
+            return network  # channels last, as in `predict`
         return torch.from_numpy(contiguous(network))
 
     def burst(self, runs: int) -> list[Timing]:
@@ -215,9 +217,9 @@ class Loaded:
         return timed(lambda: self.run(self.inputs), runs)
 
     def stages(self, runs: int) -> list[dict[str, float]]:
-        """Seconds of every stage from file to result, and the `total`, measured apart, of each run.
+        """Seconds of every stage from file to result, and their separate `total`, of each run.
 
-        What the file holds itself is part of "forward" and missing here.
+        Stages inside an exported file are part of "forward" and not listed.
         """
         return [self._one_file() for _ in range(COLD + runs)][COLD:]
 
@@ -257,7 +259,7 @@ class Loaded:
 
     @torch.inference_mode()
     def survivors(self) -> Survivors:
-        """What the post-processing leaves of the picture."""
+        """Count the results of the picture after post-processing."""
         image = read_image(self.job.image)
         batch: Any = [torch.from_numpy(image)]
         if not self.whole:
@@ -268,19 +270,21 @@ class Loaded:
 
 
 def check_threads(job: Job) -> None:
-    """Raise ValueError where a job has more threads than this process has cores."""
+    """Raise ValueError if a job has more threads than this process has cores."""
     cores = len(usable_cores())
     if not 1 <= job.threads <= cores:
-        raise ValueError(f"--threads {job.threads}: this process may use 1 to {cores} cores")
+        raise ValueError(
+            f"--threads {job.threads}: expected 1 to {cores}, the cores of this process"
+        )
 
 
 class Inside:
-    """A job in this process, pinned while it runs: for engines of one number of threads."""
+    """A job in this process, pinned to cores while it runs."""
 
     def __init__(self, job: Job, cfg: Config) -> None:
         self.job = job
         check_threads(job)
-        # Threads that start now inherit the cores.
+        # Threads that start here inherit the cores.
         with pinned(job.threads), torch_threads(torch.get_num_threads()):
             self.loaded = Loaded(job, cfg)
 
@@ -295,10 +299,10 @@ class Inside:
 
 
 def serve(job: Job, pipe: Connection) -> None:
-    """Load and run as asked through the pipe until told None; the errors go there too."""
+    """Load the job, then answer requests from the pipe until None; errors are sent back too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     try:
-        pin(usable_cores()[: job.threads])  # threads that start from now on inherit it
+        pin(usable_cores()[: job.threads])  # threads that start later inherit it
         pipe.recv()
         loaded = Loaded(job, config.load(job.config, job.options))
         pipe.send(loaded.start)
@@ -317,7 +321,7 @@ def _answer(loaded: Loaded, what: str, runs: int = 0) -> Any:
 
 @dataclass
 class Worker:
-    """A job in a process of its own, seen from here."""
+    """Controls a job in a separate process."""
 
     job: Job
     process: BaseProcess
@@ -329,7 +333,7 @@ class Worker:
         return self.job.name
 
     def load(self) -> None:
-        """Let it load the model.
+        """Load the model in the process.
 
         Raises:
             As `Loaded`.
@@ -358,7 +362,8 @@ class Worker:
         except (EOFError, OSError) as error:
             self.process.join(1)
             raise ValueError(
-                f"{self.name}: its process ended with code {self.process.exitcode}; try it alone"
+                f"{self.name}: its process ended with code {self.process.exitcode}; "
+                "benchmark it alone"
             ) from error
         if isinstance(answer, Exception):
             raise answer
@@ -367,7 +372,7 @@ class Worker:
 
 @contextmanager
 def workers(jobs: Sequence[Job]) -> Iterator[list[Worker]]:
-    """One loaded process a job, all ended afterwards; they load one after the other.
+    """Start one process per job, load one after the other, and end all afterwards.
 
     Raises:
         ValueError: there are fewer cores than a job has threads.
@@ -390,9 +395,9 @@ def workers(jobs: Sequence[Job]) -> Iterator[list[Worker]]:
 
 
 def _started(job: Job) -> Worker:
-    context = multiprocessing.get_context("spawn")  # a fork would hang in threads of the parent's
+    context = multiprocessing.get_context("spawn")  # a fork could deadlock on the parent's threads
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(job, there), daemon=True)
     process.start()
-    there.close()  # so that the end of the process is the end of the pipe
+    there.close()  # the pipe closes when the process ends
     return Worker(job, process, here)

@@ -1,6 +1,6 @@
-"""Grounds that the objects of the mini data set lie on: procedural textures, each drawn anew.
+"""Backgrounds of the mini data set: random procedural textures.
 
-A texture is a tone map float32 (side, side) of about 0..1, later tinted between two colours.
+A texture is a float32 map (side, side) of about 0..1, coloured afterwards between two colours.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Tone = NDArray[np.float32]  # (side, side), about 0..1
 
 
 def noise(rng: np.random.Generator, side: int, cell_x: float, cell_y: float | None = None) -> Tone:
-    """Smooth random values 0..1 with features about `cell_x` by `cell_y` pixels large."""
+    """Smooth random values 0..1 with features of about `cell_x` by `cell_y` pixels."""
     columns = max(int(side / cell_x), 1) + 2
     rows = max(int(side / (cell_y or cell_x)), 1) + 2
     grid = rng.random((rows, columns), dtype=np.float32)
@@ -21,13 +21,13 @@ def noise(rng: np.random.Generator, side: int, cell_x: float, cell_y: float | No
 
 
 def fractal(rng: np.random.Generator, side: int, cell: float) -> Tone:
-    """Noise summed over four octaves, 0..1, the coarsest with features of `cell` pixels."""
+    """Sum of four octaves of noise, 0..1, the coarsest with features of `cell` pixels."""
     octaves = [noise(rng, side, max(cell / 2**i, 1.0)) / 2**i for i in range(4)]
     return sum(octaves[1:], octaves[0]) / 1.875
 
 
 def turned(tone: Tone, side: int, rng: np.random.Generator) -> Tone:
-    """The middle (side, side) of a larger square texture, turned at random."""
+    """The centre (side, side) of a larger square texture, rotated at random."""
     centre = tone.shape[0] / 2
     matrix = np.array(cv2.getRotationMatrix2D((centre, centre), rng.uniform(0, 360), 1.0))
     matrix[:, 2] += side / 2 - centre
@@ -36,12 +36,12 @@ def turned(tone: Tone, side: int, rng: np.random.Generator) -> Tone:
 
 
 def wide(side: int) -> int:
-    """Side of a square that covers (side, side) however it is turned."""
+    """Side of a square that covers (side, side) at any rotation."""
     return int(1.45 * side)
 
 
 def cloth(rng: np.random.Generator, side: int) -> Tone:
-    """Weave with coloured bands both ways."""
+    """Weave with bands in both directions."""
     across = np.arange(wide(side), dtype=np.float32)
     weave = np.sin(across * rng.uniform(1.2, 2.2))
     period = rng.uniform(side / 8, side / 2)
@@ -59,7 +59,7 @@ def concrete(rng: np.random.Generator, side: int) -> Tone:
 
 
 def gravel(rng: np.random.Generator, side: int) -> Tone:
-    """Stones of random tone, dark in the gaps."""
+    """Stones of random tone with dark joints."""
     pitch = rng.uniform(9, 26)
     seeds = np.full((side, side), 255, np.uint8)
     spots = rng.integers(0, side, size=(int((side / pitch) ** 2), 2))
@@ -90,7 +90,7 @@ def sand(rng: np.random.Generator, side: int) -> Tone:
 
 
 def tiles(rng: np.random.Generator, side: int) -> Tone:
-    """Square or oblong tiles, each its own tone, with joints."""
+    """Square or oblong tiles of random tone, with joints."""
     height, width = rng.uniform(side / 7, side / 2.5, size=2)
     joint = rng.uniform(2, 5)
     y, x = np.mgrid[: wide(side), : wide(side)].astype(np.float32)
@@ -126,7 +126,7 @@ GROUNDS: dict[str, Callable[[np.random.Generator, int], Tone]] = {
     "tiles": tiles,
     "wood": wood,
 }
-# Hue range in degrees, greatest saturation.
+# Range of hue in degrees, largest saturation.
 TINTS: dict[str, tuple[float, float, float]] = {
     "cloth": (0, 360, 0.55),
     "concrete": (0, 360, 0.15),
@@ -145,7 +145,7 @@ def rgb(hue: float, saturation: float, value: float) -> NDArray[np.float32]:
 
 
 def draw_ground(kind: str, rng: np.random.Generator, side: int) -> NDArray[np.float32]:
-    """Ground of one kind as RGB 0..1, (side, side, 3), in colours drawn at random."""
+    """Background of one kind in random colours, RGB 0..1, (side, side, 3)."""
     low, high, most = TINTS[kind]
     hue, saturation = rng.uniform(low, high), most * rng.uniform(0.2, 1)
     light = rng.uniform(0.6, 0.95)

@@ -1,6 +1,6 @@
-"""Scenes of the mini data set: a ground, objects on it that overlap, light, shadows, a camera.
+"""Draws scenes of the mini data set: a background, overlapping objects, light, shadows, a camera.
 
-Pictures are float32 RGB 0..1 (side, side, 3) until the camera makes them uint8.
+Pictures are float32 RGB 0..1 (side, side, 3) until the camera model converts them to uint8.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from engine.demo_data.shapes import SHAPES, Polygon, Shape, posed
 Picture = NDArray[np.float32]  # (H, W, 3) RGB 0..1
 CLASSES: tuple[str, ...] = tuple(sorted(SHAPES))
 
-# Degrees of hue that a class is painted in. Colour and shape both tell the class, so that minutes
-# of training from scratch are enough; grounds and light use all hues.
+# Range of hue of each class, degrees. Both colour and shape identify the class, so that minutes of
+# training from scratch are enough; backgrounds and light use all hues.
 HUES = {
     "bottle": (165, 195),
     "cup": (215, 245),
@@ -28,49 +28,41 @@ HUES = {
     "star": (345, 365),
     "washer": (302, 328),
 }
-LEAST_VISIBLE = 0.5
-"""Share of its silhouette that every object shows, whatever lies over it or cuts it off."""
-LEAST_SIDE = 8
-"""Pixels that the visible part measures at least, both ways."""
+LEAST_VISIBLE = 0.5  # smallest visible share of an object's silhouette
+LEAST_SIDE = 8  # smallest height and width of the visible part, pixels
 SUPERSAMPLING = 2
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One drawn picture and what is in it."""
+    """One drawn picture and its ground truth."""
 
     ground: str
-    image: NDArray[np.uint8]
-    """(side, side, 3) RGB."""
+    image: NDArray[np.uint8]  # (side, side, 3) RGB
+    # (side, side); what each pixel shows: 0 the background, i + 1 object i.
     owners: NDArray[np.uint8]
-    """(side, side); 0 = ground, i + 1 = object i is what the pixel shows."""
-    labels: tuple[int, ...]
-    """Class of each object, an index into CLASSES."""
-    visible: tuple[float, ...]
-    """Share of each object's silhouette that the picture shows, LEAST_VISIBLE..1."""
+    labels: tuple[int, ...]  # class of each object, an index into CLASSES
+    visible: tuple[float, ...]  # visible share of each object's silhouette, LEAST_VISIBLE..1
 
 
 class Light(NamedTuple):
-    """Where the light comes from."""
+    """A light source."""
 
+    # (3,) unit vector x, y, z towards the light; z points to the camera.
     direction: NDArray[np.float64]
-    """(3,) unit vector x, y, z towards the light; z towards the camera."""
-    ambient: float
-    """Share 0..1 that reaches shadows and slopes turned away."""
+    ambient: float  # share 0..1 that also reaches shadows and slopes turned away
 
 
 class Sprite(NamedTuple):
-    """One object, cut out."""
+    """The picture of one object."""
 
-    colour: Picture
-    """(h, w, 3)."""
-    alpha: NDArray[np.float32]
-    """(h, w) 0..1; above 0.5 belongs to the object."""
+    colour: Picture  # (h, w, 3)
+    alpha: NDArray[np.float32]  # (h, w) 0..1; above 0.5 belongs to the object
     label: int
 
 
 class Placed(NamedTuple):
-    """A sprite and its top left pixel in the scene, which may lie outside."""
+    """A sprite and its top left pixel in the scene, which may be outside."""
 
     sprite: Sprite
     left: int
@@ -78,10 +70,10 @@ class Placed(NamedTuple):
 
 
 def draw_scene(rng: np.random.Generator, side: int, first_label: int) -> Scene:
-    """A scene of 3 to 8 objects (fewer where the space is full).
+    """Draw a scene of 3 to 8 objects (fewer if the space is full).
 
-    The first object, of class `first_label`, shows at least 0.8 of its silhouette; the others at
-    least LEAST_VISIBLE. Every object in the picture is in `labels`: nothing is left unlabelled.
+    At least 0.8 of the first object, of class `first_label`, is visible; of the others at least
+    LEAST_VISIBLE. `labels` has every object in the picture.
     """
     ground = str(rng.choice(sorted(GROUNDS)))
     canvas = draw_ground(ground, rng, side)
@@ -98,7 +90,7 @@ def draw_scene(rng: np.random.Generator, side: int, first_label: int) -> Scene:
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """Light from any side, 35 to 65 degrees high."""
+    """Light from a random side, 35 to 65 degrees above the plane."""
     around, height = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(35, 65))
     flat = np.cos(height)
     direction = np.array([flat * np.cos(around), flat * np.sin(around), np.sin(height)])
@@ -106,7 +98,7 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def draw_size(rng: np.random.Generator, side: int) -> float:
-    """Long side of an object in pixels: 0.2 to 0.46 of the scene, small ones more often."""
+    """Long side of an object, pixels: 0.2 to 0.46 of the scene, small values more often."""
     return side * float(np.exp(rng.uniform(np.log(0.2), np.log(0.46))))
 
 
@@ -120,9 +112,9 @@ def draw_sprite(
     light: Light,
     rng: np.random.Generator,
 ) -> Sprite:
-    """An object of a class in a random pose, paint and proportion, lit by `light`.
+    """Draw an object of a class with random pose, colour and proportions, lit by `light`.
 
-    `ground` is the mean colour (3,) below it, which the object's own colour keeps away from.
+    `ground` is the mean colour (3,) of the background; the object gets a different one.
     """
     shape = SHAPES[CLASSES[label]](rng)
     shape = posed(shape, long_side * SUPERSAMPLING, rng)
@@ -138,13 +130,13 @@ def draw_sprite(
 
 
 def fill(canvas: NDArray[np.uint8] | NDArray[np.float32], polygon: Polygon, value: float) -> None:
-    """Set the inside of a polygon in pixels to a value, on a canvas (h, w) with a margin."""
+    """Fill a polygon (in pixels) with a value, on a canvas (h, w) with a margin."""
     sixteenths = np.round((polygon + 2 * SUPERSAMPLING) * 16).astype(np.int32)
     cv2.fillPoly(canvas, [sixteenths], value, shift=4)
 
 
 def silhouette(shape: Shape) -> NDArray[np.uint8]:
-    """Mask (h, w) of a shape in pixels with a margin around it: 1 on the object."""
+    """Mask (h, w) of a shape, with a margin: 1 on the object."""
     points = np.concatenate([polygon for polygon, _ in shape.solids])
     width, height = np.ceil(points.max(axis=0) / SUPERSAMPLING).astype(int) + 4
     solid = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.uint8)
@@ -154,7 +146,7 @@ def silhouette(shape: Shape) -> NDArray[np.uint8]:
 
 
 def marked(marks: list[tuple[Polygon, float]], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Tone (h, w) to multiply a colour with: that of the topmost mark, 1 where there is none."""
+    """Factor (h, w) of the colour: that of the topmost mark, 1 outside of marks."""
     tones = np.ones(size, np.float32)
     for polygon, tone in marks:
         fill(tones, polygon, float(tone))
@@ -164,7 +156,7 @@ def marked(marks: list[tuple[Polygon, float]], size: tuple[int, ...]) -> NDArray
 def draw_colour(
     label: int, ground: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Paint (3,) of a class's hues; of six tries the first clear of the ground."""
+    """Colour (3,) with a hue of the class; up to six tries to differ from the background."""
     low, high = HUES[CLASSES[label]]
     for _ in range(6):
         colour = rgb(rng.uniform(low, high), rng.uniform(0.5, 0.95), rng.uniform(0.4, 0.95))
@@ -174,7 +166,7 @@ def draw_colour(
 
 
 def surface(size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Texture (h, w, 1) around 1 to multiply a colour with: blotched, brushed or grainy."""
+    """Factor (h, w, 1) of the colour, around 1: blotched, brushed or grainy texture."""
     side = max(size)
     kind = rng.integers(3)
     if kind == 0:
@@ -188,9 +180,9 @@ def surface(size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float
 def relief(
     solid: NDArray[np.uint8], bevel: float, light: Light
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Shade (1 = as bright as flat) and highlight 0..1, (h, w) each, of a body with round edges.
+    """Shade (1 = as a flat surface) and highlight 0..1, (h, w) each, of an object with round edges.
 
-    The edge rises as a quarter circle of radius `bevel` pixels; Lambert and Blinn's formulas.
+    The edge is a quarter circle of radius `bevel` pixels; formulas of Lambert and Blinn.
     """
     inside = cv2.distanceTransform(solid, cv2.DIST_L2, cv2.DIST_MASK_5)
     slope = 1 - np.clip(inside / max(bevel, 2.0), 0, 1)
@@ -212,9 +204,9 @@ def relief(
 def lay_out(
     sprites: list[Sprite], side: int, rng: np.random.Generator
 ) -> tuple[list[Placed], NDArray[np.uint8], tuple[float, ...]]:
-    """Place sprites one over another; those that find no place in 40 tries are left out.
+    """Place sprites on top of each other; a sprite without a place after 40 tries is left out.
 
-    Returns the placed ones from bottom to top, the owners map and each one's visible share.
+    Returns the placed sprites from bottom to top, the owners map and the visible shares.
     """
     owners = np.zeros((side, side), np.uint8)
     placed: list[Placed] = []
@@ -223,15 +215,15 @@ def lay_out(
             x, y = rng.uniform(0.03, 0.97, size=2) * side
             height, width = sprite.alpha.shape
             item = Placed(sprite, int(x - width / 2), int(y - height / 2))
-            trial = covered(owners, item, len(placed) + 1)
-            if all_visible(trial, [*placed, item]):
-                owners, placed = trial, [*placed, item]
+            result = covered(owners, item, len(placed) + 1)
+            if all_visible(result, [*placed, item]):
+                owners, placed = result, [*placed, item]
                 break
     return placed, owners, tuple(visible_shares(owners, placed))
 
 
 def window(item: Placed, side: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of the scene that a sprite touches and the same part of the sprite."""
+    """The part of the scene that a sprite covers, and the same part of the sprite."""
     height, width = item.sprite.alpha.shape
     top, bottom = max(item.top, 0), min(item.top + height, side)
     left, right = max(item.left, 0), min(item.left + width, side)
@@ -241,7 +233,7 @@ def window(item: Placed, side: int) -> tuple[tuple[slice, slice], tuple[slice, s
 
 
 def covered(owners: NDArray[np.uint8], item: Placed, number: int) -> NDArray[np.uint8]:
-    """The owners map (side, side) after a sprite is laid on top as object `number`."""
+    """The owners map (side, side) after a sprite is placed on top as object `number`."""
     there, here = window(item, len(owners))
     result = owners.copy()
     result[there][item.sprite.alpha[here] > 0.5] = number
@@ -249,7 +241,7 @@ def covered(owners: NDArray[np.uint8], item: Placed, number: int) -> NDArray[np.
 
 
 def visible_shares(owners: NDArray[np.uint8], placed: list[Placed]) -> list[float]:
-    """Share of each sprite's silhouette that the owners map shows."""
+    """Visible share of each sprite's silhouette in the owners map."""
     shown = np.bincount(owners.ravel(), minlength=len(placed) + 1)[1:]
     return [
         float(shown[i] / np.count_nonzero(item.sprite.alpha > 0.5)) for i, item in enumerate(placed)
@@ -257,7 +249,7 @@ def visible_shares(owners: NDArray[np.uint8], placed: list[Placed]) -> list[floa
 
 
 def all_visible(owners: NDArray[np.uint8], placed: list[Placed]) -> bool:
-    """Whether every sprite shows enough of itself (see `draw_scene`)."""
+    """Whether enough of every sprite is visible (see `draw_scene`)."""
     shares = visible_shares(owners, placed)
     if shares[0] < 0.8 or min(shares) < LEAST_VISIBLE:
         return False
@@ -266,7 +258,7 @@ def all_visible(owners: NDArray[np.uint8], placed: list[Placed]) -> bool:
 
 
 def cast_shadow(canvas: Picture, item: Placed, light: Light) -> None:
-    """Darken the canvas where the sprite keeps the light off."""
+    """Darken the canvas in the shadow of the sprite."""
     side = len(canvas)
     rise = 0.05 * max(item.sprite.alpha.shape)
     shift = np.round(-light.direction[:2] / light.direction[2] * rise).astype(int)
@@ -280,7 +272,7 @@ def cast_shadow(canvas: Picture, item: Placed, light: Light) -> None:
 
 
 def paste(canvas: Picture, item: Placed) -> None:
-    """Lay the sprite on the canvas."""
+    """Draw the sprite on the canvas."""
     there, here = window(item, len(canvas))
     alpha = item.sprite.alpha[here][..., None]
     canvas[there] += alpha * (item.sprite.colour[here] - canvas[there])
@@ -290,11 +282,11 @@ def paste(canvas: Picture, item: Placed) -> None:
 
 
 def lighting(rng: np.random.Generator, side: int, light: Light) -> Picture:
-    """Light that arrives at each pixel: brighter towards the lamp, tinted, with a soft shadow."""
+    """Light at each pixel: brighter towards the lamp, tinted, sometimes with soft shadows."""
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
     towards = x * light.direction[0] + y * light.direction[1]
     level = rng.uniform(0.9, 1.2) + rng.uniform(0, 0.3) * towards
-    if rng.random() < 0.4:  # something outside the picture, or the bars of a window
+    if rng.random() < 0.4:  # shadow of an object outside, or of window bars
         wave = rng.uniform(0.5, 3) * (x * np.cos(turn := rng.uniform(0, 6.3)) + y * np.sin(turn))
         edge = 1 / (1 + np.exp(-rng.uniform(8, 40) * np.sin(wave + rng.uniform(0, 6.3))))
         level *= 1 - rng.uniform(0.2, 0.5) * edge
@@ -304,7 +296,7 @@ def lighting(rng: np.random.Generator, side: int, light: Light) -> Picture:
 
 
 def photograph(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What a camera makes of it, (side, side, 3) uint8: vignette, blur, noise, contrast curve."""
+    """Simulate a camera: vignette, blur, noise, contrast curve; (side, side, 3) uint8."""
     side = len(picture)
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
     picture = picture * (1 - np.float32(rng.uniform(0, 0.25)) * (x**2 + y**2))[..., None]

@@ -1,7 +1,7 @@
 """Outlines of the objects in the mini data set.
 
-Every function draws one class at random proportions, lying along the x axis (y points down);
-`posed` turns it into pixels. Coordinates before that have no unit: only proportions count.
+Every function draws one class with random proportions, along the x axis (y points down); `posed`
+converts it to pixels. Before that, coordinates have no unit: only proportions count.
 """
 
 from collections.abc import Callable
@@ -14,24 +14,23 @@ Polygon = NDArray[np.float64]  # (N, 2) x, y
 
 
 class Shape(NamedTuple):
-    """An object as painting steps: the silhouette first, then marks on it."""
+    """Painting steps of an object: first the silhouette, then marks on it."""
 
-    solids: list[tuple[Polygon, bool]]
-    """Polygons in painting order; False cuts a hole into what is painted so far."""
+    solids: list[tuple[Polygon, bool]]  # polygons in painting order; False cuts a hole
+    # Polygons with the factor of the colour below them: under 1 darker, over 1 lighter.
     marks: list[tuple[Polygon, float]]
-    """Polygons that multiply the colour under them: below 1 darker, above 1 lighter."""
+    # Width of the round edge as a share of the long side: 0.02 flat sheet, 0.2 cylinder.
     bevel: float
-    """Width of the rounded edge as a share of the long side: 0.02 a flat sheet, 0.2 a cylinder."""
 
 
 def ellipse(centre: tuple[float, float], radius_x: float, radius_y: float) -> Polygon:
-    """Ellipse of 48 corners."""
+    """Ellipse as a polygon of 48 corners."""
     angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     return np.stack([radius_x * np.cos(angles), radius_y * np.sin(angles)], axis=1) + centre
 
 
 def corners(radii: list[float]) -> Polygon:
-    """Polygon around the origin with corners at the given radii, evenly turned."""
+    """Polygon around the origin, with corners at the given radii and equal angles."""
     angles = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(radii)[:, None]
 
@@ -42,7 +41,7 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> Polygon:
 
 
 def mirrored(profile: list[tuple[float, float]]) -> Polygon:
-    """Outline symmetric about the x axis from points (x, half the width there)."""
+    """Outline symmetric about the x axis, from points (x, half the width)."""
     upper = np.array(profile, dtype=np.float64)
     return np.concatenate([upper, upper[::-1] * (1, -1)])
 
@@ -61,7 +60,7 @@ def bottle(rng: np.random.Generator) -> Shape:
 
 
 def cup(rng: np.random.Generator) -> Shape:
-    """Tapered body seen from the side and a little from above, with a handle."""
+    """Conical body with a handle, seen from the side and slightly from above."""
     rim, foot, length = rng.uniform(0.56, 0.66), rng.uniform(0.38, 0.5), rng.uniform(0.55, 0.75)
     loop = rng.uniform(0.36, 0.44)
     body = mirrored([(-length, 0.8 * foot), (-length + 0.08, foot), (length, rim)])
@@ -112,7 +111,7 @@ def leaf(rng: np.random.Generator) -> Shape:
 
 
 def nut(rng: np.random.Generator) -> Shape:
-    """Hexagon with a round hole and a turned face."""
+    """Hexagon with a round hole and a bright round face."""
     hole = rng.uniform(0.42, 0.56)
     face = ellipse((0, 0), 0.84, 0.84)
     thread = ellipse((0, 0), hole + 0.08, hole + 0.08)
@@ -164,10 +163,10 @@ SHAPES: dict[str, Callable[[np.random.Generator], Shape]] = {
 
 
 def posed(shape: Shape, long_side: float, rng: np.random.Generator) -> Shape:
-    """The shape in pixels, its long side `long_side` before it is seen from a random view.
+    """The shape in pixels in a random view; its long side is `long_side` before that.
 
-    The view turns it freely, mirrors it half the time and squeezes it by up to a fifth, as a
-    camera that looks at a table from not quite above. The least x and y become 0.
+    The view rotates it, mirrors half of the shapes and shortens it by up to a fifth, like a
+    camera that is not exactly above a table. The smallest x and y become 0.
     """
     points = np.concatenate([polygon for polygon, _ in shape.solids])
     scale = long_side / np.ptp(points, axis=0).max()

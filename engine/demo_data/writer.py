@@ -1,12 +1,11 @@
-"""The mini data set: drawn scenes written in the layouts of all three tasks.
+"""Writes the mini data set: drawn scenes in the layouts of all three tasks.
 
     detection/       annotations/instances_<split>.json, <split>/<id>.jpg         (COCO)
     segmentation/    leftImg8bit/<split>/<scene>/*.jpg, gtFine/<split>/<scene>/*.png, classes.txt
     classification/  <split>/<class>/*.jpg, classes.txt
-    mini_data.json   how it was drawn
+    mini_data.json   the settings
 
-The detector's and the segmenter's picture of a scene are one file with two names where the file
-system has hard links.
+Detector and segmenter share the picture of a scene by a hard link, if the file system has them.
 """
 
 import json
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,37 +25,15 @@ from engine.data.images import encode_image
 from engine.demo_data.scenes import CLASSES, Scene, draw_scene
 from engine.types import IGNORE
 
-VERSION = 2
-"""To be raised with every change of what is drawn or written."""
+VERSION = 2  # increase it with every change of the content
 DESCRIPTION = "mini_data.json"
 JPEG_QUALITY = 92
 SPLITS = ("train", "val")
 Mask = NDArray[np.bool_]  # (H, W)
 
 
-class RunLengths(TypedDict):
-    """COCO's uncompressed run-length code of a mask."""
-
-    size: list[int]
-    """Height, width."""
-    counts: list[int]
-    """Lengths of runs of 0 and 1 in turn, down the columns, from a run of 0."""
-
-
-class Annotation(TypedDict):
-    """One object in COCO's words; `bbox` is x, y, width, height in pixels."""
-
-    id: int
-    image_id: int
-    category_id: int
-    bbox: list[int]
-    area: int
-    segmentation: RunLengths
-    iscrowd: int
-
-
 class Drawn(NamedTuple):
-    """A scene with its place in the data set."""
+    """A scene with its split and image id."""
 
     scene: Scene
     split: str
@@ -65,37 +42,36 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class MiniData:
-    """What to draw; equal values give equal files, byte for byte, with the same OpenCV and NumPy.
+    """Settings; equal values give equal bytes with the same versions of OpenCV and NumPy.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of range.
     """
 
     seed: int = 0
-    train: int = 400
-    """Scenes of the training split."""
-    val: int = 100
-    """Scenes of the held-out split."""
-    side: int = 320
-    """Height and width of a scene in pixels."""
+    train: int = 400  # scenes of the training split
+    val: int = 100  # scenes of the validation split
+    side: int = 320  # height and width of a scene in pixels
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         least = {"seed": 0, "train": 1, "val": 1, "side": 128}
         for name, value in asdict(self).items():
             if value < least[name]:
-                raise ValueError(f"mini data set: {name} is {value}, must be {least[name]} or more")
+                raise ValueError(
+                    f"mini data set: {name} is {value}, expected {least[name]} or more"
+                )
 
     def described(self) -> dict[str, object]:
-        """What `mini_data.json` holds."""
+        """The content of mini_data.json."""
         return {"version": VERSION, **asdict(self), "classes": list(CLASSES)}
 
 
 def draw_split(data: MiniData, split: str) -> Iterator[Drawn]:
-    """The scenes of a split, each from random numbers of its own.
+    """Draw the scenes of a split, each from its own random stream.
 
-    Scene i has the same content however many are drawn, and no two scenes, of whichever split,
-    share a random stream: so the held-out ground, light, layout and proportions are all new.
+    The content of scene i does not depend on the number of scenes. All scenes of all splits have
+    different streams, so validation scenes differ from training scenes in everything.
     """
     which = SPLITS.index(split)
     first_id = 1 if split == "train" else data.train + 1
@@ -111,13 +87,13 @@ def draw_split(data: MiniData, split: str) -> Iterator[Drawn]:
 def make_mini_data(
     out: Path, data: MiniData, *, force: bool = False, on_scene: Callable[[], None] = lambda: None
 ) -> bool:
-    """Write the data set to `out` and call `on_scene` after each scene; whole or not at all.
+    """Write the data set to `out` atomically, and call `on_scene` after each scene.
 
-    Returns False, and touches nothing, if `out` already holds this very set (and not `force`).
+    Returns False and changes nothing if `out` already contains this data set (without `force`).
 
     Raises:
-        FileExistsError: `out` holds something else and `force` is not given.
-        ValueError: `out` is the current folder or one above it.
+        FileExistsError: `out` has other content, and `force` is not set.
+        ValueError: `out` is the current folder or a parent of it.
     """
     out = out.resolve()
     if not force and _holds(out, data):
@@ -141,19 +117,21 @@ def _holds(out: Path, data: MiniData) -> bool:
 
 def _check_free(out: Path, force: bool) -> None:
     if Path.cwd().is_relative_to(out):
-        raise ValueError(f"{out} is the current folder or holds it; give --out a folder of its own")
+        raise ValueError(
+            f"{out} is the current folder or a parent of it; give --out another folder"
+        )
     empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     if force or empty:
         return
-    held = "holds other files"
+    held = "has other content"
     if (out / DESCRIPTION).is_file():
-        held = f"holds a mini data set drawn with other arguments (see {DESCRIPTION})"
+        held = f"has a mini data set of other settings (see {DESCRIPTION})"
     raise FileExistsError(f"{out} {held}; give another --out, or --force to replace it")
 
 
 @contextmanager
 def _folder_written_whole(out: Path) -> Iterator[Path]:
-    """Folder beside `out` to fill; takes its name, and its place, only on success."""
+    """Give a temporary folder beside `out`, which replaces `out` on success."""
     aside = out.with_name(f".{out.name}.{os.getpid()}.part")
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
     shutil.rmtree(aside, ignore_errors=True)
@@ -173,7 +151,7 @@ def _write_split(root: Path, data: MiniData, split: str, on_scene: Callable[[], 
     for name in CLASSES:
         (root / "classification" / split / name).mkdir(parents=True)
     images: list[dict[str, object]] = []
-    annotations: list[Annotation] = []
+    annotations: list[dict[str, Any]] = []
     for drawn in draw_split(data, split):
         picture = _write_picture(root, drawn)
         size = {"height": data.side, "width": data.side}
@@ -194,7 +172,7 @@ def _write_split(root: Path, data: MiniData, split: str, on_scene: Callable[[], 
 
 
 def _write_picture(root: Path, drawn: Drawn) -> Path:
-    """Write the picture for detector and segmenter and the segmenter's mask."""
+    """Write the picture of detector and segmenter, and the segmenter's mask."""
     split, place = drawn.split, f"{drawn.scene.ground}-{drawn.split}"
     stem = f"{place}_000000_{drawn.image_id:06d}"
     picture = root / "detection" / split / f"{drawn.image_id:06d}.jpg"
@@ -205,14 +183,14 @@ def _write_picture(root: Path, drawn: Drawn) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     try:
         os.link(picture, twin)
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system has no hard links
         shutil.copyfile(picture, twin)
     mask.write_bytes(encode_image(train_ids(drawn.scene), ".png"))
     return picture
 
 
 def _write_crops(root: Path, drawn: Drawn) -> None:
-    """Write a square around each object that shows at least 0.8 of itself to its class folder."""
+    """Write a square crop of each object that is at least 0.8 visible to its class folder."""
     scene = drawn.scene
     for i, (label, visible) in enumerate(zip(scene.labels, scene.visible, strict=True)):
         if visible >= 0.8:
@@ -229,11 +207,11 @@ def _write_lines(path: Path, lines: tuple[str, ...]) -> None:
 # --- one scene ----------------------------------------------------------------------------------
 
 
-def annotate(drawn: Drawn, first_id: int) -> list[Annotation]:
-    """COCO annotations of a scene's objects, numbered from `first_id`."""
+def annotate(drawn: Drawn, first_id: int) -> list[dict[str, Any]]:
+    """COCO annotations of a scene's objects, with ids from `first_id`; boxes are x, y, w, h."""
     masks = [drawn.scene.owners == i + 1 for i in range(len(drawn.scene.labels))]
     return [
-        Annotation(
+        dict(
             id=first_id + i,
             image_id=drawn.image_id,
             category_id=drawn.scene.labels[i] + 1,
@@ -246,18 +224,21 @@ def annotate(drawn: Drawn, first_id: int) -> list[Annotation]:
     ]
 
 
-def run_lengths(mask: Mask) -> RunLengths:
-    """COCO's uncompressed run-length code of a mask (H, W)."""
+def run_lengths(mask: Mask) -> dict[str, list[int]]:
+    """COCO's uncompressed run-length encoding of a mask (H, W).
+
+    `counts` are the lengths of alternating runs of 0 and 1 in column order, starting with 0.
+    """
     pixels = np.concatenate([[False], mask.ravel(order="F")])  # the first run is of 0
     starts = np.flatnonzero(pixels[1:] != pixels[:-1])
     counts = np.diff(np.concatenate([[0], starts, [mask.size]]))
-    return RunLengths(size=list(mask.shape), counts=counts.tolist())
+    return {"size": list(mask.shape), "counts": counts.tolist()}
 
 
 def train_ids(scene: Scene) -> NDArray[np.uint8]:
-    """Segmentation target (H, W): 0 ground, class + 1 on objects, 255 along outlines.
+    """Segmentation target (H, W): 0 background, class + 1 on objects, 255 on outlines.
 
-    An outline is one pixel on either side of where two objects, or object and ground, meet.
+    An outline has one pixel on each side of the border between two objects or to the background.
     """
     window = np.ones((3, 3), np.uint8)
     outline = cv2.dilate(scene.owners, window) != cv2.erode(scene.owners, window)
@@ -266,7 +247,7 @@ def train_ids(scene: Scene) -> NDArray[np.uint8]:
 
 
 def around(mask: Mask) -> tuple[slice, slice]:
-    """The square a quarter larger than a mask's box, moved to lie inside the picture (H, W)."""
+    """The square 1.25 times as large as a mask's box, shifted to be inside the picture (H, W)."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     side = min(round(1.25 * max(width, height)), *mask.shape)
     y = int(np.clip(top + height // 2 - side // 2, 0, mask.shape[0] - side))

@@ -1,1 +1,1 @@
-"""A checkpoint as a file that runs without this project."""
+"""Exports checkpoints as files that run without this project."""

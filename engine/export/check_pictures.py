@@ -1,4 +1,4 @@
-"""Pictures to check and time models on where none are given, drawn by a rule."""
+"""Generated pictures to check and time models on when the user gives none."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ COLOURS = (40, 216)  # away from both ends, which would cut the grain off
 
 
 def picture(height: int, width: int) -> Picture:
-    """Coloured rectangles and ellipses on a gradient, with grain; equal sizes, equal pictures."""
+    """Coloured rectangles and ellipses on a gradient with noise; depends on the size only."""
     random = np.random.default_rng(0)
     side = max(height, width)
     y, x = np.mgrid[0:height, 0:width] / side  # (H, W) each, 0 to below 1

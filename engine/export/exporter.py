@@ -1,6 +1,6 @@
-"""A checkpoint as a file that runs without this project, checked before it gets its name.
+"""Exports a checkpoint as a file that runs without this project, and checks the file.
 
-Shapes: B images, H, W the size of the network input, h, w the size of an image before it.
+Shapes: B images, H, W the size of the network input, h, w the size of an image.
 """
 
 import shutil
@@ -19,10 +19,11 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.data.image_files import IMAGE_SUFFIXES
+from engine.data.image_files import find_images
 from engine.data.images import read_image
 from engine.export.check_pictures import picture
 from engine.export.formats import FORMATS, Format
+from engine.export.graph import raw_outputs
 from engine.export.head import ExportHead
 from engine.export.layer_profile import Speed, compare
 from engine.export.metric_loss import ALLOWED_POINTS, Drop, Scorer, ScorerOf
@@ -34,12 +35,12 @@ from engine.runtime.exported import Exported, contiguous, open_exported
 from engine.types import Picture
 
 MAX_CHECKED = 8  # pictures that outputs are compared on
-DRAWN_SIZES = ((240, 320), (320, 256), (128, 128))  # of the pictures drawn where none are given
+DRAWN_SIZES = ((240, 320), (320, 256), (128, 128))  # of the generated pictures
 
-# Largest differences from PyTorch that pass, by (preprocessing, export head in the graph).
-# Of raw outputs over the largest value; of export heads in pixels and percent of score.
-# Preprocessing in the graph may round a pixel the other way than cv2 does: one value in 8,000 with
-# cubic interpolation, one in 10 with linear, by one of 255 levels.
+# Largest allowed differences from PyTorch, by (preprocessing in the graph, export head in it).
+# Raw outputs: relative to the largest value. Export heads: in pixels and percent of score.
+# Preprocessing in the graph may differ from cv2 by one of 255 levels, because of rounding: one
+# value in 8,000 with cubic interpolation, one in 10 with linear.
 TOLERANCE = {
     (False, False): Gap(value=1e-3, share=0.0),
     (False, True): Gap(value=0.05, share=0.02),
@@ -50,19 +51,19 @@ TOLERANCE = {
 
 @dataclass(frozen=True)
 class Report:
-    """What became of an export."""
+    """Result of an export."""
 
     path: Path
     gap: Gap
     allowed: Gap
     num_pictures: int
-    drop: Drop | None  # where a data set was given
-    eight_bit: Outcome | None = None  # of whose file `gap` does not tell, but of the float32 one
-    speed: Speed | None = None  # of that file against the float32 one
+    drop: Drop | None  # None without a data set
+    eight_bit: Outcome | None = None  # `gap` is then that of the float32 file before it
+    speed: Speed | None = None  # of the 8-bit file, compared with the float32 one
 
     @property
     def size(self) -> int:
-        """Bytes of the file, with the weights that lie beside it."""
+        """Bytes of the file and of the weights file beside it."""
         parts = {self.path, *(self.path.with_suffix(".bin"),) * (self.path.suffix == ".xml")}
         return sum(path.stat().st_size for path in parts)
 
@@ -78,7 +79,7 @@ def export(
     eight_bit: EightBit | None = None,
     scorer_of: ScorerOf = lambda _: None,
 ) -> Report:
-    """Write a checkpoint as the plan says; nothing is left of a file that fails a check.
+    """Export a checkpoint as the plan says; a file that fails a check is removed.
 
     Args:
         cfg: Loaded config of the checkpoint.
@@ -86,20 +87,22 @@ def export(
         out: File to write.
         plan: What to export.
         options: Overrides that were applied to `cfg`.
-        verify: Image or folder to check the outputs on, drawn pictures if None; of a data set in
-            the task's layout the metric is compared too.
-        eight_bit: How to quantise, None for float32.
-        scorer_of: How files are scored on the data set in a folder, where it holds one.
+        verify: Image or folder to check the outputs on; None uses generated pictures. For a data
+            set in the task's layout, the metric is compared too.
+        eight_bit: How to quantise; None exports float32.
+        scorer_of: Returns the scorer for the data set in a folder, None if it holds no data set.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: plan and checkpoint do not fit, the export fails a check, or an engine is
+        ValueError: the plan does not fit the checkpoint, the export fails a check, or an engine is
             missing.
     """
     check_name(out, plan)
     format_ = FORMATS[plan.format]
     if eight_bit is not None and format_.quantisers is None:
-        raise ValueError(f"--int8: {format_.name} has no 8-bit form here; use onnx or openvino")
+        raise ValueError(
+            f"--int8: 8-bit export to {format_.name} is not supported; use onnx or openvino"
+        )
     images = pictures(verify)
     source = load(cfg, path, plan, options)
     given = None if eight_bit is None else calibration_images(cfg, eight_bit.calib)
@@ -124,7 +127,7 @@ def export(
 def check_metric(
     source: Source, path: Path, scorer: Scorer | None, allowed: float = ALLOWED_POINTS
 ) -> Drop | None:
-    """The metric of checkpoint and file on a data set; None where there is none.
+    """Compare the metric of checkpoint and file on a data set; None without a scorer.
 
     Raises:
         ValueError: the file loses more than `allowed` points.
@@ -133,24 +136,24 @@ def check_metric(
         return None
     drop = scorer.drop(scorer.score(source.path), scorer.score(path))
     if drop.points > allowed:
-        raise ValueError(f"{drop}: more than {allowed} points lost; nothing was written")
+        raise ValueError(f"{drop}: more than {allowed} points lost; no file was written")
     return drop
 
 
 def check_engines(format_: Format, eight_bit: bool) -> None:
-    """Raise ValueError, with the command that installs it, where a package is missing."""
+    """Raise ValueError, with the install command, if a package is missing."""
     for name in (*format_.packages, *((format_.quantisers or ()) if eight_bit else ())):
         require(name)
 
 
 @contextmanager
 def written_together(out: Path) -> Iterator[Path]:
-    """Path of the same name in a folder of its own; all files in it move to `out`'s on success."""
+    """Path of the same name in a temporary folder, whose files move beside `out` on success."""
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         yield folder / out.name
-        # The file named last, so that what it needs is there when it is.
+        # `out` itself comes last: when it exists, the files that it needs exist too.
         for path in sorted(folder.iterdir(), key=lambda path: path.name == out.name):
             path.replace(out.parent / path.name)
     finally:
@@ -158,11 +161,11 @@ def written_together(out: Path) -> Iterator[Path]:
 
 
 def check_name(out: Path, plan: Plan) -> None:
-    """ValueError where the file's name does not say its format."""
+    """Raise ValueError if the file's suffix is not one of the format."""
     suffixes = FORMATS[plan.format].suffixes
     if out.suffix not in suffixes:
         raise ValueError(
-            f"--out {out}: a file of --format {plan.format} ends in {' or '.join(suffixes)}"
+            f"--out {out}: the suffix of --format {plan.format} is {' or '.join(suffixes)}"
         )
 
 
@@ -170,26 +173,24 @@ def write(prepared: Prepared, path: Path) -> None:
     """Write the graph in the plan's format.
 
     Raises:
-        ValueError: the exporter or its checker refuses it, or an engine is not installed.
+        ValueError: the exporter or its checker rejects the graph, or an engine is not installed.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations and tracing hints, checked by outputs
+        warnings.simplefilter(
+            "ignore"
+        )  # deprecations and tracing hints; the outputs are checked later
         FORMATS[prepared.plan.format].write(prepared, path)
 
 
 def pictures(sources: Path | None) -> list[Picture]:
-    """Pictures to compare outputs on: of a file or folder, or drawn ones.
+    """Pictures to compare outputs on: from a file or folder, or generated ones.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the folder has no images.
     """
     if sources is None:
         return [picture(*size) for size in DRAWN_SIZES]
-    files = [sources]
-    if sources.is_dir():
-        files = sorted(p for p in sources.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise FileNotFoundError(f"{sources}: no image there; give a file or folder of images")
+    files = find_images(sources) if sources.is_dir() else [sources]
     step = max(1, len(files) // MAX_CHECKED)
     return [read_image(path) for path in files[::step][:MAX_CHECKED]]
 
@@ -197,10 +198,10 @@ def pictures(sources: Path | None) -> list[Picture]:
 def check_outputs(prepared: Prepared, path: Path, images: Sequence[Picture]) -> Gap:
     """Largest difference of the file's outputs from those of the unfolded model in PyTorch.
 
-    The model's inputs are those of `Preprocess`, so that preprocessing in the graph is checked too.
+    The model gets its inputs from `Preprocess`, so preprocessing in the graph is checked too.
 
     Raises:
-        ValueError: it exceeds the tolerance.
+        ValueError: the difference exceeds the tolerance.
     """
     exported = open_exported(path)
     gap = largest([_picture_gap(prepared, exported, image) for image in images])
@@ -209,8 +210,8 @@ def check_outputs(prepared: Prepared, path: Path, images: Sequence[Picture]) -> 
         gap = _gap_of_parts(prepared, exported, images)
     if not gap.within(allowed):
         raise ValueError(
-            f"the {prepared.plan.format} file computes something else than PyTorch: {gap} "
-            f"(allowed: {allowed}); nothing was written"
+            f"the outputs of the {prepared.plan.format} file differ from PyTorch's: {gap} "
+            f"(allowed: {allowed}); no file was written"
         )
     return gap
 
@@ -218,8 +219,8 @@ def check_outputs(prepared: Prepared, path: Path, images: Sequence[Picture]) -> 
 def _gap_of_parts(prepared: Prepared, exported: Exported, images: Sequence[Picture]) -> Gap:
     """Difference of the export head alone, after a check of the network alone.
 
-    Where scores are equal but for rounding, as a new model's are, the last bit decides what an
-    ending gives. So both endings get what the same engine computes of the network.
+    When scores differ only by rounding, as those of an untrained model do, the last bit decides
+    what an export head returns. So both heads get the network outputs of the same engine.
 
     Raises:
         ValueError: the network's outputs exceed their tolerance.
@@ -232,13 +233,14 @@ def _gap_of_parts(prepared: Prepared, exported: Exported, images: Sequence[Pictu
         network = open_exported(path)
         gaps = [_head_gap(prepared, network, exported, image) for image in images]
     print_log(
-        "scores tie within rounding: network and export head were checked one by one", "current"
+        "scores are equal within rounding: network and export head were checked separately",
+        "current",
     )
     return largest(gaps)
 
 
 def _head_gap(prepared: Prepared, network: Exported, exported: Exported, image: Picture) -> Gap:
-    """Difference of the export head in the file from PyTorch's, of the same network outputs."""
+    """Difference between the export heads of file and PyTorch, on the same network outputs."""
     image, inputs = network_input(prepared, image)
     wanted = _finished(prepared, _run(prepared, network, image, inputs), image, inputs)
     head: ExportHead = prepared.head
@@ -246,7 +248,7 @@ def _head_gap(prepared: Prepared, network: Exported, exported: Exported, image: 
 
 
 def tolerance(prepared: Prepared) -> Gap:
-    """What may be between the outputs of a float32 file and PyTorch's."""
+    """Largest allowed difference between the outputs of a float32 file and PyTorch's."""
     return TOLERANCE[prepared.plan.with_preprocess, prepared.head is not None]
 
 
@@ -261,18 +263,18 @@ def _picture_gap(prepared: Prepared, exported: Exported, image: Picture) -> Gap:
 
 
 def _run(prepared: Prepared, exported: Exported, image: Picture, inputs: Tensor) -> list[Tensor]:
-    """Outputs of the file for a picture, or for the network input (B, 3, H, W) made of it."""
+    """Outputs of the file for a picture, or for the network input (B, 3, H, W) made from it."""
     given = _given(prepared, image, inputs)
     return [torch.from_numpy(np.asarray(output)) for output in exported.run(given)]
 
 
 def _given(prepared: Prepared, image: Picture, inputs: Tensor) -> NDArray[Any]:
-    """What the file takes of the two."""
+    """Input of the file: the picture if the graph preprocesses it, else the network input."""
     return image if prepared.plan.with_preprocess else contiguous(inputs)
 
 
 def network_input(prepared: Prepared, image: Picture) -> tuple[Picture, Tensor]:
-    """A picture, cut to sides that the network takes, and the input (B, 3, H, W) made of it."""
+    """A picture, cropped to a size that fits the network, and the input (B, 3, H, W) from it."""
     model = prepared.source.model
     if prepared.source.size is None:
         image = _trimmed(image, model.size_divisor)
@@ -284,9 +286,8 @@ def network_input(prepared: Prepared, image: Picture) -> tuple[Picture, Tensor]:
 
 @torch.inference_mode()
 def reference(prepared: Prepared, image: Picture, inputs: Tensor) -> list[Tensor]:
-    """What PyTorch computes of a picture and the network input (B, 3, H, W) made of it."""
-    outputs = prepared.source.model(inputs, mode="tensor")
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    """Outputs in PyTorch for a picture and the network input (B, 3, H, W) made from it."""
+    outputs = raw_outputs(prepared.source.model, inputs)
     if prepared.head is None:
         return list(outputs)
     return _finished(prepared, outputs, image, inputs)
@@ -295,7 +296,7 @@ def reference(prepared: Prepared, image: Picture, inputs: Tensor) -> list[Tensor
 def _finished(
     prepared: Prepared, outputs: Sequence[Tensor], image: Picture, inputs: Tensor
 ) -> list[Tensor]:
-    """What the export head in PyTorch makes of the network's outputs."""
+    """Outputs of the export head in PyTorch for the network's outputs."""
     size = (inputs.shape[2], inputs.shape[3])
     given = (image.shape[0], image.shape[1]) if prepared.plan.with_preprocess else size
     return list(prepared.head(*outputs, size, given))

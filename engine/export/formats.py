@@ -1,4 +1,4 @@
-"""The formats that a graph is exported in, one class each."""
+"""Export formats, one class each."""
 
 import json
 import tempfile
@@ -17,18 +17,18 @@ from engine.extras import require
 from engine.runtime.exported import SCRIPT_ENTRY
 
 Samples = Sequence[NDArray[Any]]  # inputs of a graph
-Content = Mapping[str, Any]  # what a file says of itself
+Content = Mapping[str, Any]  # description stored in the file
 
 
 class Format(ABC):
-    """How graphs become files that an engine runs.
+    """Writes graphs as files that an engine runs.
 
     Attributes:
-        name: What --format takes.
-        suffixes: Of the files' names.
-        packages: That write and run such files.
-        quantisers: Packages that write 8-bit files; None where the format has none.
-        float_reasons: Why layers of an 8-bit file stay in float, the cheapest reasons first.
+        name: Value of --format.
+        suffixes: File name suffixes.
+        packages: Packages that write and run these files.
+        quantisers: Packages that write 8-bit files; None if 8 bits are not supported.
+        float_reasons: Reasons to keep layers of an 8-bit file in float, the cheapest first.
     """
 
     name: str
@@ -42,22 +42,22 @@ class Format(ABC):
         """Write the graph with its description.
 
         Raises:
-            ValueError: the exporter or its checker refuses it.
+            ValueError: the exporter or its checker rejects it.
         """
 
     def quantise(
         self, source: Path, target: Path, samples: Samples, kept: Sequence[str], content: Content
     ) -> None:
-        """Write a float32 file `source` in 8 bits as `target`, but for the layers `kept`.
+        """Write the float32 file `source` in 8 bits as `target`, except the layers `kept`.
 
         Args:
-            source: Written by `write`.
-            target: Where to.
+            source: File that `write` wrote.
+            target: File to write.
             samples: Inputs to calibrate with.
             kept: Names of layers that stay in float.
             content: Description of the 8-bit file.
         """
-        raise ValueError(f"--int8: {self.name} has no 8-bit form here; use onnx or openvino")
+        raise NotImplementedError(f"{self.name}: 8-bit export is not supported")
 
 
 class Onnx(Format):
@@ -67,7 +67,7 @@ class Onnx(Format):
     suffixes = (".onnx",)
     packages = ("onnx", "onnxscript", "onnxruntime")
     quantisers = ()
-    # ONNX Runtime gives a tensor one scale, too few for what stands in front of depthwise layers.
+    # ONNX Runtime uses one scale per tensor: too coarse for the inputs of depthwise layers.
     float_reasons = ((POOLED, DEPTHWISE), (FIRST,), (LAST,))
 
     def write(self, prepared: Prepared, path: Path) -> None:
@@ -95,7 +95,7 @@ class Onnx(Format):
 
 
 class OpenVino(Format):
-    """An .xml file with its weights in the .bin beside it."""
+    """An .xml file, with its weights in a .bin file beside it."""
 
     name = "openvino"
     suffixes = (".xml",)

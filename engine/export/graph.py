@@ -1,12 +1,13 @@
-"""A model as it is exported: folded, with what it takes and gives in the graph.
+"""The graph to export: network with folded batch-norms, preprocessing and export head.
 
-Shapes: B images, H, W the size of the network input, h, w the size of an image before it.
+Shapes: B images, H, W the size of the network input, h, w the size of an image.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -16,38 +17,38 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from engine.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from engine.types import Size
 
-# Offsets, from the pixel left of a position, of the pixels that an interpolation mixes.
+# Pixels that an interpolation mixes, as offsets from the pixel left of the position.
 TAPS = {"linear": (0, 1), "cubic": (-1, 0, 1, 2)}
-CUBIC_A = -0.75  # cv2.INTER_CUBIC's
+CUBIC_A = -0.75  # as in cv2.INTER_CUBIC
 
-
-Extent: TypeAlias = Any  # an int, or in a graph of any size a symbol for one
+Extent: TypeAlias = Any  # an int, or its symbol in a graph for any size
 
 
 def least(a: Extent, b: Extent) -> Extent:
-    """The smaller of two numbers of pixels; TorchScript's tracing has tensors for them."""
+    """The smaller of two numbers of pixels; tensors while TorchScript traces."""
     return a.clamp(max=b) if isinstance(a, Tensor) else torch.sym_min(a, b)
 
 
 class Span(NamedTuple):
-    """Pixels of one side of an image that are resized, and those of the result that are kept."""
+    """The range of pixels of one image side that is resized, and the range that is kept of it."""
 
-    first: Extent  # pixels of the image left out before it
-    length: Extent  # pixels of the image taken
-    resized: Extent  # what these become
-    start: Extent  # of those, the first that is kept
-    kept: int  # and how many are
+    first: Extent  # first pixel that is resized
+    length: Extent  # number of pixels that are resized
+    resized: Extent  # number of pixels after resizing
+    start: Extent  # first of these that is kept
+    kept: int  # number of pixels kept
 
     @classmethod
     def whole(cls, side: Extent, count: int) -> Span:
-        """All of it."""
+        """The whole side, resized to `count` pixels."""
         return cls(0, side, count, 0, count)
 
     @classmethod
     def middle(cls, side: Extent, count: int, shortest: int, short: Extent) -> Span:
-        """The middle of a side once the image's short side is `shortest`, as `Preprocess` has it.
+        """The middle `count` pixels after the image's short side becomes `shortest`.
 
-        In whole numbers, so that a graph holds it; round(x) goes to the even one of two as near.
+        As `Preprocess` does it, with integers only, which a graph can hold. Halves are rounded to
+        the even number, as round() does.
         """
         length = least(side, 8 * short)
         quotient, rest = length * shortest // short, length * shortest % short
@@ -59,20 +60,20 @@ class Span(NamedTuple):
 class Reading(nn.Module):
     """One uint8 RGB image (h, w, 3) of any size -> float32 (1, 3, H, W), as `Preprocess` does it.
 
-    Resized pixels are rounded to whole values, as cv2 leaves them. Of the normalisation only the
-    mean is taken off here: the deviation belongs into the weights of the first convolution
-    (`fold_scale`). The mean cannot go there too: that convolution pads with zeros, which stand for
-    the mean colour only while the mean is taken off.
+    Resized pixels are rounded to integers, as in cv2. Only the mean is subtracted here; the
+    division by the deviation is folded into the first convolution (`fold_scale`). The mean cannot
+    be folded too: that convolution pads with zeros, which are the mean colour only after the
+    subtraction.
 
     Args:
-        size: (height, width) of the network input, or None to leave images as they are.
-        resize_shortest: Short side in pixels before `size` is cut out of the centre, or None.
+        size: (height, width) of the network input, or None to keep the size of images.
+        resize_shortest: Short side in pixels before the centre crop to `size`, or None.
         interpolation: linear or cubic.
-        mean: Channel means, RGB on a scale of 0..1.
+        mean: Channel means of RGB in 0..1.
         std: Channel deviations; kept as `scale` for `fold_scale`.
 
     Raises:
-        ValueError: an interpolation that no graph holds.
+        ValueError: the interpolation is not in TAPS.
     """
 
     mean: Tensor  # (1, 3, 1, 1)
@@ -108,7 +109,7 @@ class Reading(nn.Module):
         return pixels - self.mean
 
     def _spans(self, height: int, width: int) -> tuple[Span, Span]:
-        """What of an image's rows and columns is seen."""
+        """The rows and columns of an image that the network gets."""
         assert self.size is not None
         if self.resize_shortest is None:
             return Span.whole(height, self.size[0]), Span.whole(width, self.size[1])
@@ -117,11 +118,17 @@ class Reading(nn.Module):
         return Span.middle(height, self.size[0], *cut), Span.middle(width, self.size[1], *cut)
 
 
-class Graph(nn.Module):
-    """Network, with the preprocessing in front of it and the export head behind it, where given.
+def raw_outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+    """Outputs of `model(mode="tensor")`, as a tuple also if there is only one."""
+    outputs = model(images, mode="tensor")
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
-    Takes float32 (B, 3, H, W) as `Preprocess` makes it, or with `reading` one image (h, w, 3) uint8
-    RGB. Gives what `model(mode="tensor")` gives, or with `head` what that makes of it.
+
+class Graph(nn.Module):
+    """Network, with optional preprocessing before it and export head after it.
+
+    Input: float32 (B, 3, H, W) from `Preprocess`, or with `reading` one image (h, w, 3) uint8 RGB.
+    Output: that of `model(mode="tensor")`, or with `head` that of the head.
     """
 
     def __init__(
@@ -139,8 +146,7 @@ class Graph(nn.Module):
             if self.resizes:
                 given = (images.shape[0], images.shape[1])
             images = self.reading(images)
-        outputs = self.model(images, mode="tensor")
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        outputs = raw_outputs(self.model, images)
         if self.head is None:
             return outputs
         size = (images.shape[2], images.shape[3])
@@ -148,10 +154,10 @@ class Graph(nn.Module):
 
 
 def resized(image: Tensor, height: Span, width: Span, interpolation: str) -> Tensor:
-    """Image (h, w, 3) uint8 as float32 (1, 3, *counts) of whole values, as cv2.resize makes it.
+    """Image (h, w, 3) uint8 as float32 (1, 3, *counts) of integer values, as cv2.resize does it.
 
-    Rows first, then columns, each a sum of few rows of a matrix: engines' own cubic resize takes
-    up to eleven times as long.
+    First rows, then columns, each a weighted sum of a few rows of a matrix: the engines' own cubic
+    resize takes up to 11 times as long.
     """
     rows, row_weights = taps(height, interpolation)
     columns, column_weights = taps(width, interpolation)
@@ -166,9 +172,9 @@ def resized(image: Tensor, height: Span, width: Span, interpolation: str) -> Ten
 
 
 def taps(span: Span, interpolation: str) -> tuple[Tensor, Tensor]:
-    """Pixels that make each of a span: (count * T,) indices and their (count, 1, T) weights.
+    """Source pixels of each output pixel: (count * T,) indices, (count, 1, T) weights.
 
-    Pixels beyond the border are the border's.
+    Beyond the border, the border pixel is repeated.
     """
     offsets = torch.tensor(TAPS[interpolation])  # (T,)
     numbers = torch.arange(span.kept, dtype=torch.float32) + 0.5 + span.start
@@ -180,7 +186,7 @@ def taps(span: Span, interpolation: str) -> tuple[Tensor, Tensor]:
 
 
 def _weights(distance: Tensor, interpolation: str) -> Tensor:
-    """Weight of a pixel that lies `distance` (in pixels) from the position."""
+    """Weight of a pixel at this `distance` (in pixels) from the position."""
     if interpolation == "linear":
         return 1 - distance
     d, a = distance, CUBIC_A  # Keys 1981, equation 15 for any a
@@ -190,9 +196,9 @@ def _weights(distance: Tensor, interpolation: str) -> Tensor:
 
 
 def folded(model: nn.Module) -> Any:
-    """Copy of a model in eval mode with every batch-norm multiplied into its convolution.
+    """Copy of a model in eval mode with every batch-norm folded into its convolution.
 
-    Convolution and norm are the children `conv` and `norm` of one module, everywhere in this code.
+    Expects convolution and norm as the children `conv` and `norm` of one module.
     """
     result = copy.deepcopy(model).eval()
     for module in result.modules():
@@ -208,17 +214,17 @@ def folded(model: nn.Module) -> Any:
 
 
 def _is_thin(conv: nn.Conv2d) -> bool:
-    """Whether engines waste most of their vectors on it: a window, dense, one output channel."""
+    """Whether it is a dense k x l convolution with one output channel, which engines run slowly."""
     plain = conv.stride == conv.dilation == (1, 1) and conv.groups == 1
     return plain and conv.out_channels == 1 < min(conv.kernel_size)
 
 
 def split(conv: nn.Conv2d) -> nn.Sequential:
-    """A k x l convolution to one channel as k x 1 to l channels and 1 x l, which adds those up.
+    """Split a k x l convolution to one channel into k x 1 to l channels, then 1 x l that sums them.
 
-    Engines compute eight or sixteen output channels at once, so one is as dear as eight.
+    Engines compute 8 or 16 output channels at once, so one channel costs as much as 8.
     """
-    assert not isinstance(conv.padding, str)  # our layers give numbers
+    assert not isinstance(conv.padding, str)  # the layers here use numbers
     (height, width), (top, left) = conv.kernel_size, conv.padding
     columns = nn.Conv2d(conv.in_channels, width, (height, 1), padding=(top, 0), bias=False)
     columns.weight.data = conv.weight.data[0].permute(2, 0, 1)[..., None].contiguous()
@@ -230,35 +236,30 @@ def split(conv: nn.Conv2d) -> nn.Sequential:
 
 
 def fold_scale(model: nn.Module, scale: Tensor, example: Tensor) -> None:
-    """Multiply the factors (1, 3, 1, 1) on the model's input into its first convolution, in place.
+    """Fold input factors (1, 3, 1, 1) into the model's first convolution, in place.
 
-    Exact whatever its padding, because zeros stay zeros.
+    Exact for any padding, because zeros stay zeros.
 
     Raises:
-        ValueError: the first layer that sees the `example` (B, 3, H, W) is no plain convolution.
+        ValueError: the first layer that runs on `example` (B, 3, H, W) is not an ungrouped
+            convolution.
     """
     first = _first_layer(model, example)
     if not isinstance(first, nn.Conv2d) or first.groups != 1:
         raise ValueError(
-            f"{type(model).__name__}: its first layer is no plain convolution, so that the "
+            f"{type(model).__name__}: its first layer is not an ungrouped convolution, so the "
             "normalisation cannot be folded into it; export without --with-preprocess"
         )
     first.weight.data.mul_(scale)
 
 
 def _first_layer(model: nn.Module, example: Tensor) -> nn.Module | None:
-    """The layer without parts that is called first in a forward pass."""
+    """The first layer without children that a forward pass calls."""
     called: list[nn.Module] = []
-
-    def note(layer: nn.Module, _: Any) -> None:
-        called.append(layer)
-
-    leaves = [layer for layer in model.modules() if not list(layer.children())]
-    handles = [layer.register_forward_pre_hook(note) for layer in leaves]
-    try:
-        with torch.inference_mode():
-            model(example, mode="tensor")
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.inference_mode():
+        for layer in model.modules():
+            if not list(layer.children()):
+                note = layer.register_forward_pre_hook(lambda layer, _: called.append(layer))
+                hooks.enter_context(note)
+        model(example, mode="tensor")
     return called[0] if called else None

@@ -1,4 +1,4 @@
-"""What makes results of a network's raw outputs inside an exported graph."""
+"""Base class of the export heads: post-processing of raw outputs inside an exported graph."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,24 +10,25 @@ from engine.types import Result, Size, Target
 
 
 class ExportHead(nn.Module):
-    """Base of the tasks' export heads: what most of them share.
+    """Base class of the tasks' export heads.
 
-    `forward(*raw_outputs, network, given)` gives the tensors named by `outputs`. `network` is the
-    size (height, width) of the network input, `given` that of the image that results refer to.
+    `forward(*raw_outputs, network, given)` returns the tensors named by `outputs`. `network` is
+    the size (height, width) of the network input, `given` the size of the image that the results
+    refer to.
     """
 
-    outputs: tuple[str, ...]  # names of what forward gives
+    outputs: tuple[str, ...]  # names of forward's outputs
 
     def onnx_operators(self) -> dict[Any, Any]:
-        """ONNX code of the operators that torch has no code for: none."""
+        """ONNX implementations of operators that torch.onnx cannot export; none by default."""
         return {}
 
     def apart(self, wanted: Sequence[Tensor], found: Sequence[Tensor]) -> Gap:
-        """The difference between two computations of these outputs: the largest of a value."""
+        """Difference between two computations of these outputs: the largest of any value."""
         return largest([values_apart(*pair) for pair in zip(wanted, found, strict=True)])
 
     def results(
         self, outputs: Mapping[str, Tensor], size: Size, targets: Sequence[Target]
     ) -> Sequence[Result]:
-        """The results of mode="predict" from these outputs, which refer to images of `size`."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how results are made")
+        """Results as of mode="predict" from these outputs, which refer to images of `size`."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement results()")

@@ -1,4 +1,4 @@
-"""What 8 bits gain in time, as a whole and layer by layer, on one thread."""
+"""Speed-up by 8 bits on one thread, in total and for each layer."""
 
 import json
 import tempfile
@@ -14,43 +14,43 @@ from numpy.typing import NDArray
 from engine.extras import require
 from engine.runtime.exported import ENGINES, FLOAT32, Run, core, open_exported
 
-ROUNDS = 40  # each file runs once in each
-SECONDS = 20.0  # after which no further round starts
-FEWEST = 5
+ROUNDS = 40  # most rounds; each file runs once in a round
+SECONDS = 20.0  # no round starts later
+FEWEST = 5  # rounds, however long they take
 PROFILED = 40  # runs whose layers are timed
-QUIET = 0.1  # of these, those that other work on the machine disturbed least
+QUIET = 0.1  # quantile of these runs: little disturbed by other work on the machine
 MILLI = 1e3
 
 
 class TimedLayer(NamedTuple):
-    """What an engine spends in one node of the graph that it really runs."""
+    """Time of one node of the graph that the engine runs."""
 
-    kind: str  # the engine's word for what it does
+    kind: str  # the engine's name of the operation
     eight_bit: bool
     time: float  # ms, QUIET quantile
 
 
 class TimedKind(NamedTuple):
-    """All nodes of one kind, before and after."""
+    """Times of all nodes of one kind, in float32 and in 8 bits."""
 
     name: str
     before: float  # ms
-    after: float
-    nodes: int  # after
-    eight_bit: int  # of these in 8 bits
+    after: float  # ms
+    nodes: int  # of the 8-bit file
+    eight_bit: int  # of these, computed in 8 bits
 
 
 class Speed(NamedTuple):
-    """Times of a float32 file and of the same in 8 bits, in the same engine."""
+    """Times of a float32 file and of its 8-bit version, in the same engine."""
 
     before: float  # ms of processor time, median
-    after: float
+    after: float  # ms
     layers_before: dict[str, TimedLayer]  # by name, the slowest first
     layers_after: dict[str, TimedLayer]
 
     @property
     def ratio(self) -> float:
-        """What is left of the time."""
+        """Time in 8 bits over the time in float32."""
         return self.after / self.before
 
     def kinds(self) -> list[TimedKind]:
@@ -71,10 +71,9 @@ class Speed(NamedTuple):
 
 
 def compare(before: Path, after: Path, sample: NDArray[Any]) -> Speed:
-    """Time two exported files of one format on an input, taking turns.
+    """Time two exported files of one format on an input, in turns; errors as `open_exported`.
 
-    By the processor's time, so that other work on the machine does not count. Raises nothing but
-    what `open_exported` raises.
+    Measures processor time, so that other work on the machine does not count.
     """
     total = _total([open_exported(path, threads=1).run for path in (before, after)], sample)
     profile = PROFILES[ENGINES[after.suffix]]
@@ -82,7 +81,7 @@ def compare(before: Path, after: Path, sample: NDArray[Any]) -> Speed:
 
 
 def _total(runs: Sequence[Run], sample: NDArray[Any]) -> list[float]:
-    """Median ms of each."""
+    """Median ms of each run function."""
     for run in runs:
         run(sample)
     times: list[list[float]] = []
@@ -99,7 +98,7 @@ def _seconds(run: Run, sample: NDArray[Any]) -> float:
 
 
 def _openvino_layers(path: Path, sample: NDArray[Any]) -> dict[str, TimedLayer]:
-    """By the name of the layer where it has one."""
+    """Time of each layer by its name, or by OpenVINO's name of the node."""
     options = {**FLOAT32, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERF_COUNT": True}
     request = core().compile_model(str(path), "CPU", options).create_infer_request()
     times, kinds = defaultdict(list), {}
@@ -114,7 +113,7 @@ def _openvino_layers(path: Path, sample: NDArray[Any]) -> dict[str, TimedLayer]:
 
 
 def _onnxruntime_layers(path: Path, sample: NDArray[Any]) -> dict[str, TimedLayer]:
-    """By the name of the node."""
+    """Time of each node by its name."""
     runtime = require("onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
         options = runtime.SessionOptions()

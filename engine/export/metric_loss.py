@@ -1,20 +1,20 @@
-"""What a metric loses by export. How a file is scored on data is a function handed in."""
+"""Loss of a metric by export. The function that scores a file on data is a parameter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ALLOWED_POINTS = 0.1  # that a float32 file may lose: a rounded pixel can turn one detection
+ALLOWED_POINTS = 0.1  # a float32 file may lose: rounding of a pixel can change a detection
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """How files are scored on a data set.
+    """Scores files on a data set.
 
     Args:
         name: Key of the metric.
-        scale: Factor that makes percent of it.
-        score: The metric of a checkpoint or exported file.
+        scale: Factor to percent.
+        score: Returns the metric of a checkpoint or exported file.
     """
 
     name: str
@@ -22,25 +22,25 @@ class Scorer:
     score: Callable[[Path], float]
 
     def drop(self, before: float, after: float) -> "Drop":
-        """Two values of the metric."""
+        """The change between two values of the metric."""
         return Drop(self.name, before, after, self.scale)
 
 
-ScorerOf = Callable[[Path], Scorer | None]  # of a folder; None where it does not hold a data set
+ScorerOf = Callable[[Path], Scorer | None]  # by folder; None if it holds no data set
 
 
 @dataclass(frozen=True)
 class Drop:
-    """A metric before and after."""
+    """A metric before and after export."""
 
     name: str
     before: float
     after: float
-    scale: float  # factor that makes percent of it
+    scale: float  # factor to percent
 
     @property
     def points(self) -> float:
-        """What was lost, in points of 0..100."""
+        """The loss, in points of 0..100."""
         return (self.before - self.after) * self.scale
 
     def __str__(self) -> str:

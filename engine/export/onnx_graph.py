@@ -13,11 +13,11 @@ from engine.extras import require
 from engine.runtime.exported import as_texts
 
 LARGEST_SIDE = 1 << 14
-Dynamic = dict[int, Any]  # of the input's axes: torch.export's dimensions
+Dynamic = dict[int, Any]  # torch.export.Dim by axis of the input
 
 
 def dynamic_sides(dynamic: str | None, with_preprocess: bool, divisor: int) -> Dynamic:
-    """The axes of the input that may have any length."""
+    """The axes of the input whose length may vary."""
     height, width = (torch.export.Dim(name, min=2, max=LARGEST_SIDE) for name in ("h", "w"))
     if with_preprocess:
         return {0: height, 1: width}
@@ -36,10 +36,10 @@ def write_onnx(
     operators: Mapping[Any, Any],
     opset: int,
 ) -> None:
-    """Write a graph as ONNX and let ONNX's checker look at it.
+    """Write a graph as ONNX and run ONNX's checker on it.
 
     Raises:
-        ValueError: the exporter or the checker refuses it.
+        ValueError: the exporter or the checker rejects it.
     """
     onnx = require("onnx")
     require("onnxscript")
@@ -71,18 +71,18 @@ def write_onnx(
     try:
         onnx.checker.check_model(path, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise ValueError(f"ONNX's checker refuses the export: {error}") from error
+        raise ValueError(f"ONNX's checker rejects the export: {error}") from error
 
 
 def describe_onnx(model: Any, content: Mapping[str, Any]) -> None:
-    """Put a description in place of what metadata an ONNX model has."""
+    """Replace the metadata of an ONNX model by a description."""
     del model.metadata_props[:]
     for key, text in as_texts(content).items():
         model.metadata_props.add(key=key, value=text)
 
 
 def _forget_sources(model: Any) -> None:
-    """Take out where in whose Python code each node comes from: a tenth of the file."""
+    """Remove the Python source position of each node: a tenth of the file."""
     for graph in (model.graph, *model.functions):
         for node in (*graph.node, *graph.value_info):
             del node.metadata_props[:]
@@ -91,9 +91,9 @@ def _forget_sources(model: Any) -> None:
 
 
 def _name_layers(model: Any) -> None:
-    """Call each node with weights what its layer is called in the model.
+    """Name each node with weights after its layer in the model.
 
-    Weights that are equal are stored once; of their layers only the first gets its name.
+    Equal weights are stored once; only the first of their layers gets its name.
     """
     taken = set()
     for node in model.graph.node:
@@ -106,20 +106,20 @@ def _name_layers(model: Any) -> None:
 def quantise_onnx(
     source: Path, target: Path, samples: Sequence[NDArray[Any]], kept: Sequence[str]
 ) -> None:
-    """Write an ONNX file in 8 bits but for the layers kept, and what is not a layer of ours."""
+    """Write an ONNX file in 8 bits, except the layers `kept` and the preprocessing."""
     onnx, quantization = require("onnx"), require("onnxruntime.quantization")
     model = onnx.load(source)
     name = model.graph.input[0].name
     foreign = [node.name for node in model.graph.node if "bmm" in node.name]
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
-        """Hands out the samples, one a call."""
+        """Returns one sample per call."""
 
         def __init__(self) -> None:
             self.left = iter(samples)
 
         def get_next(self) -> dict[str, NDArray[Any]] | None:
-            """The next one, None at the end."""
+            """The next sample, None at the end."""
             sample = next(self.left, None)
             return None if sample is None else {name: sample}
 

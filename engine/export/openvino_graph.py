@@ -19,12 +19,12 @@ def convert(path: Path) -> Any:
     """An ONNX file as an OpenVINO model.
 
     Raises:
-        ValueError: it does not convert, or openvino is not installed.
+        ValueError: OpenVINO cannot convert it, or is not installed.
     """
     try:
-        model = core().read_model(path)  # convert_model would report to its makers
+        model = core().read_model(path)  # convert_model sends telemetry
     except RuntimeError as error:
-        raise ValueError(f"OpenVINO does not take this graph: {error}") from error
+        raise ValueError(f"OpenVINO cannot read this graph: {error}") from error
     _fold_constants(model)
     for node in [node for node in model.get_ops() if node.get_type_name() == "TopK"]:
         _keep_order(node)
@@ -32,7 +32,7 @@ def convert(path: Path) -> Any:
 
 
 def _fold_constants(model: Any) -> None:
-    """Compute what does not depend on the input, so that NNCF sees the biases it corrects."""
+    """Compute constant parts of the graph, so that NNCF finds the biases that it corrects."""
     passes = require("openvino.passes")
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())
@@ -40,7 +40,7 @@ def _fold_constants(model: Any) -> None:
 
 
 def _keep_order(node: Any) -> None:
-    """Let the first of equal values come first, as ONNX has it and OpenVINO's reader forgets."""
+    """Make TopK stable, as ONNX defines it; OpenVINO's reader drops that."""
     given = node.get_attributes()
     values, count = node.input_value(0), node.input_value(1)
     stable = require("openvino.opset11").topk(
@@ -53,7 +53,7 @@ def _keep_order(node: Any) -> None:
 
 
 def write_openvino(model: Any, path: Path, content: Mapping[str, Any]) -> None:
-    """Write an OpenVINO model, its weights as they are, in a .bin beside it."""
+    """Write an OpenVINO model, with its weights, not compressed, in a .bin file beside it."""
     openvino = require("openvino")
     openvino.save_model(model, path, compress_to_fp16=False)
     described = {**content, "weights_sha256": pooch.file_hash(path.with_suffix(".bin"))}
@@ -63,11 +63,11 @@ def write_openvino(model: Any, path: Path, content: Mapping[str, Any]) -> None:
 
 
 def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequence[str]) -> Any:
-    """An OpenVINO model in 8 bits but for the layers kept, and what is not a layer of ours.
+    """An OpenVINO model in 8 bits, except the layers `kept` and the preprocessing.
 
-    Biases are corrected by how far the mean of each channel moved.
+    Biases are corrected by the shift of each channel's mean.
     """
-    os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
+    os.environ.setdefault("NNCF_CI", "1")  # else it sends telemetry
     nncf = require("nncf")
     nncf.set_log_level(logging.ERROR)
     with _one_core():
@@ -81,15 +81,15 @@ def quantise_openvino(model: Any, samples: Sequence[NDArray[Any]], kept: Sequenc
                 validate=False,
             ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                # Half the range of weights, without which processors lacking VNNI overflow.
-                overflow_fix=nncf.OverflowFix.ENABLE,
+                # Half the range of weights: else processors without VNNI overflow.
+                overflow_fix=nncf.OverflowFix.ENABLE
             ),
         )
 
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """NNCF's calls of `openvino.Core()` give ours, see `core`."""
+    """Make `openvino.Core()` return the shared `core` while NNCF runs."""
     openvino, ours = require("openvino"), core()
     made = openvino.Core
     openvino.Core = lambda: ours

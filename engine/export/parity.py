@@ -1,4 +1,4 @@
-"""How far what an exported file computes is from what it should.
+"""Differences between the outputs of an exported file and the expected ones.
 
 Shapes: N rows, D columns.
 """
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Gap(NamedTuple):
-    """Distance between two computations of the same thing."""
+    """Difference between two computations of the same outputs."""
 
     value: float  # largest difference of a number, in the unit of the output
-    share: float  # 0..1 of the entries that have no counterpart at all
+    share: float  # 0..1 of the entries without counterpart
 
     def within(self, allowed: "Gap") -> bool:
         """Whether neither number exceeds its limit."""
@@ -24,12 +24,12 @@ class Gap(NamedTuple):
 
 
 def largest(gaps: list[Gap]) -> Gap:
-    """The worst of several, each number on its own."""
+    """The largest of several, for each number separately."""
     return Gap(max(gap.value for gap in gaps), max(gap.share for gap in gaps))
 
 
 def values_apart(wanted: Tensor, found: Tensor) -> Gap:
-    """Largest difference of two tensors over the largest value wanted (1 where that is less)."""
+    """Largest difference of two tensors, over the largest value wanted if that exceeds 1."""
     if wanted.shape != found.shape:
         return Gap(0.0, 1.0)
     scale = max(1.0, float(wanted.abs().max()))
@@ -44,9 +44,9 @@ def maps_apart(wanted: Tensor, found: Tensor) -> Gap:
 
 
 def rows_apart(wanted: Tensor, found: Tensor, keys: int, limit: float = 1.0) -> Gap:
-    """Largest difference between rows (N, D) and the nearest of the other set that fits.
+    """Largest difference between rows (N, D) and their nearest counterparts in the other set.
 
-    The first `keys` columns must agree. A row with none within `limit` has no counterpart.
+    The first `keys` columns of counterparts agree, the others differ by `limit` at most.
     """
     if not len(wanted) or not len(found):
         return Gap(0.0, float(len(wanted) != len(found)))

@@ -1,4 +1,4 @@
-"""What of a checkpoint is exported, how, and what the file will say of itself.
+"""The plan of an export, the graph made from it, and the description stored in the file.
 
 Shapes: B images, H, W the size of the network input.
 """
@@ -25,9 +25,9 @@ from engine.task import Task, task_of_config
 from engine.types import Size
 
 DISTRIBUTION = "lcnet-vision"
-OPSETS = range(18, 22)  # that the exporter writes and both engines were tried with
-UNUSED = ("train_sizes", "seed")  # of the preprocessing: evaluation does not look at them
-EXAMPLE_SIZE = (256, 320)  # of the input that a graph for any size is traced with
+OPSETS = range(18, 22)  # the exporter writes them; tested with both engines
+UNUSED = ("train_sizes", "seed")  # keys of the preprocessing without effect in evaluation
+EXAMPLE_SIZE = (256, 320)  # of the input for tracing a graph for any size
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ class Plan:
 
     Args:
         format: Name of a format of `engine.export.formats`.
-        shape: (height, width) of the network input; None is the preprocessing's size.
-        dynamic: "batch" or "size" for any number of images or any size, None for one of a shape.
-        end2end: Put what comes after the network into the graph.
-        with_preprocess: Put what comes before the network into the graph.
+        shape: (height, width) of the network input; None keeps the preprocessing's size.
+        dynamic: "batch" or "size" for any number or any size of images; None for one image of
+            fixed size.
+        end2end: Put the post-processing into the graph.
+        with_preprocess: Put the preprocessing into the graph.
         opset: Version of ONNX's operators.
     """
 
@@ -53,25 +54,25 @@ class Plan:
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint as it will be exported."""
+    """A loaded checkpoint to export."""
 
     path: Path
     task: Task
-    model: Any  # of the task, in eval mode, with its weights
-    description: dict[str, Any]  # its plain config
+    model: Any  # network of the task, in eval mode, with its weights
+    description: dict[str, Any]  # config of the model, plain data
     classes: list[str]
     info: dict[str, Any]
 
     @property
     def size(self) -> Size | None:
-        """(height, width) of the network input; None takes images as they are."""
+        """(height, width) of the network input; None keeps the size of images."""
         size: Size | None = self.model.data_preprocessor.size
         return size
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is written, and what it is checked against."""
+    """The graph to write, and the model to check it against."""
 
     source: Source
     plan: Plan
@@ -84,7 +85,7 @@ def load(cfg: Config, path: Path, plan: Plan, options: Mapping[str, Any] | None 
     """The checkpoint with the network size of the plan.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
+        FileNotFoundError: the checkpoint does not exist.
         ValueError: it is damaged, or the plan does not fit it.
     """
     content = checkpoint.read(path)
@@ -96,7 +97,7 @@ def load(cfg: Config, path: Path, plan: Plan, options: Mapping[str, Any] | None 
     task = task_of_config(content)
     for key in task.evaluation_keys if plan.end2end or plan.with_preprocess else ():
         if description.get(key):
-            print_log(f"model.{key} is not in the graph: {description[key]}", "current")
+            print_log(f"model.{key} is left out of the graph: {description[key]}", "current")
             description[key] = None
     for key in task.training_keys:
         description.pop(key, None)
@@ -106,23 +107,25 @@ def load(cfg: Config, path: Path, plan: Plan, options: Mapping[str, Any] | None 
 
 
 def _check_plan(plan: Plan, description: Mapping[str, Any], cfg: Config) -> None:
-    """ValueError where the parts of a plan do not fit together, or not to the model."""
+    """Raise ValueError if options exclude each other or do not fit the model."""
     size = plan.shape or description["data_preprocessor"].get("size")
     if plan.opset not in OPSETS:
         raise ValueError(f"--opset {plan.opset}: use {OPSETS[0]} to {OPSETS[-1]}")
     if plan.dynamic and plan.with_preprocess and (plan.dynamic == "batch" or size is not None):
         raise ValueError(
-            f"--dynamic {plan.dynamic} with --with-preprocess: the graph takes one image of any "
-            "size already; leave out --dynamic"
+            f"--dynamic {plan.dynamic} with --with-preprocess: the graph already takes one "
+            "image of any size; leave out --dynamic"
         )
     if size is None and plan.dynamic != "size":
         raise ValueError(
-            "the preprocessing of this model keeps the size of images; give --shape HEIGHT WIDTH, "
-            "which images will be resized to, or --dynamic size"
+            "the preprocessing of this model keeps the size of images; give --shape HEIGHT WIDTH "
+            "to resize them, or --dynamic size"
         )
     cut = description["data_preprocessor"].get("resize_shortest")
     if cut and plan.dynamic == "size":
-        raise ValueError("--dynamic size: this model takes a cut of one size out of each image")
+        raise ValueError(
+            "--dynamic size: this model crops every image to a fixed size; leave out --dynamic"
+        )
     if plan.shape is not None and plan.dynamic == "size":
         raise ValueError("--shape and --dynamic size exclude each other; give one of them")
     if plan.shape is not None:
@@ -135,7 +138,7 @@ def prepare(source: Source, plan: Plan) -> Prepared:
     """The graph of a checkpoint, in float32, and its description.
 
     Raises:
-        ValueError: a part of the preprocessing cannot be put in a graph.
+        ValueError: the graph cannot hold a part of the preprocessing.
     """
     model = folded(source.model)
     head = None
@@ -152,7 +155,7 @@ def prepare(source: Source, plan: Plan) -> Prepared:
 
 
 def _reading(source: Source) -> Reading:
-    """The preprocessing of the model as a part of the graph."""
+    """The preprocessing of the model, as a module of the graph."""
     given = dict(source.description["data_preprocessor"])
     for key in ("type", *UNUSED):
         given.pop(key, None)
@@ -163,7 +166,7 @@ def _reading(source: Source) -> Reading:
 
 
 def _content(source: Source, plan: Plan, outputs: Sequence[str]) -> dict[str, Any]:
-    """What a file says of itself."""
+    """The description stored in the file."""
     preprocess = MODELS.build(source.description["data_preprocessor"])
     height, width = (None, None) if plan.dynamic == "size" else source.size or (None, None)
     shape = [None if plan.dynamic == "batch" else 1, 3, height, width]
@@ -187,7 +190,7 @@ def _content(source: Source, plan: Plan, outputs: Sequence[str]) -> dict[str, An
 
 
 def _rule(source: Source, plan: Plan) -> str:
-    """How an image becomes the input, in words."""
+    """How to make the input from an image, in words."""
     if plan.with_preprocess:
         return "one RGB image, uint8, height x width x 3, any size"
     given = source.description["data_preprocessor"]
@@ -200,7 +203,7 @@ def _rule(source: Source, plan: Plan) -> str:
 
 
 def example(source: Source, plan: Plan) -> Tensor:
-    """An input to trace the graph with."""
+    """An input for tracing the graph."""
     if plan.with_preprocess:
         return torch.zeros(*EXAMPLE_SIZE, 3, dtype=torch.uint8)
     size = EXAMPLE_SIZE if plan.dynamic == "size" else source.size or EXAMPLE_SIZE

@@ -1,6 +1,6 @@
-"""8-bit files after training: calibrated on images, sensitive layers left in float.
+"""Post-training quantisation to 8 bits: calibrated on images, sensitive layers in float.
 
-NNCF writes OpenVINO's, ONNX Runtime's static quantiser writes ONNX's.
+NNCF writes OpenVINO files, ONNX Runtime's static quantiser writes ONNX files.
 """
 
 import shutil
@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
-from torch import Tensor
 
 from engine.data.image_files import find_images
 from engine.data.images import read_image
@@ -30,7 +28,7 @@ from engine.task import task_of_config, tasks_of_layout
 from engine.types import Picture
 
 NUM_CALIBRATION = 64
-NUM_RANKED = 4  # of these, on which layers are ranked
+NUM_RANKED = 4  # of these, to rank the layers on
 Reasons = tuple[str, ...]
 
 
@@ -39,8 +37,9 @@ class EightBit:
     """How to quantise.
 
     Args:
-        calib: Folder of images, or a data set of the task: then its validation split decides.
-        budget: Points of 0..100 that the metric may lose.
+        calib: Folder of images, or a data set of the task, on whose validation split the metric
+            is checked.
+        budget: Largest loss of the metric, in points of 0..100.
     """
 
     calib: Path
@@ -49,26 +48,26 @@ class EightBit:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An 8-bit file with these layers in float, and its metric."""
+    """One 8-bit file that was tried."""
 
-    kept: tuple[str, ...]
+    kept: tuple[str, ...]  # layers in float
     metric: float | None  # None without a data set
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of quantising."""
+    """Result of quantisation."""
 
     ranked: list[Layer]  # the most sensitive first
     before: float | None  # metric of the checkpoint
-    attempts: list[Attempt]  # the last one is what was written
+    attempts: list[Attempt]  # the last one was written
 
 
 def calibration_images(cfg: Config, folder: Path) -> list[Picture]:
-    """Images of the training split where the folder is a data set, else of all of it.
+    """Images of the training split if the folder is a data set, else of the whole folder.
 
     Raises:
-        FileNotFoundError: there is no image.
+        FileNotFoundError: the folder has no images.
         ValueError: the folder is a data set of another task.
     """
     _check_layout(cfg, folder)
@@ -81,7 +80,7 @@ def calibration_images(cfg: Config, folder: Path) -> list[Picture]:
 
 
 def _spread(count: int) -> list[int]:
-    """At most NUM_CALIBRATION indices, evenly over all."""
+    """At most NUM_CALIBRATION indices, evenly spread."""
     return np.linspace(0, count - 1, min(count, NUM_CALIBRATION)).round().astype(int).tolist()
 
 
@@ -90,15 +89,16 @@ def _check_layout(cfg: Config, folder: Path) -> None:
     found = tasks_of_layout(folder)
     if found and ours not in found and data_of(cfg, folder) is None:
         raise ValueError(
-            f"--calib {folder}: is laid out for {found[0].name!r} data, the config is of the task "
-            f"{ours.name!r}; give a folder of images, or data of this task"
+            f"--calib {folder}: is a data set of the task {found[0].name!r}, the config is of the "
+            f"task {ours.name!r}; give a folder of images, or data of this task"
         )
 
 
 def attempts(ranked: Sequence[Layer], order: Sequence[Reasons]) -> Iterator[tuple[str, ...]]:
-    """Which layers to keep in float: by reason, in this order, then by rank.
+    """Sets of layers to keep in float, each larger than the one before.
 
-    Those of the first reasons always; of the ranking twice as many each time.
+    First the layers with the first reasons, then those with the further ones, then also the most
+    sensitive of the others: 1, 2, 4, ...
     """
     kept: list[str] = []
     for reasons in order:
@@ -120,21 +120,22 @@ def quantised(
     choice: EightBit,
     scorer: Scorer | None = None,
 ) -> Outcome:
-    """Write a float32 export in 8 bits, with as few layers in float as the budget allows.
+    """Write a float32 export in 8 bits, with as few float layers as the budget allows.
 
     Args:
-        prepared: What was exported.
-        files: The float32 file, and the one to write.
-        images: To calibrate with, `calibration_images`.
-        choice: Budget.
-        scorer: How files are scored on the data that decide, where there are any.
+        prepared: The exported graph.
+        files: The float32 file, and the file to write.
+        images: Calibration images, of `calibration_images`.
+        choice: Gives the budget.
+        scorer: Scores files on the validation data; None without data.
 
     Raises:
         ValueError: a quantiser is missing, or no choice of layers keeps the metric.
     """
     model = prepared.source.model
     source, target = files
-    inputs = [_network_input(model, image) for image in images]
+    preprocess = model.data_preprocessor
+    inputs = [preprocess({"images": [torch.from_numpy(image)]})["images"] for image in images]
     whole = prepared.plan.with_preprocess
     samples = images if whole else [contiguous(x) for x in inputs]
     step = max(1, len(inputs) // NUM_RANKED)
@@ -149,8 +150,8 @@ def quantised(
     reasoned = {layer.name for layer in ranked if layer.reason in chain(*order)}
     for number, kept in enumerate(attempts(ranked, order)):
         if scorer is None and not reasoned <= set(kept):
-            continue  # nothing would tell that it is good enough
-        # Each in a place of its own: an engine may still have the one before mapped to memory.
+            continue  # without data, keep all layers that have a reason
+        # A new folder each time: an engine may still have the last file mapped to memory.
         aside = source.parent / str(number) / target.name
         aside.parent.mkdir()
         content = {**prepared.content, "precision": "int8", "float_layers": list(kept)}
@@ -171,8 +172,3 @@ def quantised(
         f"--int8: no choice of layers keeps {scorer and scorer.name} {before:.4f} within "
         f"{choice.budget} points ({tried}); raise --budget or export without --int8"
     )
-
-
-def _network_input(model: Any, image: Picture) -> Tensor:
-    inputs: Tensor = model.data_preprocessor({"images": [torch.from_numpy(image)]})["images"]
-    return inputs

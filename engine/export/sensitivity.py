@@ -1,23 +1,25 @@
-"""Which layers lose most when computed in 8 bits.
+"""Ranks layers by the error that 8 bits cause in them.
 
 Shapes: B images.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-LEVELS = 255  # of an activation, one scale and offset a tensor
-WEIGHT_LEVELS = 63  # of a weight on either side of zero, one scale an output channel; 7 bits
+from engine.export.graph import raw_outputs
+
+LEVELS = 255  # of an activation; one scale and offset per tensor
+WEIGHT_LEVELS = 63  # of a weight above and below zero (7 bits); one scale per output channel
 
 DEPTHWISE = "depthwise, gains little"
 POOLED = "after a global mean, too small to gain"
 FIRST = "first layer"
 LAST = "makes an output"
-SMALL = 100_000  # weights, below which a layer's time is not that of reading them
+SMALL = 100_000  # weights; reading fewer does not dominate a layer's time
 
 
 class Layer(NamedTuple):
@@ -25,7 +27,7 @@ class Layer(NamedTuple):
 
     name: str  # its path in the model, also the name of its node in the graph
     error: float  # relative change of the network's outputs with this layer alone in 8 bits
-    reason: str  # why it may be kept in float at once; empty for most
+    reason: str  # to keep it in float; empty for most layers
 
 
 def layers(
@@ -34,13 +36,13 @@ def layers(
     """All layers with weights, the most sensitive first.
 
     Args:
-        model: In eval mode, its batch-norms folded.
+        model: Network in eval mode with folded batch-norms.
         inputs: Network inputs (B, 3, H, W) to measure on.
         last: Name prefixes of the layers that make the outputs.
-        outputs: Whether the engine rounds a layer's outputs too, in front of the activation.
+        outputs: Whether the engine also rounds a layer's outputs, before the activation.
     """
     with torch.inference_mode():
-        wanted = [_outputs(model, x) for x in inputs]
+        wanted = [raw_outputs(model, x) for x in inputs]
         found = [
             Layer(name, _error(model, _in_eight_bits(layer, outputs), inputs, wanted), "")
             for name, layer in _weighted(model).items()
@@ -55,52 +57,47 @@ def _weighted(model: nn.Module) -> dict[str, Any]:
     return {name: part for name, part in model.named_modules() if isinstance(part, kinds)}
 
 
-def _outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-    outputs = model(images, mode="tensor")
-    return outputs if isinstance(outputs, tuple) else (outputs,)
-
-
 def _error(
     model: nn.Module,
     rounded: AbstractContextManager[None],
     inputs: Sequence[Tensor],
     wanted: Sequence[tuple[Tensor, ...]],
 ) -> float:
-    """Mean over the outputs of the norm of their change over their norm."""
+    """Mean relative change of the outputs: norm of the change over norm of the output."""
     errors = []
     with rounded:
         for images, outputs in zip(inputs, wanted, strict=True):
-            for one, other in zip(outputs, _outputs(model, images), strict=True):
+            for one, other in zip(outputs, raw_outputs(model, images), strict=True):
                 errors.append(float((one - other).norm() / one.norm().clamp(min=1e-12)))
     return sum(errors) / len(errors)
 
 
 @contextmanager
 def _in_eight_bits(layer: Any, outputs: bool) -> Iterator[None]:
-    """The layer with weights, inputs and maybe outputs rounded as 8-bit engines do."""
+    """While entered, rounds the layer's weights, inputs and maybe outputs as 8-bit engines do."""
     weight = layer.weight.data
-    before = layer.register_forward_pre_hook(lambda _, given: (rounded_activations(given[0]),))
-    after = layer.register_forward_hook(
-        lambda _, __, found: rounded_activations(found) if outputs else None
-    )
-    layer.weight.data = rounded_weights(weight)
-    try:
-        yield
-    finally:
-        before.remove()
-        after.remove()
-        layer.weight.data = weight
+    with (
+        layer.register_forward_pre_hook(lambda _, given: (rounded_activations(given[0]),)),
+        layer.register_forward_hook(
+            lambda *call: rounded_activations(call[2]) if outputs else None
+        ),
+    ):
+        layer.weight.data = rounded_weights(weight)
+        try:
+            yield
+        finally:
+            layer.weight.data = weight
 
 
 def rounded_weights(weight: Tensor) -> Tensor:
-    """Weights (out, ...) on 127 levels around zero, a scale an output channel."""
+    """Weights (out, ...) rounded to 127 levels around zero, with one scale per output channel."""
     flat = weight.flatten(1)
     scale = (flat.abs().amax(1, keepdim=True) / WEIGHT_LEVELS).clamp(min=1e-12)
     return ((flat / scale).round() * scale).view_as(weight)
 
 
 def rounded_activations(x: Tensor) -> Tensor:
-    """A tensor on 256 levels between its extremes and zero."""
+    """A tensor rounded to 256 levels over the range of its values and zero."""
     low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
     scale = ((high - low) / LEVELS).clamp(min=1e-12)
     offset = (-low / scale).round()
@@ -108,7 +105,7 @@ def rounded_activations(x: Tensor) -> Tensor:
 
 
 def _reasons(model: nn.Module, images: Tensor, last: Sequence[str]) -> dict[str, str]:
-    """Layers that 8 bits serve badly and gain little on, and why."""
+    """Layers with a reason to keep them in float: a large error or little gain."""
     reasons: dict[str, str] = {}
     called: list[str] = []
     parts = _weighted(model)
@@ -119,15 +116,11 @@ def _reasons(model: nn.Module, images: Tensor, last: Sequence[str]) -> dict[str,
         if pooled and parts[name].weight.numel() < SMALL:
             reasons[name] = POOLED
 
-    handles = [
-        part.register_forward_hook(lambda _, __, out, name=name: note(name, out))
-        for name, part in parts.items()
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, part in parts.items():
+            hook = part.register_forward_hook(lambda _, __, out, name=name: note(name, out))
+            hooks.enter_context(hook)
         model(images, mode="tensor")
-    finally:
-        for handle in handles:
-            handle.remove()
     reasons |= {name: DEPTHWISE for name, part in parts.items() if getattr(part, "groups", 1) > 1}
     reasons |= {name: LAST for name in parts if name.startswith(tuple(last))}
     reasons[called[0]] = FIRST

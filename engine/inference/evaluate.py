@@ -1,4 +1,4 @@
-"""A checkpoint, or an exported file, against a data set."""
+"""Evaluates a checkpoint or an exported file on a data set."""
 
 import copy
 import tempfile
@@ -45,14 +45,14 @@ def run(  # noqa: PLR0913  # one option of the command each
 
     Args:
         cfg: Loaded config; its data, evaluator and loop are used.
-        checkpoint: Checkpoint or exported file of ours; it describes the model itself.
-        work_dir: Where the log goes.
+        checkpoint: Checkpoint or file of tools/export.py; it contains the model's description.
+        work_dir: Folder for the log.
         launcher: none, pytorch or slurm.
-        options: Overrides that were applied to `cfg`, so that they reach the model too.
-        dump: Where the evaluator writes the predictions in its task's format.
+        options: Overrides that were applied to `cfg`; they apply to the model too.
+        dump: File for the predictions, in the task's format.
         show: Folder for annotated pictures.
-        watch: What else looks at the run, such as `engine.reports.report.WriteReport`.
-        progress: A live line on a terminal, log lines, or neither.
+        watch: A further hook of the run, such as `engine.reports.report.WriteReport`.
+        progress: "live" for a line on a terminal, "plain" for log lines, "quiet" for neither.
 
     Raises:
         ValueError: the classes of checkpoint and data differ.
@@ -93,7 +93,7 @@ class ShowPredictions(Hook):
     """Writes every test image with its predictions drawn, as <image id>.jpg.
 
     Args:
-        folder: Where to.
+        folder: Folder to write to.
         threshold: Lowest score drawn, 0..1.
     """
 
@@ -119,17 +119,17 @@ class ShowPredictions(Hook):
 
 
 def _inside(path: str) -> Path:
-    """The path without what would lead out of a folder, for images listed from elsewhere."""
+    """The path without its root and "..", so that it stays inside a folder."""
     return Path(*(part for part in Path(path).parts if part not in ("..", Path(path).anchor)))
 
 
 def scorer_of(cfg: Config, folder: Path, options: Mapping[str, Any] | None = None) -> Scorer | None:
-    """How files are scored on the data set in a folder; None where the folder does not hold one.
+    """The scorer of files on the data set in a folder; None if the folder holds no data set.
 
     Args:
         cfg: Loaded config.
         folder: Data in the task's layout.
-        options: Overrides that were applied to `cfg`; an exported file holds them already.
+        options: Overrides that were applied to `cfg`; exported files already contain them.
     """
     data = data_of(cfg, folder) if folder.is_dir() else None
     if data is None:
@@ -142,17 +142,17 @@ def scorer_of(cfg: Config, folder: Path, options: Mapping[str, Any] | None = Non
 
 
 def metric(cfg: Config, path: Path, options: Mapping[str, Any] | None = None) -> float:
-    """The metric that picks the best checkpoint, of a checkpoint or exported file."""
+    """The metric that selects the best checkpoint, for a checkpoint or exported file."""
     cfg = copy.deepcopy(cfg)
     cfg.log_level = "ERROR"
     with tempfile.TemporaryDirectory() as work_dir, without_log():
-        # mmengine names runs by the second, and would hand a second one the first one's folder.
+        # mmengine names runs by the second: two runs in one second would share a folder.
         cfg.experiment_name = Path(work_dir).name
         found = run(cfg, path, work_dir=Path(work_dir), options=options)
     return found[metric_name(cfg)]
 
 
 def metric_name(cfg: Config) -> str:
-    """Key of that metric."""
+    """Key of the metric that selects the best checkpoint."""
     name: str = cfg.default_hooks.checkpoint.save_best
     return name

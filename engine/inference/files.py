@@ -1,11 +1,11 @@
-"""Images and videos to predict on, and what is written for them."""
+"""Predicts on image and video files, and writes the results."""
 
 import csv
 import io
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from engine.inference.stopwatch import Stopwatch
 from engine.progress import live_line
 from engine.types import Mask, Picture
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # we say ourselves what does not decode
-PREPARE = "prepare"  # name of the stage of a stopwatch that watches the model's preprocessing
-RANKING = ("class", "label", "score")  # the keys of a row where rows rank the classes of an image
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors are reported below
+PREPARE = "prepare"  # stopwatch stage of the model's preprocessing
+RANKING = ("class", "label", "score")  # keys of a row, if rows rank the classes of an image
 WRITTEN_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -38,23 +38,23 @@ def predict_files(
 ) -> dict[str, Any]:
     """Results of every image, and of every frame of every video, by file name.
 
-    With `out_dir`, annotated pictures and videos are written there under their names, numbered
-    where two sources share one, and all results as predictions.json; of a model that gives masks
-    also `<name>_mask.png`, the class of each pixel, and of a classifier predictions.csv.
+    With `out_dir`, writes annotated pictures and videos under the names of the sources, numbered
+    if two names are equal, and all results as predictions.json. A segmenter also writes
+    `<name>_mask.png` with the class of each pixel, a classifier predictions.csv.
 
     Args:
-        model: Of `load_model`.
-        sources: Files of `find_sources`.
+        model: From `load_model`.
+        sources: Files from `find_sources`.
         out_dir: Folder to write to, or None.
         threshold: Lowest score kept, 0..1.
-        watch: Counts the stages read, network and write of every image; `network` is without
-            PREPARE, where it watches that. For one worker.
-        workers: Sources that are worked on at once, each in a thread; the model must bear as many
-            callers.
+        watch: Measures the stages read, network and write of every image; `network` excludes
+            PREPARE if that is measured too. For one worker only.
+        workers: Number of threads, each working on one source; the model must be loaded for that
+            many callers.
         quiet: No progress bar.
 
     Raises:
-        ValueError: a source is no image or video that can be read, or lies in `out_dir`, where the
+        ValueError: a source is not a readable image or video, or is in `out_dir`, where the
             annotated picture would replace it.
     """
     if out_dir is not None:
@@ -80,7 +80,7 @@ def predict_files(
 
 
 def _targets(sources: Sequence[Path], out_dir: Path | None) -> list[tuple[str, Path | None]]:
-    """The name that the results of each source get, and its annotated file or None."""
+    """The result name and the annotated file (or None) of each source."""
     if out_dir is None:
         return [(str(source), None) for source in sources]
     used: set[str] = set()
@@ -94,7 +94,7 @@ def _targets(sources: Sequence[Path], out_dir: Path | None) -> list[tuple[str, P
 
 @contextmanager
 def _at_once(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """What applies a function to lists in order, so many calls at once; an error ends the rest."""
+    """A `map` with `workers` calls at a time, results in order; an error cancels the rest."""
     if workers == 1:
         yield map
         return
@@ -115,7 +115,7 @@ def _write_results(out_dir: Path, results: dict[str, Any], sources: Sequence[Pat
 
 
 def is_ranking(rows: Sequence[Any]) -> bool:
-    """Whether the rows of one image are classes of the whole of it, best first."""
+    """Whether the rows of an image rank its classes, as a classifier's rows do."""
     return bool(rows) and isinstance(rows[0], dict) and tuple(rows[0]) == RANKING
 
 
@@ -125,7 +125,7 @@ def _frames_of(found: list[Any]) -> list[list[dict[str, Any]]]:
 
 
 def _as_csv(results: dict[str, Any], sources: Sequence[Path]) -> str:
-    """Rankings as a table: image and where it came from, frame of a video, rank from 1, class."""
+    """Rankings as CSV: image, source, frame of a video, rank from 1, class, label, score."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["image", "source", "frame", "rank", *RANKING])
@@ -142,13 +142,13 @@ def _check_apart(sources: Sequence[Path], out_dir: Path) -> None:
     inside = [source for source in sources if source.resolve().parent == out_dir.resolve()]
     if inside:
         raise ValueError(
-            f"--out-dir {out_dir}: holds the source {inside[0].name}, which its annotated picture "
-            "would replace; give another folder"
+            f"--out-dir {out_dir}: contains the source {inside[0].name}, which its annotated "
+            "picture would replace; give another folder"
         )
 
 
 def _written_name(out_dir: Path, source: Path) -> Path:
-    """Where the annotated source goes: videos become MP4, rare image formats PNG."""
+    """Path of the annotated source: videos become MP4, rare image formats PNG."""
     suffix = source.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return out_dir / f"{source.stem}.mp4"
@@ -156,7 +156,7 @@ def _written_name(out_dir: Path, source: Path) -> Path:
 
 
 def _free_name(path: Path, used: Collection[str]) -> Path:
-    """`path`, numbered where its name or that of its mask is another source's already."""
+    """`path`, with a number if its name or that of its mask is already used."""
     number, free = 1, path
     while free.name in used or _mask_path(free).name in used:
         number, free = number + 1, path.with_stem(f"{path.stem}_{number + 1}")
@@ -164,7 +164,7 @@ def _free_name(path: Path, used: Collection[str]) -> Path:
 
 
 def _mask_path(picture: Path) -> Path:
-    """Where the mask goes whose overlay is `picture`."""
+    """Path of the mask that belongs to the annotated `picture`."""
     return picture.with_name(f"{picture.stem}_mask.png")
 
 
@@ -179,44 +179,43 @@ def _predict_image(
         with watch.stage("write"):
             save_picture(target, model.draw(image, found, threshold))
             if "mask" in found:
-                save_mask(_mask_path(target), found["mask"].cpu().numpy())
+                mask: Mask = found["mask"].cpu().numpy()
+                write_binary(_mask_path(target), encode_image(mask, ".png"))
     return model.describe(found, threshold)
 
 
-def save_mask(path: Path, mask: Mask) -> None:
-    """Write the class of each pixel (H, W) as a grey PNG."""
-    write_binary(path, encode_image(mask, ".png"))
-
-
 def save_picture(path: Path, picture: Picture) -> None:
-    """Write an RGB picture whole, as the JPEG or PNG its name says."""
+    """Write an RGB picture atomically, as JPEG or PNG by its suffix."""
     write_binary(path, encode_image(picture, path.suffix))
 
 
 def _predict_video(
     model: Predictor, source: Path, target: Path | None, threshold: float
 ) -> list[Any]:
+    """Results of every frame; writes the annotated video to `target` atomically, if given."""
     capture = cv2.VideoCapture(str(source))
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
     width, height = map(capture.get, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     check_pixels(source, (int(height), int(width)))
-
-    def frames(write: Callable[[Picture], None]) -> list[Any]:
-        results = []
-        for frame in _frames(capture):
-            found = model.predict(frame)[0]
-            write(model.draw(frame, found, threshold))
-            results.append(model.describe(found, threshold))
-        if not results:
-            raise ValueError(f"{source}: no frame of this video can be decoded; re-encode it")
-        return results
-
+    results: list[Any] = []
+    writer: cv2.VideoWriter | None = None
+    whole = nullcontext() if target is None else written_whole(target, suffix=".mp4")
     try:
-        if target is None:
-            return frames(lambda _: None)
-        return _write_video(target, rate, frames)
+        with whole as aside:
+            for frame in _frames(capture):
+                found = model.predict(frame)[0]
+                results.append(model.describe(found, threshold))
+                if aside is not None:
+                    drawn = model.draw(frame, found, threshold)
+                    writer = writer or _video_writer(aside, rate, drawn)
+                    writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+            if not results:
+                raise ValueError(f"{source}: no frame of this video can be decoded; re-encode it")
+            if writer is not None:
+                writer.release()
     finally:
         capture.release()
+    return results
 
 
 def _frames(capture: cv2.VideoCapture) -> Iterator[Picture]:
@@ -228,21 +227,10 @@ def _frames(capture: cv2.VideoCapture) -> Iterator[Picture]:
         yield picture
 
 
-def _write_video(
-    path: Path, rate: float, frames: Callable[[Callable[[Picture], None]], list[Any]]
-) -> list[Any]:
-    """MP4 of the pictures that `frames` hands to its argument; whole or not at all."""
-    with written_whole(path, suffix=".mp4") as aside:
-        writer: list[cv2.VideoWriter] = []
-
-        def write(picture: Picture) -> None:
-            if not writer:
-                code = cv2.VideoWriter.fourcc(*"mp4v")
-                writer.append(cv2.VideoWriter(str(aside), code, rate, picture.shape[1::-1]))
-                if not writer[0].isOpened():
-                    raise ValueError(f"{path}: this OpenCV cannot write mp4v video; use pictures")
-            writer[0].write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-        results = frames(write)
-        writer[0].release()
-    return results
+def _video_writer(path: Path, rate: float, picture: Picture) -> cv2.VideoWriter:
+    """Writer of an MP4 file for frames of the picture's size."""
+    code = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), code, rate, picture.shape[1::-1])
+    if not writer.isOpened():
+        raise ValueError(f"{path.name}: this OpenCV cannot write mp4v video; use pictures")
+    return writer

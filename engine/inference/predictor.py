@@ -1,4 +1,4 @@
-"""A network, or an exported file, ready to predict: images and paths in, results out."""
+"""Predicts with a network or an exported file: images and paths in, results out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,26 +20,26 @@ from engine.runtime.exported_network import ExportedNetwork, open_network
 from engine.task import Task, task_of
 from engine.types import Image, Picture, Result, Row
 
-BATCH = 16  # images that go through the network at once, at most
+BATCH = 16  # most images at a time
 
 
 class Predictor:
-    """Predicts with a network of any task, or with an exported file of one.
+    """Predicts with a network of any task, or with an exported file.
 
-    Threads: nothing in it changes while it predicts. Any number of threads may call a network in
-    PyTorch or ONNX Runtime at once, as many as `callers` of `load_model` an OpenVINO file; each
-    computes with torch's number of threads.
+    Thread safety: predicting changes no state. Any number of threads may call a network in PyTorch
+    or ONNX Runtime at the same time, and `callers` (see `load_model`) threads an OpenVINO file.
+    Each call computes with torch's number of threads.
 
     Args:
-        network: A task's network, or an `ExportedNetwork`; it is put in eval mode.
+        network: A task's network or an `ExportedNetwork`; it is set to eval mode.
 
     Attributes:
         network: The torch module.
-        task: What is known of its task.
-        classes: The names by label.
+        task: Its task.
+        classes: Class names by label.
 
     Raises:
-        ValueError: the network's package has no task.
+        ValueError: the network's package defines no task.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -58,26 +58,26 @@ class Predictor:
 
     @property
     def preprocess(self) -> Any:
-        """The preprocessing that the network expects; an exported file may do it itself."""
+        """The preprocessing that the network expects; an exported file may contain it."""
         return self.described.data_preprocessor
 
     @property
     def batched(self) -> bool:
-        """Whether images may share a batch, and each gets what it would get alone."""
+        """Whether images of a batch get the same results as one by one."""
         if isinstance(self.network, ExportedNetwork) and not self.network.exported.batched:
             return False
         return self.preprocess.size is not None  # else small images would be padded
 
     @torch.inference_mode()
     def predict(self, images: Image | Sequence[Image]) -> list[Result]:
-        """Results of RGB uint8 arrays (h, w, 3), paths, or a mix of them, one an image, in order.
+        """Predict on RGB uint8 arrays (h, w, 3), paths, or a mix: one result per image, in order.
 
-        Boxes, masks and sizes are in pixels of the image given. Where `batched`, up to BATCH images
-        go through the network at once, else one.
+        Boxes, masks and sizes are in pixels of the given image. The network runs on up to BATCH
+        images at a time if `batched`, else on one.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: something else than an image was given.
+            FileNotFoundError: a file does not exist.
+            ValueError: an input is not an image.
         """
         if isinstance(images, np.ndarray | str | Path):
             images = [images]
@@ -86,18 +86,18 @@ class Predictor:
         return [found for start in starts for found in self._batch(images[start : start + size])]
 
     def _batch(self, images: Sequence[Image]) -> Iterator[Result]:
-        """Results of images that go through the network at once."""
+        """Results of one batch."""
         arrays = [torch.from_numpy(np.ascontiguousarray(_pixels(image))) for image in images]
         batch = self.network.data_preprocessor({"images": arrays})
         yield from self.network(**batch, mode="predict")
 
     def draw(self, image: Picture, found: Result, threshold: float) -> Picture:
-        """Copy of the image (h, w, 3) with what scores at least `threshold` (0..1) on it."""
+        """Copy of the image (h, w, 3) with the results of score `threshold` (0..1) or more."""
         drawn: Picture = self.task.use("draw")(image, found, self.classes, threshold)
         return drawn
 
     def describe(self, found: Result, threshold: float) -> list[Row]:
-        """What scores at least `threshold` (0..1), as plain data."""
+        """The results of score `threshold` (0..1) or more, as plain data."""
         rows: list[Row] = self.task.use("describe")(found, self.classes, threshold)
         return rows
 
@@ -108,21 +108,21 @@ def load_model(
     options: Mapping[str, Any] | None = None,
     callers: int = 1,
 ) -> Predictor:
-    """The model of a checkpoint, ready to predict, built as the checkpoint describes itself.
+    """Load a checkpoint or exported file for prediction, as its own description says.
 
-    The config brings the classes in; where it disagrees with the checkpoint, that is logged and
-    the checkpoint wins, but for overrides of `model.data_preprocessor` in `options`.
+    The config registers the classes of the code. If it disagrees with the checkpoint, this is
+    logged and the checkpoint wins, except for overrides of `model.data_preprocessor` in `options`.
 
     Args:
         config_path: Config file.
         checkpoint_path: Checkpoint, a file that tools/export.py wrote (.onnx, .xml, .pt, .ts), or
             "zoo:NAME" for published weights (see `engine.checkpoint.zoo`).
         options: Overrides of the config, by dotted key.
-        callers: How many threads may call the model at once.
+        callers: Number of threads that may call the model at the same time.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is not what it should be, or not all weights fit.
+        ValueError: a file is damaged or of another kind, or not all weights fit.
     """
     cfg = config.load(config_path, options)
     return restore(cfg, local(checkpoint_path), options, callers)
@@ -134,7 +134,7 @@ def restore(
     options: Mapping[str, Any] | None = None,
     callers: int = 1,
 ) -> Predictor:
-    """As `load_model`, from a config that is loaded already."""
+    """As `load_model`, from a loaded config."""
     content = read_content(cfg, checkpoint_path)
     network = checkpoint.build_model(describe(cfg, content, checkpoint_path, options))
     if is_exported(checkpoint_path):
@@ -144,7 +144,7 @@ def restore(
 
 
 def _pixels(image: Image) -> Picture:
-    """The array given, checked, or that of the file named."""
+    """The array, checked, or the content of the file."""
     if isinstance(image, str | Path):
         return read_image(image)
     if not isinstance(image, np.ndarray):

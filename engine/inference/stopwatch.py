@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes, stage by stage."""
+"""Measures the time of each stage of a prediction."""
 
 import time
 from collections.abc import Iterator
@@ -10,21 +10,21 @@ from torch import nn
 
 
 class Stopwatch:
-    """Milliseconds of every go of every stage."""
+    """Milliseconds of every run of every stage."""
 
     def __init__(self) -> None:
         self.taken: dict[str, list[float]] = {}
 
     @contextmanager
     def stage(self, name: str, *, without: str = "") -> Iterator[None]:
-        """Counts what runs within as one go of the stage `name`, but for the stage `without`."""
+        """Measure the block as one run of the stage `name`, minus the stage `without`."""
         before, start = self._sum(without), time.perf_counter()
         yield
         passed = 1000 * (time.perf_counter() - start)
         self.taken.setdefault(name, []).append(passed - (self._sum(without) - before))
 
     def watch(self, name: str, module: nn.Module) -> None:
-        """Counts every call of `module`, from now on, as one go of the stage `name`."""
+        """Measure every later call of `module` as one run of the stage `name`."""
         started: list[float] = []
 
         def begin(*_: Any) -> None:
@@ -38,7 +38,7 @@ class Stopwatch:
         module.register_forward_hook(end)
 
     def medians(self) -> dict[str, float]:
-        """Median milliseconds by stage, in the order in which stages first ended."""
+        """Median milliseconds by stage, in the order in which the stages first ended."""
         return {name: float(np.median(values)) for name, values in self.taken.items()}
 
     def _sum(self, name: str) -> float:

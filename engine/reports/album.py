@@ -1,4 +1,4 @@
-"""Pictures with their truth drawn on, each in a file, and a sheet of them.
+"""Draws pictures with their ground truth, each into a file, and a contact sheet of all.
 
 Shapes: (H, W) the size of a picture.
 """
@@ -25,9 +25,9 @@ from engine.types import IGNORE, Picture, Target
 Mode = Literal["original", "pipeline", "pairs"]
 Entries = dict[int, LegendEntry]
 STORED, SEEN = "as stored", "as the model gets them"
-LONG_SIDE = (640, 1280)  # least and greatest of a picture written, in pixels
+LONG_SIDE = (640, 1280)  # range for the long side of a written picture, pixels
 SHEET_WIDTH = 1680
-TILE = (230, 310)  # most of a picture on the sheet: height, width
+TILE = (230, 310)  # largest height and width of a picture on the sheet
 MIN_TILE = 150  # width that a caption needs
 GAP = 6
 
@@ -41,15 +41,15 @@ def write_album(
     sample: int,
     advance: Callable[[int], None],
 ) -> int:
-    """Write pictures, sheet and charts of a data set to the new folder `out`; all or nothing.
+    """Write pictures, sheet and charts of a data set to the new folder `out`, atomically.
 
     Args:
-        out: A folder that is not there, or empty, and not in the data.
-        browser: What gives the samples.
-        mode: Which views.
-        number: Pictures.
-        sample: Images counted, at least `number`.
-        advance: Called for every image with how many there will be.
+        out: A new or empty folder outside the data.
+        browser: Source of the samples.
+        mode: Views to draw.
+        number: Number of pictures.
+        sample: Number of images to count objects in, at least `number`.
+        advance: Called after every image with the total number of images.
 
     Returns:
         The number of images counted.
@@ -61,7 +61,7 @@ def write_album(
     with fresh_folder(out, Path(browser.data_root), "--out") as folder:
         total = min(max(sample, number), len(browser.data))
         shown = set(browser.places(number, total))
-        tiles: list[Picture] = []  # the pictures themselves would be too many to keep
+        tiles: list[Picture] = []  # small, because all pictures would take too much memory
         entries: Entries = {}
         tallies = [Tally(STORED), Tally(SEEN)]
         for place, pair in enumerate(browser.pairs(total)):
@@ -84,7 +84,7 @@ def write_album(
 def write_picture(
     folder: Path, number: int, truth: DataTruth, pair: Pair, mode: Mode, entries: Entries
 ) -> None:
-    """A JPEG of the sample, named by its number and the image."""
+    """Write the sample as a JPEG, named by its number and the image."""
     side = int(np.clip(max(pair.original.picture.shape), *LONG_SIDE))
     picture = draw(truth, pair, mode, (side * 3 // 4, side))
     below = legend_of(entries, picture.shape[1])
@@ -93,18 +93,18 @@ def write_picture(
 
 
 def write_sheet(path: Path, given: Sequence[Picture], entries: Entries) -> None:
-    """A PNG with all samples, their names and sizes below, and one legend above."""
+    """Write a PNG with all samples, their names and sizes below, and one legend above."""
     tiles = list(given)
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     columns = max(1, min(len(tiles), SHEET_WIDTH // (width + GAP)))
-    tiles += [tiles[0][:0]] * (-len(tiles) % columns)  # nothing, on white
+    tiles += [tiles[0][:0]] * (-len(tiles) % columns)  # empty, shown as white
     sheet = arrange([_padded(tile, (height + GAP, width + GAP)) for tile in tiles], columns)
     above = legend_of(entries, sheet.shape[1])
     path.write_bytes(encode_image(np.vstack([above, sheet]), ".png"))
 
 
 def _tile(truth: DataTruth, pair: Pair, mode: Mode) -> Picture:
-    """The drawn sample above its name and sizes."""
+    """The drawn sample, with its name and sizes below."""
     picture = draw(truth, pair, mode, TILE)
     height, width = picture.shape[:2]
     tile = _padded(picture, (height + 2 * ROW, max(width, MIN_TILE)))
@@ -115,7 +115,7 @@ def _tile(truth: DataTruth, pair: Pair, mode: Mode) -> Picture:
 
 
 def _views(pair: Pair, mode: Mode) -> list[View]:
-    """What `mode` shows of a sample, from left to right."""
+    """The views of a sample that `mode` shows, from left to right."""
     return [
         view
         for name, view in (("original", pair.original), ("pipeline", pair.pipeline))
@@ -124,7 +124,7 @@ def _views(pair: Pair, mode: Mode) -> list[View]:
 
 
 def draw(truth: DataTruth, pair: Pair, mode: Mode, room: tuple[int, int]) -> Picture:
-    """The views that `mode` names, side by side, each as large as fits `room` (height, width)."""
+    """The views of `mode` side by side, each scaled to fit `room` (height, width)."""
     drawn = [truth.draw(resized(view, room)) for view in _views(pair, mode)]
     height = max(len(picture) for picture in drawn)
     gap = np.full((height, GAP, 3), PAPER, np.uint8)
@@ -133,7 +133,7 @@ def draw(truth: DataTruth, pair: Pair, mode: Mode, room: tuple[int, int]) -> Pic
 
 
 def resized(view: View, room: tuple[int, int]) -> View:
-    """The view as large as fits `room` (height, width), its target with it."""
+    """The view and its target, scaled to fit `room` (height, width)."""
     picture, target = view
     factor = min(room[0] / picture.shape[0], room[1] / picture.shape[1])
     height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
@@ -143,7 +143,7 @@ def resized(view: View, room: tuple[int, int]) -> View:
 
 
 def _resized_target(target: Target, old: Sequence[int], new: tuple[int, int]) -> Target:
-    """Boxes and mask of a picture of the size `old` at the size `new`."""
+    """The target with boxes and mask scaled from picture size `old` to `new`."""
     moved = dict(target)
     if "boxes" in moved:
         y, x = new[0] / old[0], new[1] / old[1]
@@ -155,14 +155,14 @@ def _resized_target(target: Target, old: Sequence[int], new: tuple[int, int]) ->
 
 
 def _padded(picture: Picture, size: tuple[int, int]) -> Picture:
-    """The picture at the top left of white paper of that size."""
+    """The picture at the top left of a white picture of this size."""
     paper = np.full((*size, 3), PAPER, np.uint8)
     paper[: picture.shape[0], : picture.shape[1]] = picture
     return paper
 
 
 def entries_of(truth: DataTruth, pair: Pair) -> Entries:
-    """Colours and names of the classes in a sample, by label; of masks what is not labelled too."""
+    """Legend entries of the classes in a sample, by label; for masks also of unlabelled pixels."""
     colours, classes = truth.colours, truth.classes
     if not len(colours):
         return {}
@@ -175,5 +175,5 @@ def entries_of(truth: DataTruth, pair: Pair) -> Entries:
 
 
 def legend_of(entries: Entries, width: int) -> Picture:
-    """The legend of these classes in the order of their labels (?, width, 3)."""
+    """The legend of these classes in the order of their labels, (?, width, 3)."""
     return legend([entries[label] for label in sorted(entries)], width)

@@ -1,7 +1,7 @@
-"""Samples of a data set as they are stored, and as the model gets them in training.
+"""Samples of a data set as stored, and as the model gets them in training.
 
-The second come from the very loader, transforms, preprocessing and draws of a training run: the
-first pictures of its first epoch, in their order.
+The training views come from the same loader, transforms, preprocessing and random numbers as in a
+training run: the first pictures of its first epoch, in order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +27,14 @@ from engine.types import Picture, Target
 
 
 class View(NamedTuple):
-    """A picture and its target, which refers to the picture's pixels."""
+    """A picture and its target in the pixels of the picture."""
 
     picture: Picture
     target: Target
 
 
 class Pair(NamedTuple):
-    """One sample, seen twice."""
+    """Two views of one sample."""
 
     name: str
     original: View
@@ -42,11 +42,11 @@ class Pair(NamedTuple):
 
 
 class DataTruth:
-    """What a task knows of the targets of its data sets.
+    """Counts and draws the targets of a task's data sets.
 
     Args:
         task: The task.
-        classes: Names by label.
+        classes: Class names by label.
     """
 
     def __init__(self, task: Task, classes: Sequence[str]) -> None:
@@ -57,22 +57,22 @@ class DataTruth:
         self.colours: NDArray[np.uint8] = task.use("colours")(classes)  # (K, 3), or (0, 3)
 
     def draw(self, view: View) -> Picture:
-        """Copy of the picture with its target on it."""
+        """Copy of the picture with its target drawn on it."""
         return self._draw(view.picture, view.target, self.classes)
 
 
 class Browser:
-    """A split of a config's data set, to look at.
+    """Gives the samples of one split of a config's data set.
 
     Args:
-        cfg: Loaded config that points at its data.
-        split: "train": in the order and with the augmentation of a run of that seed. "val": images
-            spread evenly over the split, as evaluation sees them.
-        seed: The run's.
+        cfg: Loaded config with the path of its data.
+        split: "train": in the order and with the augmentation of a run with this seed. "val":
+            images spread evenly over the split, as evaluation gets them.
+        seed: Seed of the run.
 
     Raises:
-        FileNotFoundError: the data is not there.
-        ValueError: the config has no loader of that split, or the data is a stream.
+        FileNotFoundError: the data does not exist.
+        ValueError: the config has no loader of the split, or the data is a stream.
     """
 
     def __init__(self, cfg: Config, split: str, seed: int) -> None:
@@ -84,7 +84,7 @@ class Browser:
         if not isinstance(self.data, SeededData):
             raise ValueError(
                 f"{split}_dataloader.dataset: {type(self.data).__name__} is a stream, whose images "
-                "have no numbers; browse the folder that its shards were made of"
+                "have no index; browse the folder that the shards were made from"
             )
         self.plain: SeededData = DATASETS.build({**loader.dataset, "transforms": []})
         self.classes: tuple[str, ...] = tuple(self.data.metainfo["classes"])
@@ -99,19 +99,20 @@ class Browser:
         self.mix: Any = MODELS.build(mix) if mix else None
 
     def pairs(self, number: int) -> Iterator[Pair]:
-        """The first `number` samples; of a smaller data set all."""
+        """The first `number` samples, or all samples of a smaller data set."""
         number = min(number, len(self.data))
         return islice(self._samples(number), number)
 
     def places(self, number: int, total: int) -> list[int]:
-        """Which of the first `total` samples to show where `number` will do: an unshuffled split is
-        sorted by class or scene, so they are spread over it.
+        """Indices of `number` of the first `total` samples, to show.
+
+        In an unshuffled split they are spread evenly, because it is sorted by class or scene.
         """
         number = min(number, total)
         return [place if self.training else place * total // number for place in range(number)]
 
     def _samples(self, number: int) -> Iterator[Pair]:
-        """Samples of whole batches, which are mixed and resized as such; `number` at least."""
+        """At least `number` samples, in whole batches, which are mixed and resized together."""
         run, clock = self._run(), Clock()
         clock.before_train(run)
         clock.before_train_epoch(run)
@@ -128,7 +129,7 @@ class Browser:
     def _batches(self, number: int) -> Iterator[Sequence[int]]:
         """Indices batch by batch."""
         if self.training:
-            self.loader.batch_sampler.drop_last = False  # the last images are worth a look, too
+            self.loader.batch_sampler.drop_last = False  # show the last images too
             yield from self.loader.batch_sampler
             return
         chosen = [place * len(self.data) // number for place in range(number)]
@@ -136,7 +137,7 @@ class Browser:
         yield from (chosen[start : start + size] for start in range(0, number, size))
 
     def _as_seen(self, batch: dict[str, Any]) -> list[View]:
-        """What the first layer gets of a batch, as pictures."""
+        """The network input of a batch, as pictures."""
         batch = self.preprocess(batch, self.training)
         inputs, targets = batch["images"], batch["targets"]
         if self.mix is not None:
@@ -147,7 +148,7 @@ class Browser:
         ]
 
     def _run(self) -> Any:
-        """What the clock of a training looks at."""
+        """The part of a runner that `Clock` reads."""
         model = SimpleNamespace(data_preprocessor=self.preprocess, epoch=0)
         return SimpleNamespace(
             train_dataloader=self.loader, model=model, seed=self.seed, epoch=0, iter=0
@@ -155,6 +156,6 @@ class Browser:
 
 
 def _without_padding(picture: Tensor, target: Target, training: bool) -> Picture:
-    """The picture (H, W, 3); in evaluation, whose masks are not padded, its content alone."""
+    """The picture (H, W, 3); in evaluation without padding, because masks are not padded."""
     height, width = picture.shape[:2] if training else target.get("content", picture.shape[:2])
     return picture[:height, :width].numpy()

@@ -1,4 +1,4 @@
-"""Where in a picture a model looked for a class: class activation maps of the `grad-cam` library.
+"""Class activation maps by the `grad-cam` library: which places of a picture support a class.
 
 Shapes: (H, W) the size of a picture, (h, w) that of the network input; K classes.
 """
@@ -30,17 +30,17 @@ METHODS = {
     "layercam": "LayerCAM",
     "xgradcam": "XGradCAM",
 }
-OPACITY = 0.75  # of the hottest place
+OPACITY = 0.75  # of the highest heat
 HEIGHT = 400  # of a panel's picture, pixels
-WIDEST = 1600  # narrower than a strip would be
+WIDEST = 1600  # limit for pictures that are strips, pixels
 GAP = 6
-BAR = (10, 160)  # height and width of the key to the colours
+BAR = (10, 160)  # height and width of the colour bar, pixels
 Heat = NDArray[np.float32]  # 0..1
-Outputs = Sequence[Tensor]  # of mode="tensor", those of one image
+Outputs = Sequence[Tensor]  # outputs of mode="tensor" for one image
 
 
 class Score(Protocol):
-    """The scalar that speaks for a label in outputs; boxes count from a lowest score on."""
+    """Computes the scalar score of a label from outputs, without boxes below `threshold`."""
 
     def __call__(self, outputs: Outputs, label: int, threshold: float) -> Tensor:
         """Differentiable."""
@@ -49,14 +49,14 @@ class Score(Protocol):
 
 @dataclass(frozen=True)
 class CamTarget:
-    """What a task's outputs say of a class.
+    """How to explain the outputs of a task.
 
     Args:
-        layer: Name of the layer that is looked at unless another is wanted.
-        method: A key of METHODS, used unless another is wanted.
-        shown: Labels explained unless some are wanted.
-        found: Labels that the outputs show, the clearest first, for a lowest score of 0..1.
-        score: What is differentiated, for a label that was found.
+        layer: Name of the default layer.
+        method: Default method, a key of METHODS.
+        shown: Number of labels explained by default.
+        found: Returns the labels in the outputs with at least a score 0..1, the highest first.
+        score: Score to differentiate, for a label that was found.
     """
 
     layer: str
@@ -67,7 +67,7 @@ class CamTarget:
 
 
 class _PerImage(nn.Module):
-    """The model's outputs as a list with those of the only image, which the library asks for."""
+    """Returns the model's outputs as a list with one entry: the library expects one per image."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     """The layer of that name.
 
     Raises:
-        ValueError: there is none; names the nearest.
+        ValueError: the name is unknown; the message has the nearest ones.
     """
     layers = dict(model.named_modules())
     if not name or name not in layers:
@@ -94,18 +94,18 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
 def heat_of(
     model: nn.Module, inputs: Tensor, score: Callable[[Outputs], Tensor], layer: str, method: str
 ) -> Heat:
-    """How much each place of the network input (1, 3, h, w) adds to a score: (h, w) in 0..1.
+    """Contribution of each place of the network input (1, 3, h, w) to a score: (h, w) in 0..1.
 
     Args:
-        model: In eval mode, with parameters that take gradients.
-        inputs: Normalised.
-        score: Scalar of the outputs of the image.
-        layer: Name of one whose output is a map.
+        model: Network in eval mode, whose parameters require gradients.
+        inputs: Normalised network input.
+        score: Computes the scalar score from the outputs of the image.
+        layer: Name of a layer whose output is a map.
         method: A key of METHODS.
 
     Raises:
-        ValueError: the library or the layer is missing, or the layer gives no map, or one that the
-            score does not depend on.
+        ValueError: the library or the layer is missing, the layer's output is not a map, or the
+            score does not depend on it.
     """
     kind = getattr(require(LIBRARY), METHODS[method])
     place, explained = find_layer(model, layer), _PerImage(model)
@@ -127,7 +127,7 @@ def _check_place(
     place: nn.Module,
     name: str,
 ) -> None:
-    """ValueError where the layer `place` gives no map, or one that the score does not hang on."""
+    """Raise ValueError if the output of `place` is not a map or the score does not depend on it."""
     given: list[Any] = []
     handle = place.register_forward_hook(lambda _, __, output: given.append(output))
     try:
@@ -137,10 +137,12 @@ def _check_place(
     side = f"{inputs.shape[2]} x {inputs.shape[3]}"
     if len(given) != 1 or not isinstance(given[0], Tensor) or min(_size(given[0])) < 2:
         raise ValueError(
-            f"--layer {name}: its output is no map of an input of {side}; take another"
+            f"--layer {name}: its output is not a map for an input of {side}; give another layer"
         )
     if torch.autograd.grad(value, given[0], allow_unused=True)[0] is None:
-        raise ValueError(f"--layer {name}: the class's score does not hang on it; take another")
+        raise ValueError(
+            f"--layer {name}: the class's score does not depend on it; give another layer"
+        )
 
 
 def _size(output: Tensor) -> tuple[int, ...]:
@@ -149,9 +151,10 @@ def _size(output: Tensor) -> tuple[int, ...]:
 
 
 def overlay(picture: Picture, heat: Heat) -> Picture:
-    """The RGB picture (H, W, 3) in grey, under the colours of heat (h, w) where that is not 0.
+    """The RGB picture (H, W, 3) in grey, blended with the colours of the heat map (h, w).
 
-    Dark violet over orange to yellow (matplotlib's inferno), which rises in brightness alone, too.
+    From dark violet over orange to yellow (matplotlib's inferno): brightness rises with heat, so
+    that it can be read without colours too.
     """
     size = picture.shape[1::-1]
     share = cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)[..., None].clip(0, 1)
@@ -168,18 +171,18 @@ def colours(heat: Heat) -> NDArray[np.float64]:
 
 
 class Wish(NamedTuple):
-    """What is to be explained, and how."""
+    """The wanted explanation."""
 
-    classes: Sequence[str]  # none: the first of those that the model finds
-    layer: str  # "": the task's own
-    method: str  # "": the task's own
+    classes: Sequence[str]  # empty: the first classes that the model finds
+    layer: str  # "": the task's default
+    method: str  # "": the task's default
     threshold: float  # lowest score of a box, 0..1
 
 
 def explain(model: Predictor, path: Path, wish: Wish) -> tuple[Picture, list[str]]:
-    """A picture of an image file's prediction beside the heat of each class, and their names.
+    """A picture of an image's prediction beside the heat map of each class, and the class names.
 
-    Without names there is none of those wanted. Raises ValueError where the layer gives no map.
+    The names are empty if no wanted class was found. Raises ValueError as `heat_of`.
     """
     image = read_image(path)
     target: CamTarget = model.task.use("cam_target")
@@ -199,27 +202,23 @@ def explain(model: Predictor, path: Path, wish: Wish) -> tuple[Picture, list[str
 
 
 def check_classes(known: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise ValueError for a name that the model does not know."""
+    """Raise ValueError for a name that is not a class of the model."""
     for name in wanted:
         if name not in known:
-            raise ValueError(
-                f"--class {name}: the model does not know it; {near(name, list(known))}"
-            )
+            raise ValueError(f"--class {name}: not a class of the model; {near(name, list(known))}")
 
 
 @torch.no_grad()
 def _labels(model: Predictor, target: CamTarget, inputs: Tensor, wish: Wish) -> list[int]:
-    """Labels of the classes that are wanted and found, or of those found first."""
-    outputs = model.network(inputs, mode="tensor")
-    parts = (outputs,) if isinstance(outputs, Tensor) else outputs
-    found = target.found([part[0] for part in parts], wish.threshold)
+    """Labels of the wanted classes that were found, or of the first classes found."""
+    found = target.found(_PerImage(model.network)(inputs)[0], wish.threshold)
     if not wish.classes:
         return found[: target.shown]
     return [label for name in wish.classes if (label := model.classes.index(name)) in found]
 
 
 def _seen(model: Predictor, image: Picture, inputs: Tensor) -> Picture:
-    """What heat of the network input lies on: the image, or the part that was cut out of it."""
+    """The picture under the heat map: the image, or the centre crop that the network gets."""
     preprocess = model.preprocess
     if preprocess.resize_shortest is None:
         return image
@@ -227,7 +226,7 @@ def _seen(model: Predictor, image: Picture, inputs: Tensor) -> Picture:
 
 
 def _panel(picture: Picture, caption: str) -> Picture:
-    """The picture at the height of all, a gap to its left, its caption below."""
+    """The picture scaled to the common height, with a gap to its left and a caption below."""
     width = min(WIDEST, max(1, round(picture.shape[1] * HEIGHT / picture.shape[0])))
     how = cv2.INTER_AREA if picture.shape[0] > HEIGHT else cv2.INTER_LINEAR
     panel = np.full((HEIGHT + ROW, width + GAP, 3), PAPER, np.uint8)
@@ -237,7 +236,7 @@ def _panel(picture: Picture, caption: str) -> Picture:
 
 
 def _key(width: int) -> Picture:
-    """What the colours mean, in a strip (ROW, width, 3)."""
+    """The colour bar with its texts, (ROW, width, 3)."""
     strip = np.full((ROW, width, 3), PAPER, np.uint8)
     left, right = "heat: adds nothing to the class's score", "adds most"
     start = text_size(left)[1] + 8

@@ -1,4 +1,4 @@
-"""Charts: PNG files on white paper, and SVG within a page in the page's own ink.
+"""Charts as PNG files on white, and as SVG in the text colour of a page.
 
 Shapes: R rows, C columns, K classes.
 """
@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,20 @@ from numpy.typing import NDArray
 
 from engine.reports.html import Html
 
-# Colours that people of any colour vision tell apart (Okabe and Ito 2008), as RGB 0..255.
+# Colours for all kinds of colour vision (Okabe and Ito 2008), as RGB 0..255.
 ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
 BLUE, VERMILION, PURPLE, GREY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (128, 128, 128)
 
-# The colour-blind can tell any two neighbours apart; without yellow, too pale on white paper.
+# In an order in which neighbours differ for all; without yellow, which is too pale on white.
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, (0, 0, 0))
 COLOURS = tuple(f"#{bytes(rgb).hex()}" for rgb in SERIES)
-STYLES = ("-", "--", ":", "-.")  # for the series after the last colour
+STYLES = ("-", "--", ":", "-.")  # the next style when all colours are used
 GRID = "#DDDDDD"
 
-_INK = "#010203"  # stands for the page's
-_SETTINGS: dict[Any, Any] = {  # whose keys matplotlib lists one by one
-    "svg.fonttype": "none",  # texts stay texts
-    "text.parse_math": False,  # a $ in a class name begins no formula
+_INK = "#010203"  # placeholder for the text colour of the page
+_SETTINGS: dict[Any, Any] = {  # Any, because matplotlib types the keys as literals
+    "svg.fonttype": "none",  # keep text as text
+    "text.parse_math": False,  # $ in a class name does not start a formula
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -50,13 +51,13 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def look(number: int) -> dict[str, Any]:
-    """Colour and line style of the series of that number."""
+    """Colour and line style of a series by its number."""
     turn, place = divmod(number, len(COLOURS))
     return {"color": COLOURS[place], "linestyle": STYLES[turn % len(STYLES)]}
 
 
 def frame(axes: Any, *, title: str = "", x: str = "", y: str = "", grid: str = "y") -> None:
-    """Titles and a faint grid behind; nothing at the top and right."""
+    """Set titles, a faint grid, and axis lines at the left and bottom only."""
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
@@ -67,43 +68,42 @@ def frame(axes: Any, *, title: str = "", x: str = "", y: str = "", grid: str = "
 
 
 def key(axes: Any) -> None:
-    """The series' names above the axes at the right, where they cover nothing."""
+    """Draw the legend above the axes at the right."""
     place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
     axes.legend(fontsize=8, frameon=False, ncols=2, **place)
 
 
 def plain(text: str) -> str:
-    """The text with its dollar signs escaped: matplotlib would read a formula."""
+    """The text with escaped dollar signs, which start a formula in matplotlib."""
     return text.replace("$", r"\$")
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file, the same at every call."""
+    """The figure as a PNG file, the same bytes at every call."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
 
 
+@dataclass
 class Drawing:
-    """A figure that becomes SVG."""
+    """A figure and its SVG."""
 
-    def __init__(self, figure: Figure, name: str) -> None:
-        self.figure = figure
-        self.name = name
-        self.svg = Html("")
+    figure: Figure
+    svg: Html = field(default_factory=Html)
 
 
 @contextmanager
 def drawing(name: str, width: float = 5.0, height: float = 3.2) -> Iterator[tuple[Drawing, Axes]]:
-    """Axes to draw on, of a figure of that size in inches; at the end the drawing's `svg` is set.
+    """Give axes of a figure of this size in inches; sets the drawing's `svg` at the end.
 
     Args:
-        name: Description for readers who do not see it; unique within a page.
+        name: Description for screen readers; unique in a page.
     """
     with rc_context({**_SETTINGS, "svg.hashsalt": name}):
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.patch.set_alpha(0)
-        result = Drawing(figure, name)
+        result = Drawing(figure)
         axes = figure.subplots()
         axes.patch.set_alpha(0)
         yield result, axes
@@ -111,13 +111,13 @@ def drawing(name: str, width: float = 5.0, height: float = 3.2) -> Iterator[tupl
 
 
 def _svg(figure: Figure, name: str) -> Html:
-    """The figure as an element of a page: no prologue, no names that two of them would share.
+    """The figure as an SVG element: without XML prologue and without ids, which could clash.
 
-    Its width in a page is limited so that its letters are about as large as the page's.
+    Its width in a page is limited, so that its text is about as large as that of the page.
     """
     stream = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with warnings.catch_warnings():  # texts stay texts: the reader's fonts have the letters
+    with warnings.catch_warnings():  # the browser's fonts have the glyphs
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         figure.savefig(stream, format="svg", metadata=metadata)
     text = stream.getvalue()
@@ -130,12 +130,12 @@ def _svg(figure: Figure, name: str) -> Html:
 
 
 def css(rgb: Sequence[int]) -> str:
-    """A colour as matplotlib takes it."""
+    """A colour as a hex string, for matplotlib."""
     return f"#{bytes(rgb).hex()}"
 
 
 def count_axis(axes: Axes) -> None:
-    """A logarithmic axis of counts upwards, with plain numbers."""
+    """Make the y axis logarithmic, with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
 
@@ -147,14 +147,14 @@ def heat_map(
     axis_names: tuple[str, str] = ("truth", "predicted"),
     smallest: float = 0.005,
 ) -> Html:
-    """A table (R, C) of shares 0..1 as shades with the percentage in each cell.
+    """Heat map of shares 0..1 (R, C), with the percentage in each cell.
 
     Args:
-        name: What it shows.
+        name: Description of the chart.
         shares: The shares; NaN leaves a cell empty.
-        names: Of rows and of columns.
-        axis_names: What rows and columns are.
-        smallest: Share from which a cell has its number.
+        names: Names of the rows and of the columns.
+        axis_names: Titles of the row and column axes.
+        smallest: Smallest share whose number is written.
     """
     rows, columns = shares.shape
     size = (2.2 + 0.42 * columns, 1.6 + 0.32 * rows)
@@ -175,9 +175,9 @@ def heat_map(
 
 
 def confusion_map(matrix: NDArray[np.int64], classes: Sequence[str], most: int) -> tuple[Html, str]:
-    """Heat map of a confusion matrix (K, K), rows as shares, and which classes it leaves out.
+    """Heat map of a confusion matrix (K, K), rows as shares, and a sentence on omitted classes.
 
-    Of more than `most` classes that occur, those with most mistakes are shown.
+    Shows at most `most` classes: those that occur and have the most errors.
     """
     wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)  # (K,)
     known = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
@@ -185,7 +185,7 @@ def confusion_map(matrix: NDArray[np.int64], classes: Sequence[str], most: int) 
     with np.errstate(invalid="ignore"):
         shares = matrix[np.ix_(shown, shown)] / matrix.sum(axis=1)[shown, None]
     names = [classes[label] for label in shown]
-    fewer = f" The {len(shown)} classes with most mistakes of {len(known)}."
+    fewer = f" The {len(shown)} classes with the most errors, out of {len(known)}."
     svg = heat_map("confusion of classes", shares, (names, names))
     return svg, fewer if len(shown) < len(known) else ""
 

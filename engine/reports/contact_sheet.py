@@ -1,4 +1,4 @@
-"""Examples of what a check found, as one picture.
+"""Draws examples of a check's findings as one picture.
 
 Shapes: (H, W) the size of a picture.
 """
@@ -20,10 +20,10 @@ RED, INK, PAPER = (220, 30, 30), (30, 30, 30), 245
 
 
 def write_sheet(path: Path, findings: Sequence[Finding], each: int = 4, columns: int = 4) -> int:
-    """Write a PNG with up to `each` examples of every rule that a picture can show.
+    """Write a PNG with up to `each` examples of every rule whose findings have pictures.
 
     Returns:
-        Number of examples; no file is written where there is none.
+        Number of examples; without any, no file is written.
     """
     chosen = [
         finding
@@ -38,14 +38,14 @@ def write_sheet(path: Path, findings: Sequence[Finding], each: int = 4, columns:
 
 
 def arrange(tiles: Sequence[Picture], columns: int) -> Picture:
-    """Tiles of one size side by side in rows of `columns`, at least one."""
+    """One or more tiles of one size in rows of `columns`."""
     tiles = [*tiles, *[np.full_like(tiles[0], PAPER)] * (-len(tiles) % columns)]
     rows = [np.hstack(tiles[at : at + columns]) for at in range(0, len(tiles), columns)]
     return np.vstack(rows)
 
 
 def _tile(finding: Finding) -> Picture:
-    """Picture with its box above its caption, (TILE)."""
+    """Picture with its box and a caption below, of size TILE."""
     height, width = TILE
     tile = np.full((height, width, 3), PAPER, np.uint8)
     picture = _picture(finding)
@@ -54,7 +54,7 @@ def _tile(finding: Finding) -> Picture:
     size = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))  # W, H
     tile[: size[1], 4 : 4 + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     if finding.box is not None and np.isfinite(finding.box).all():
-        limits = np.array([0, 0, size[0] - 1, size[1] - 1])  # one outside shows at the edge
+        limits = np.array([0, 0, size[0] - 1, size[1] - 1])  # a box outside is drawn at the edge
         corners = np.array(finding.box) * scale
         left, top, right, bottom = np.clip(corners, limits[[0, 1, 0, 1]], limits[[2, 3, 2, 3]])
         start, end = (int(left) + 4, int(top)), (int(right) + 4, int(bottom))
@@ -68,7 +68,7 @@ def _tile(finding: Finding) -> Picture:
 
 
 def _picture(finding: Finding) -> Picture:
-    """The picture as the file stores it; grey where it cannot be read."""
+    """The picture as stored in the file; grey if it cannot be read."""
     assert finding.picture is not None
     try:
         return read_image(finding.picture, apply_exif=False)

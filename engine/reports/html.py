@@ -1,7 +1,7 @@
-"""A web page that is one file: no script, no network, light and dark, phone and paper.
+"""Writes a web page as one file: no script, no network, light and dark, for phone and print.
 
-The content is plain data; the templates page.html and page.css beside this file write all markup
-and escape every text.
+The content is plain data; the templates page.html and page.css write all markup and escape every
+text.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-Html = Markup  # not escaped again: only for SVG that charts.py makes
+Html = Markup  # not escaped: only for SVG from charts.py
 
 
 class Paragraph(NamedTuple):
@@ -28,13 +28,13 @@ class Points(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """The most important numbers, large."""
+    """The most important numbers, in large type."""
 
     numbers: Mapping[str, str]  # by name
 
 
 class Table(NamedTuple):
-    """A table whose first `words` columns are texts, the others numbers."""
+    """A table; the first `words` columns are text, the others numbers."""
 
     cells: Sequence[Sequence[str]]  # the first row is the head
     words: int = 1
@@ -43,21 +43,21 @@ class Table(NamedTuple):
 class Bars(NamedTuple):
     """Horizontal bars."""
 
-    rows: Sequence[tuple[str, float, str]]  # name, length as a share 0..1 of the width, end text
+    rows: Sequence[tuple[str, float, str]]  # name, length 0..1 of the width, text at the end
 
 
 class Raster(NamedTuple):
-    """A PNG or JPEG file within the page."""
+    """A PNG or JPEG picture embedded in the page."""
 
     content: bytes
-    alt: str  # description for readers who do not see it
+    alt: str  # description for screen readers
 
 
 class Shown(NamedTuple):
-    """A picture with the lines below it."""
+    """A picture with lines of text below it."""
 
-    pictures: Sequence[bytes]  # JPEG or PNG; several stand side by side
-    alt: str  # description for readers who do not see it
+    pictures: Sequence[bytes]  # JPEG or PNG, shown side by side
+    alt: str  # description for screen readers
     lines: Sequence[str]
 
 
@@ -65,11 +65,11 @@ class Gallery(NamedTuple):
     """Pictures side by side."""
 
     shown: Sequence[Shown]
-    kind: Literal["small", "half", "wide"]  # half and wide: of the page
+    kind: Literal["small", "half", "wide"]  # width: small, half or full page
 
 
 class Drawings(NamedTuple):
-    """Drawings side by side; a single one is as wide as the page."""
+    """Drawings side by side; a single one has the width of the page."""
 
     drawn: Mapping[str, Html]  # SVG by caption
 
@@ -84,7 +84,7 @@ Block = Paragraph | Points | Tiles | Table | Bars | Raster | Gallery | Drawings 
 
 
 class Section(NamedTuple):
-    """A heading and what stands below it."""
+    """A heading and the blocks below it."""
 
     title: str  # "": no heading
     parts: Sequence[Block]
@@ -93,18 +93,18 @@ class Section(NamedTuple):
 def document(
     title: str, sections: Iterable[Section], facts: Mapping[str, str] | None = None
 ) -> bytes:
-    """The page: title, what it is about as names and values, and the sections."""
+    """Render the page: title, facts as names and values, and sections."""
     page = _ENVIRONMENT.get_template("page.html")
     return page.render(title=title, facts=facts or {}, sections=sections).encode()
 
 
 def _kind(block: Block) -> str:
-    """Name of the macro that writes a block."""
+    """Name of the template macro of a block."""
     return type(block).__name__.lower()
 
 
 def _data_url(content: bytes) -> str:
-    """The address of a PNG or JPEG that is its content."""
+    """A PNG or JPEG file as a data URL."""
     kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 

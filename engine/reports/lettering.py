@@ -1,4 +1,4 @@
-"""Text on pictures in a font that has more than ASCII, and legends of colours.
+"""Writes text on pictures in a Unicode font, and colour legends.
 
 Shapes: (H, W) the size of a picture.
 """
@@ -18,8 +18,8 @@ FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"  # in matplotlib's folder
 Colour = tuple[int, int, int]  # RGB
 INK: Colour = (30, 30, 30)
 PAPER = 255
-TEXT = 13  # pixels of a line's letters
-MARGIN = 2  # pixels of a label before and after its text
+TEXT = 13  # font size, pixels
+MARGIN = 2  # pixels left and right of a label's text
 ROW = 20  # pixels from line to line
 
 
@@ -32,8 +32,8 @@ class LegendEntry(NamedTuple):
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The font that matplotlib brings along; most alphabets, no emoji."""
-    found = find_spec("matplotlib")  # its import takes a tenth of a second
+    """The font in the matplotlib package: most alphabets, no emoji."""
+    found = find_spec("matplotlib")  # not imported: that takes 0.1 s
     assert found is not None
     assert found.origin is not None
     return ImageFont.truetype(str(Path(found.origin).parent / FONT), size)
@@ -49,8 +49,9 @@ def text_size(text: str, size: int = TEXT) -> tuple[int, int]:
 def write_text(
     picture: Picture, text: str, corner: tuple[int, int], *, size: int = TEXT, ink: Colour = INK
 ) -> None:
-    """Write a line into the picture (H, W, 3), `corner` (y, x) at its top left; what sticks out
-    at the bottom or right is cut off.
+    """Write a line into the picture (H, W, 3), with its top left at `corner` (y, x).
+
+    Text beyond the bottom or right edge is cut off.
     """
     height, width = text_size(text, size)
     top, left = corner
@@ -64,8 +65,9 @@ def write_text(
 def write_label(
     picture: Picture, text: str, corner: tuple[int, int], ground: Sequence[int], size: int = TEXT
 ) -> None:
-    """Write a line, black or white, on a strip in the colour `ground` with `corner` (y, x) at its
-    top left; the strip is as high as the text and 2 MARGIN wider.
+    """Write a black or white line on a strip of the colour `ground`, top left at `corner` (y, x).
+
+    The strip has the height of the text and is 2 MARGIN wider.
     """
     height, width = text_size(text, size)
     top, left = corner
@@ -74,7 +76,7 @@ def write_label(
 
 
 def shortened(text: str, width: int, size: int = TEXT) -> str:
-    """The text, or its beginning and three dots where it is wider than `width` pixels."""
+    """The text, cut and ended with an ellipsis if it is wider than `width` pixels."""
     if text_size(text, size)[1] <= width:
         return text
     while text and text_size(f"{text}…", size)[1] > width:
@@ -89,8 +91,9 @@ def ink_on(colour: Sequence[int]) -> Colour:
 
 
 def legend(entries: Sequence[LegendEntry], width: int) -> Picture:
-    """White strip (?, width, 3) with a square of each colour and its text, in as many rows as
-    needed; without entries, in none.
+    """White strip (?, width, 3) with a square of each colour and its text.
+
+    Has as many rows as needed; without entries, its height is 0.
     """
     places, row, left = [], 0, 4
     for entry in entries:

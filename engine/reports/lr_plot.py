@@ -1,7 +1,7 @@
-"""Learning rate, momentum and moving average of every iteration, before a training, as a picture.
+"""Plots learning rate, momentum and EMA decay of every iteration, before a training.
 
-The runner is built as for the training; its own schedulers and hooks step through all iterations
-while nothing is trained.
+The runner is built as for the training; its schedulers and hooks step through all iterations
+without training.
 
 Shapes: N iterations.
 """
@@ -27,23 +27,23 @@ from engine.reports.charts import COLOURS, frame, key, look, new_figure, plain, 
 from engine.training.runner import TRAINING_PARTS, check_batch, prepare_training, start
 
 Values = NDArray[np.float64]
-NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # ticks of a decay, whose distance to 1 counts
-MOST_POINTS = 20_000  # of a curve: more than a picture has pixels
+NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # ticks of the decay axis
+MOST_POINTS = 20_000  # of a curve; more than the picture has pixels
 
 
 class SchedulePlan(NamedTuple):
     """The settings of each of the N iterations of a training."""
 
-    rates: dict[float, Values]  # (N,) by the base rate of a group of parameters
+    rates: dict[float, Values]  # (N,) by base rate of a parameter group
     momentum: Values  # (N,) of SGD, or the first beta of Adam
-    decay: Values | None  # (N,) of the moving average after the iteration, where one is kept
-    epoch_length: int | None  # iterations; None where the training counts no epochs
-    images: int  # of a step
+    decay: Values | None  # (N,) of the moving average after the iteration; None without EMA
+    epoch_length: int | None  # iterations; None if the training counts no epochs
+    images: int  # per step
 
 
 @DATASETS.register_module()
 class Placeholder(Dataset[None]):
-    """`images` images of `classes` classes, none of which can be read."""
+    """A data set of `images` images and `classes` classes, without content."""
 
     def __init__(self, images: int, classes: int) -> None:
         self.images = images
@@ -53,24 +53,24 @@ class Placeholder(Dataset[None]):
         return self.images
 
     def __getitem__(self, index: int) -> None:
-        raise IndexError(f"image {index} is a placeholder; nothing can be trained on it")
+        raise IndexError(f"image {index} is a placeholder and cannot be read")
 
 
 def make_plan(
     cfg: Config, work_dir: Path, *, data: Path | None, epoch_length: int | None, scale_lr: bool
 ) -> SchedulePlan:
-    """The plan of a training that tools/train.py would start with these arguments.
+    """The schedule of a training that tools/train.py would start with these arguments.
 
     Args:
         cfg: Loaded config; is changed.
-        work_dir: Where the runner may write its log.
-        data: Data set that tells how long an epoch is; None is the config's.
-        epoch_length: Iterations of an epoch, instead of any data.
+        work_dir: Folder for the runner's log.
+        data: Data set that gives the length of an epoch; None uses the config's.
+        epoch_length: Iterations of an epoch, used instead of data.
         scale_lr: As --auto-scale-lr.
 
     Raises:
         ValueError: config and data do not fit together.
-        FileNotFoundError: the data is not there.
+        FileNotFoundError: the data does not exist.
     """
     require(cfg, TRAINING_PARTS, "a schedule")
     if epoch_length is None and data is None and _counts_iterations(cfg):
@@ -90,12 +90,12 @@ def _counts_iterations(cfg: Config) -> bool:
 
 
 def _step_through(runner: Any) -> SchedulePlan:
-    """Call what changes rates, momentum and average as a training does, for all its iterations."""
+    """Run all schedulers and the EMA hook through all iterations, as a training does."""
     check_batch(runner)
     optimiser = runner.optim_wrapper
     runner.scale_lr(optimiser, runner.auto_scale_lr)
     _thin_out(optimiser.optimizer)
-    bases = optimiser.get_lr()["lr"]  # before a scheduler touches them
+    bases = optimiser.get_lr()["lr"]  # before the schedulers change them
     runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
     optimiser.initialize_count_status(nn.Identity(), 0, runner.max_iters)
     schedule, average = find_hook(runner, ParamSchedulerHook), find_hook(runner, EMA)
@@ -103,11 +103,11 @@ def _step_through(runner: Any) -> SchedulePlan:
         average.average = WeightAverage(nn.PReLU(), average.decay)
     in_epochs = not isinstance(runner.train_loop, IterBasedTrainLoop)
     length = len(runner.train_dataloader)
-    optimiser.step()  # schedulers insist on one; no parameter has a gradient
+    optimiser.step()  # schedulers require one; changes nothing, as there are no gradients
     rows, decays = [], []
     for step in range(runner.max_iters):
         rows.append([*optimiser.get_lr()["lr"], optimiser.get_momentum()["momentum"][0]])
-        set_step_count(optimiser, step + 1)  # as its update_params does, in a tenth of the time
+        set_step_count(optimiser, step + 1)  # as update_params does, but ten times faster
         schedule.after_train_iter(runner, step)
         if average is not None:
             average.after_train_iter(runner)
@@ -125,7 +125,7 @@ def _step_through(runner: Any) -> SchedulePlan:
 
 
 def _thin_out(optimizer: torch.optim.Optimizer) -> None:
-    """Leave one group of parameters of each learning rate: the others change as it does."""
+    """Keep one parameter group per learning rate; the others have the same schedule."""
     groups: dict[float, Any] = {}
     for group in optimizer.param_groups:
         groups.setdefault(group["lr"], group)
@@ -133,11 +133,11 @@ def _thin_out(optimizer: torch.optim.Optimizer) -> None:
 
 
 def draw(plan: SchedulePlan, title: str) -> bytes:
-    """PNG with learning rate, momentum and, where an average is kept, its decay.
+    """PNG with learning rate, momentum and, with EMA, its decay.
 
     Args:
-        plan: Of at least one iteration.
-        title: Stands above.
+        plan: Schedule of at least one iteration.
+        title: Title of the figure.
     """
     panels = [_rates, _momentum] + ([_decay] if plan.decay is not None else [])
     figure = new_figure(8, 2.3 * len(panels) + 0.4)
@@ -151,7 +151,7 @@ def draw(plan: SchedulePlan, title: str) -> bytes:
 
 
 def length_of(plan: SchedulePlan) -> str:
-    """How long the training is, in words."""
+    """The length of the training, in words."""
     steps, length = len(plan.momentum), plan.epoch_length
     if length is None:
         return f"{steps:,} iterations of {plan.images} images"
@@ -159,14 +159,14 @@ def length_of(plan: SchedulePlan) -> str:
 
 
 def summary(plan: SchedulePlan) -> list[str]:
-    """The plan's ends and highest rate, a line each."""
+    """First, highest and last value of each setting, one line each."""
     lines = [_extent("learning rate", rate) for rate in plan.rates.values()]
     lines.append(_extent("momentum", plan.momentum))
     return lines + ([_extent("EMA decay", plan.decay)] if plan.decay is not None else [])
 
 
 def _extent(name: str, values: Values) -> str:
-    """First, highest and last value; one number where they are all the same."""
+    """First, highest and last value; one number if all are equal."""
     if values.min() == values.max():
         return f"{name}: {values[0]:.4g}"
     top = int(values.argmax())
@@ -196,7 +196,7 @@ def _momentum(axes: Any, plan: SchedulePlan) -> None:
 
 
 def _decay(axes: Any, plan: SchedulePlan) -> None:
-    """On a scale where each further nine takes the same room."""
+    """Draw the decay on a logarithmic scale of its distance to 1."""
     assert plan.decay is not None
     _curve(axes, plan, -np.log10(1 - plan.decay), color=COLOURS[2])
     ticks = [tick for tick in NINES if tick <= plan.decay.max()]

@@ -1,4 +1,4 @@
-"""How many objects of each class and of each size some pictures show, as charts.
+"""Charts of the number of objects by class and by size.
 
 Shapes: N objects, K classes.
 """
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from engine.data.dataset import Objects
 from engine.reports.charts import COLOURS, frame, key, new_figure, plain, png
 
-MOST_BARS = 40  # classes in a chart; of more, those at both ends
+MOST_BARS = 40  # classes in a chart; of more, the most and the least frequent
 BINS_AN_OCTAVE = 3
-REGIONS = "regions"  # what is counted by its area, since a mask has no objects
+REGIONS = "regions"  # counted by area, because a semantic mask has no objects
 
 
 class Tally:
-    """The objects of all pictures of one view.
+    """Collects the objects of all pictures of one view.
 
     Args:
-        name: Of the view, for the charts.
+        name: Name of the view in the charts.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,16 +29,16 @@ class Tally:
         self._found: list[Objects] = []
 
     def add(self, objects: Objects) -> None:
-        """Take a picture's objects in."""
+        """Add the objects of a picture."""
         self._found.append(objects)
 
     @property
     def sides(self) -> NDArray[np.float64]:
-        """Root of the area of each object (N,), pixels."""
+        """Square root of the area of each object (N,), pixels."""
         return np.concatenate([one.sides for one in self._found])
 
     def by_class(self, num_classes: int, *, by_area: bool) -> NDArray[np.float64]:
-        """Objects of each class (K,), or with `by_area` their share of all area in percent."""
+        """Objects of each class (K,), or with `by_area` their share of the area in percent."""
         labels = np.concatenate([one.labels for one in self._found])
         weights = self.sides**2 if by_area else np.ones(len(labels))
         sums = np.bincount(labels, weights, minlength=num_classes).astype(np.float64)
@@ -48,7 +48,7 @@ class Tally:
 def classes_chart(
     tallies: Sequence[Tally], classes: Sequence[str], counted: str, heading: str
 ) -> bytes:
-    """PNG of a bar a class and view, the most frequent above."""
+    """PNG with one bar per class and view, the most frequent class on top."""
     by_area = counted == REGIONS
     table = np.stack([one.by_class(len(classes), by_area=by_area) for one in tallies])  # (V, K)
     order = np.argsort(-table[0], kind="stable")  # (K,)
@@ -70,7 +70,7 @@ def classes_chart(
 
 
 def _bars(axes: Any, counts: NDArray[np.float64], name: str, number: int, total: int) -> None:
-    """Horizontal bars with their values at the ends; one of `total` a class."""
+    """Draw horizontal bars with their values: series `number` of `total`."""
     height = 0.8 / total
     places = np.arange(len(counts)) + (number - (total - 1) / 2) * height
     bars = axes.barh(places, counts, height * 0.92, color=COLOURS[number], label=name)
@@ -79,7 +79,7 @@ def _bars(axes: Any, counts: NDArray[np.float64], name: str, number: int, total:
 
 
 def sizes_chart(tallies: Sequence[Tally], counted: str, heading: str) -> bytes:
-    """PNG of how many objects have which size, an outline a view; sizes double along x."""
+    """PNG with a histogram of object sizes per view, on a logarithmic axis."""
     figure = new_figure(8, 4)
     axes = figure.subplots()
     edges = _edges(np.concatenate([one.sides for one in tallies]))
@@ -96,7 +96,7 @@ def sizes_chart(tallies: Sequence[Tally], counted: str, heading: str) -> bytes:
 
 
 def _edges(sides: NDArray[np.float64]) -> list[float]:
-    """Bounds of bins that hold sides (N,) of at least 1 pixel, over three octaves at least."""
+    """Bin edges for sides (N,), which count as 1 pixel at least; over three octaves or more."""
     logs = np.log2(np.maximum(sides, 1)) if len(sides) else np.zeros(1)
     low = int(logs.min())
     octaves = max(3, int(logs.max()) + 1 - low)

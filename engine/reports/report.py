@@ -1,6 +1,6 @@
-"""A report on an evaluation: one page that needs no other file, and its numbers as JSON.
+"""A report on an evaluation: one self-contained web page, and its numbers as JSON.
 
-While the evaluation runs, only a few numbers of each image are kept, and pictures of the worst.
+During the evaluation, only a few numbers of each image and the pictures of the worst are kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,8 @@ class Evaluated(NamedTuple):
     """The results of a whole evaluation."""
 
     meta: Mapping[str, Any]  # of the data set
-    numbers: Mapping[str, float]  # of the metric, by its keys
-    outcome: Any  # what the metric keeps of its last evaluation
+    numbers: Mapping[str, float]  # of the metric, by key
+    outcome: Any  # details that the metric keeps of its last evaluation
 
 
 class Content(NamedTuple):
@@ -45,50 +45,51 @@ class Content(NamedTuple):
 class TaskReport(Protocol[Record, Exhibit]):
     """A task's part of a report on an evaluation."""
 
-    exhibits: int  # how many of the worst images it shows
+    exhibits: int  # number of the worst images that it shows
 
     def begin(self, meta: Mapping[str, Any]) -> None:
-        """Take the meta information of the data set."""
+        """Receive the meta information of the data set."""
         ...
 
     def record(self, target: Target, found: Mapping[str, Any]) -> Record:
-        """What to keep of every image: a few numbers."""
+        """The few numbers to keep of every image."""
         ...
 
     def badness(self, record: Record) -> float:
-        """How bad the result is; 0 or less for one that is not to be shown."""
+        """The badness of a result; results with 0 or less are not shown."""
         ...
 
     def exhibit(self, image: Picture, target: Target, found: Mapping[str, Any]) -> Exhibit:
-        """What to keep of an image that may be shown."""
+        """The data to keep of an image that may be shown."""
         ...
 
     def content(
         self, records: Sequence[Record], worst: Sequence[Exhibit], evaluated: Evaluated
     ) -> Content:
-        """The page's content, from what was kept of all images and of the worst."""
+        """Make the page's content from the records of all images and the worst exhibits."""
         ...
 
 
 class WriteReport(Hook):
-    """Watches an evaluation; later `write` makes `index.html` and `report.json`, so that the
-    numbers are not lost where the report fails.
+    """Collects the results of an evaluation; afterwards `write` makes the report's files.
+
+    `write` is separate, so that the metrics are not lost if the report fails.
 
     Args:
-        folder: Where to.
+        folder: Folder for index.html and report.json.
         report: The task's part.
         facts: Names and values for the page's head: model, data, ...
 
     Raises:
-        NotADirectoryError: `folder`, or what it should be in, is a file.
-        OSError: nothing can be written there.
+        NotADirectoryError: `folder` or one of its parents is a file.
+        OSError: the folder is not writable.
     """
 
     def __init__(
         self, folder: Path, report: TaskReport[Any, Any], facts: Mapping[str, str]
     ) -> None:
         found = [_hindrance(folder) if is_main_process() else None]
-        broadcast_object_list(found)  # so that all processes stop
+        broadcast_object_list(found)  # so that all processes raise
         if found[0] is not None:
             raise found[0]
         self.folder = folder
@@ -99,7 +100,7 @@ class WriteReport(Hook):
         self.gathered: tuple[list[Any], list[Any], Evaluated] | None = None
 
     def before_test_epoch(self, runner: Any) -> None:
-        """Tell the report which data are coming."""
+        """Give the report the meta information of the data."""
         self.report.begin(runner.test_dataloader.dataset.metainfo)
 
     def after_test_iter(
@@ -109,7 +110,7 @@ class WriteReport(Hook):
         data_batch: Mapping[str, Any],
         outputs: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Keep what is needed of one batch."""
+        """Keep the records and the worst exhibits of one batch."""
         for image, target, found in zip(
             data_batch["images"], data_batch["targets"], outputs, strict=True
         ):
@@ -120,9 +121,11 @@ class WriteReport(Hook):
                 self.worst.add(badness, (str(target["image_id"]), exhibit))
 
     def after_test_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
-        """Gather from all processes, on the main one."""
+        """Gather records and exhibits of all processes on the main one."""
         dataset = runner.test_dataloader.dataset
-        records = collect_results(self.records, len(dataset), "gpu")  # through the group
+        records = collect_results(
+            self.records, len(dataset), "gpu"
+        )  # "gpu": gathered by the process group, not by files
         worst = _merged(all_gather_object(self.worst.ranked()), self.report.exhibits)
         if not is_main_process() or records is None:
             return
@@ -131,10 +134,10 @@ class WriteReport(Hook):
         self.gathered = records, worst, Evaluated(dataset.metainfo, numbers, metric.outcome)
 
     def write(self) -> None:
-        """Write the files, after the evaluation and on the main process; on others, nothing.
+        """Write the files after the evaluation, on the main process only.
 
         Raises:
-            OSError: the folder cannot be written to any more.
+            OSError: the folder is no longer writable.
         """
         if self.gathered is None:
             return
@@ -146,21 +149,19 @@ class WriteReport(Hook):
 
 
 def _hindrance(folder: Path) -> OSError | None:
-    """The error that making the folder and a file in it gives, if any; that file is removed."""
+    """The error of creating the folder and a temporary file in it, or None."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
             return None
     except (FileExistsError, NotADirectoryError):
-        return NotADirectoryError(f"--report {folder}: is a file, or in one; give a folder")
+        return NotADirectoryError(f"--report {folder}: is a file or inside one; give a folder")
     except OSError as error:
-        return OSError(
-            f"--report {folder}: cannot be written ({error.strerror}); give another folder"
-        )
+        return OSError(f"--report {folder}: not writable ({error.strerror}); give another folder")
 
 
 def _merged(parts: Sequence[Sequence[tuple[float, Named]]], count: int) -> list[Any]:
-    """The worst exhibits of all processes, which may have the same images to fill their batches."""
+    """The worst exhibits of all processes, without images that pad the last batches."""
     named = {
         image_id: (badness, exhibit) for part in parts for badness, (image_id, exhibit) in part
     }
@@ -169,7 +170,7 @@ def _merged(parts: Sequence[Sequence[tuple[float, Named]]], count: int) -> list[
 
 
 def encode(picture: Picture, suffix: str = ".jpg") -> bytes:
-    """The file of an RGB picture (H, W, 3): JPEG of a photo, ".png" of flat colours."""
+    """An RGB picture (H, W, 3) as a file: JPEG for photos, ".png" for flat colours."""
     return encode_image(picture, suffix, QUALITY)
 
 

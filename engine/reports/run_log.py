@@ -1,7 +1,7 @@
-"""What a training has logged so far, read from its work dir while it may still go on.
+"""Reads the log of a training from its work dir, also while the training runs.
 
-Every start of a run, resumed ones too, leaves a folder named by the time with
-vis_data/scalars.json: a JSON object a line, of training (with "iter") or of validation.
+Every start of a run, including resumed ones, leaves a folder named by the time with
+vis_data/scalars.json: one JSON object per line, of training (with "iter") or of validation.
 """
 
 import ast
@@ -18,32 +18,32 @@ Points = list[tuple[float, float]]  # step in iterations, value
 
 
 class RunLog(NamedTuple):
-    """All that one run has logged, in the order of its steps."""
+    """The whole log of one run, in the order of its steps."""
 
     name: str
-    training: dict[str, Points]  # by the name that mmengine logs, "images/s" among them
+    training: dict[str, Points]  # by mmengine's name, and "images/s"
     validation: dict[str, Points]
-    epoch_length: int | None  # iterations; None where the run counts none, or it cannot be told yet
+    epoch_length: int | None  # iterations; None if the run has no epochs, or is not known yet
 
 
 class Part(NamedTuple):
-    """What one start of a run has logged."""
+    """The log of one start of a run."""
 
     rows: list[Row]
-    images: int | None  # of a step, by all processes
+    images: int | None  # per step, over all processes
 
     @property
     def first(self) -> int:
-        """Iteration of the first training row; there is one."""
+        """Iteration of the first training row, which must exist."""
         return next(row["iter"] for row in self.rows if "iter" in row)
 
 
 def read_runs(folders: Sequence[Path]) -> list[RunLog]:
-    """The logs of work dirs, named by them, or by their paths where two have one name.
+    """The logs of work dirs, named by the folders, or by their paths if names are equal.
 
     Raises:
-        FileNotFoundError: a folder is no work dir of a training.
-        ValueError: a log is damaged otherwise than by a last line that is not written to its end.
+        FileNotFoundError: a folder is not the work dir of a training.
+        ValueError: a log is damaged; an incomplete last line is allowed.
     """
     names = [folder.resolve().name for folder in folders]
     return [
@@ -53,14 +53,14 @@ def read_runs(folders: Sequence[Path]) -> list[RunLog]:
 
 
 def read_parts(folder: Path) -> list[Part]:
-    """What each start of a run has logged, in the order of time; errors as `read_runs`.
+    """The log of each start of a run, in the order of time; errors as `read_runs`.
 
-    Starts that trained nothing, such as tests and those that have just begun, are left out.
+    Starts without training rows, such as tests and those that have just begun, are left out.
     """
     files = sorted(folder.glob("*/vis_data/scalars.json"))
     if not files:
         raise FileNotFoundError(
-            f"{folder}: no */vis_data/scalars.json there; give the --work-dir of a training that "
+            f"{folder}: no */vis_data/scalars.json found; give the --work-dir of a training that "
             "has logged its first losses"
         )
     parts = [Part(list(_rows(file)), _images_a_step(file.parents[1])) for file in files]
@@ -68,7 +68,7 @@ def read_parts(folder: Path) -> list[Part]:
 
 
 def _rows(file: Path) -> Iterator[Row]:
-    """The lines of a log; one that a running or killed training left half-written is passed."""
+    """The rows of a log; skips an incomplete last line of a running or killed training."""
     lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, 1):
         try:
@@ -77,14 +77,14 @@ def _rows(file: Path) -> Iterator[Row]:
             row = None
         if not isinstance(row, dict):
             if number < len(lines):
-                raise ValueError(f"{file}: line {number} is no JSON object; the log is damaged")
+                raise ValueError(f"{file}: line {number} is not a JSON object; the log is damaged")
             return
         if row:
             yield row
 
 
 def _images_a_step(folder: Path) -> int | None:
-    """Images of a step by all processes, as the config and the log beside the scalars tell it."""
+    """Images per step over all processes, from the config and log beside the scalars."""
     batch = _batch_size(folder / "vis_data" / "config.py")
     log = folder / f"{folder.name}.log"
     found = (
@@ -96,10 +96,10 @@ def _images_a_step(folder: Path) -> int | None:
 
 
 def _batch_size(config: Path) -> int | None:
-    """train_dataloader.batch_size of a dumped config, which is parsed but not executed."""
+    """train_dataloader.batch_size of a dumped config, which is parsed, not executed."""
     try:
         statements = ast.parse(config.read_text("utf-8", "replace")).body
-    except (FileNotFoundError, SyntaxError, ValueError):  # none, or half-written
+    except (FileNotFoundError, SyntaxError, ValueError):  # missing or incomplete
         return None
     for statement in statements:
         match statement:
@@ -109,7 +109,7 @@ def _batch_size(config: Path) -> int | None:
 
 
 def _number(entry: ast.keyword) -> int | None:
-    """The whole number that an argument is, or None."""
+    """The value of an integer argument, else None."""
     match entry.value:
         case ast.Constant(int(number)):
             return number
@@ -117,7 +117,7 @@ def _number(entry: ast.keyword) -> int | None:
 
 
 def _joined(name: str, parts: Sequence[Part]) -> RunLog:
-    """One run of several starts: what a later one did again replaces what was logged before."""
+    """Join the starts of a run; steps that a later start repeated replace the earlier ones."""
     length = _epoch_length(parts)
     training: dict[str, dict[float, float]] = {}
     validation: dict[str, dict[float, float]] = {}
@@ -131,7 +131,7 @@ def _joined(name: str, parts: Sequence[Part]) -> RunLog:
 
 
 def _take(known: dict[str, dict[float, float]], step: float, row: Row, images: int | None) -> None:
-    """Put the numbers of a row where they belong, and the images a second of a training row."""
+    """Add the numbers of a row, and for a training row the images per second."""
     seconds = row.get("time") if "iter" in row else None
     speed = {"images/s": images / seconds} if images and seconds else {}
     for key, value in (row | speed).items():
@@ -140,7 +140,7 @@ def _take(known: dict[str, dict[float, float]], step: float, row: Row, images: i
 
 
 def _placed(part: Part, length: int | None) -> Iterator[tuple[int, Row]]:
-    """Rows with the iterations done: validation tells epochs, or nothing that can be trusted."""
+    """Rows with their iteration; validation rows have the epoch or an unreliable step."""
     done = 0
     for row in part.rows:
         if "iter" in row:
@@ -151,7 +151,7 @@ def _placed(part: Part, length: int | None) -> Iterator[tuple[int, Row]]:
 
 
 def _epoch_length(parts: Sequence[Part]) -> int | None:
-    """Iterations between the first rows of one epoch and of the next, as most epochs have it."""
+    """The most frequent number of iterations between the first rows of adjacent epochs."""
     lengths: Counter[int] = Counter()
     for part in parts:
         firsts: dict[int, int] = {}

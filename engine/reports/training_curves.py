@@ -1,4 +1,4 @@
-"""The logs of trainings as one picture: losses, metrics, learning rate, images a second.
+"""Plots the logs of trainings: losses, metrics, learning rate, images per second.
 
 Shapes: N points of a curve.
 """
@@ -13,29 +13,29 @@ from numpy.typing import NDArray
 from engine.reports.charts import frame, look, new_figure, plain, png
 from engine.reports.run_log import Points, RunLog
 
-TIMES = ("time", "data_time")  # seconds; images a second say it better
+TIMES = ("time", "data_time")  # seconds; not shown, because images/s is
 RATES = ("lr", "images/s")
 COLUMNS = 3
 PANEL = (4.4, 2.9)  # inches
 WORDS = {"lr": "learning rate", "images/s": "images a second", "loss": "loss, sum"}
 MOST_METRICS = 4
-UNDER = 1.4  # points by which a learning rate is wider than that of the next run
-PALE, BOLD = 0.35, 1.8  # opacity of what is as logged, points of what is smoothed
+UNDER = 1.4  # points by which a learning rate curve is wider than that of the next run
+PALE, BOLD = 0.35, 1.8  # opacity of raw curves, line width of smoothed ones
 
 
 class Panel(NamedTuple):
     """One pair of axes."""
 
     title: str
-    training: str = ""  # name of the curve in the log of training
+    training: str = ""  # name of the curve in the training log
     validation: str = ""
 
 
 def panels(runs: Sequence[RunLog], metrics: Sequence[str]) -> list[Panel]:
-    """Axes for all losses, then the metrics named (or the first four of each run), rate and speed.
+    """Panels for all losses, the given metrics (default: four per run), learning rate, speed.
 
     Raises:
-        ValueError: a metric that no run has logged.
+        ValueError: no run has logged one of the metrics.
     """
     logged = _keys(run.training for run in runs)
     losses = [key for key in logged if key.startswith("loss_")]
@@ -47,7 +47,7 @@ def panels(runs: Sequence[RunLog], metrics: Sequence[str]) -> list[Panel]:
     first = _keys(keys[:MOST_METRICS] for keys in judged)
     for key in metrics:
         if key not in known:
-            raise ValueError(f"--metrics {key}: not logged; these are: {', '.join(known)}")
+            raise ValueError(f"--metrics {key}: not logged; logged are: {', '.join(known)}")
     return [
         *(Panel(WORDS["loss"], "loss", "val_loss") for _ in range("loss" in logged)),
         *(Panel(key, key, key) for key in terms),
@@ -57,15 +57,15 @@ def panels(runs: Sequence[RunLog], metrics: Sequence[str]) -> list[Panel]:
 
 
 def _keys(logs: Any) -> list[str]:
-    """Names in all of some logs, in the order they come first."""
+    """Names in all of the logs, in the order of their first appearance."""
     return list(dict.fromkeys(key for log in logs for key in log))
 
 
 def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-    """Moving average (N,) that keeps `weight` of what was at every point, from the first one on.
+    """Exponential moving average (N,), in which the previous average has `weight`.
 
-    Corrected for its start as Adam's moments are (Kingma and Ba 2014, section 3); NaN
-    and infinity are left out.
+    Bias-corrected at the start like Adam's moments (Kingma and Ba 2014, section 3). NaN and
+    infinity are left out.
     """
     total = share = 0.0
     result = np.full(len(values), np.nan)
@@ -78,12 +78,12 @@ def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
 
 
 def draw(runs: Sequence[RunLog], metrics: Sequence[str], weight: float) -> bytes:
-    """PNG with all panels, a colour a run.
+    """PNG with all panels, one colour per run.
 
     Args:
-        runs: Their names stand in the legend.
-        metrics: Which to show; none are the first four of each run.
-        weight: Of the smoothing, 0 (none) to below 1.
+        runs: Logs to plot.
+        metrics: Metrics to show; empty: the first four of each run.
+        weight: Weight of the smoothing, from 0 (none) to below 1.
 
     Raises:
         ValueError: nothing is logged yet, or a metric is unknown.
@@ -107,12 +107,14 @@ def draw(runs: Sequence[RunLog], metrics: Sequence[str], weight: float) -> bytes
 def _draw_panel(
     axes: Any, panel: Panel, runs: Sequence[RunLog], weight: float, in_epochs: bool
 ) -> None:
-    """One pair of axes, a colour a run."""
+    """Draw one panel, one colour per run."""
     for number, run in enumerate(runs):
         unit = run.epoch_length if in_epochs and run.epoch_length else 1
         if panel.training == "lr":
             width = BOLD + UNDER * min(len(runs) - 1 - number, 3)
-            _draw_rate(axes, run, look(number), unit, width)
+            # Wider than later curves, which may cover it.
+            steps, rates = _columns(run.training.get("lr", []), unit)
+            axes.plot(steps, rates, **look(number), linewidth=width)
         else:
             _draw_run(axes, panel, run, look(number), weight, unit)
     frame(axes, title=plain(panel.title), x="epoch" if in_epochs else "iteration")
@@ -121,15 +123,10 @@ def _draw_panel(
         axes.set_ylim(bottom=0)
 
 
-def _draw_rate(axes: Any, run: RunLog, style: dict[str, Any], unit: int, width: float) -> None:
-    """The learning rate, which nothing smooths; wide where others may lie exactly upon it."""
-    axes.plot(*_columns(run.training.get("lr", []), unit), **style, linewidth=width)
-
-
 def _draw_run(
     axes: Any, panel: Panel, run: RunLog, style: dict[str, Any], weight: float, unit: int
 ) -> None:
-    """The curves of one run in one panel, along epochs of `unit` iterations."""
+    """Draw the curves of one run in one panel; `unit` is the iterations per unit of x."""
     steps, values = _columns(run.training.get(panel.training, []), unit)
     axes.plot(steps, values, **style, linewidth=0.9, alpha=PALE)
     axes.plot(steps, smoothed(values, weight), **style, linewidth=BOLD)
@@ -139,13 +136,13 @@ def _draw_run(
 
 
 def _columns(points: Points, unit: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Places (N,) in iterations, or in epochs of `unit` of them, and values (N,)."""
+    """Steps (N,) in units of `unit` iterations, and values (N,)."""
     table = np.array(points, np.float64).reshape(-1, 2)
     return table[:, 0] / unit, table[:, 1]
 
 
 def _name_runs(figure: Any, runs: Sequence[RunLog]) -> None:
-    """Legend above all panels: the runs, then what pale, bold and dotted lines are."""
+    """Draw the legend above all panels: the runs, and the line styles."""
     grey = "#555555"
     lines = [Line2D([], [], **look(number), linewidth=3) for number in range(len(runs))]
     lines += [

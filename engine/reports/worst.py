@@ -1,4 +1,4 @@
-"""The worst few of many, kept while the others pass."""
+"""Keeps the worst items of a stream."""
 
 import heapq
 from typing import Generic, TypeVar
@@ -7,19 +7,19 @@ Item = TypeVar("Item")
 
 
 class Worst(Generic[Item]):
-    """Up to `count` items of the largest badness above 0; of equally bad ones the first stay."""
+    """Up to `count` items with the largest badness above 0; of equal ones the first are kept."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._heap: list[tuple[float, int, Item]] = []  # the least bad first
+        self._heap: list[tuple[float, int, Item]] = []  # lowest badness first
         self._seen = 0
 
     def admits(self, badness: float) -> bool:
-        """Whether an item so bad would be kept, so that only such ones need to be made."""
+        """Whether an item of this badness would be kept; check it before making the item."""
         return badness > (self._heap[0][0] if len(self._heap) == self.count else 0)
 
     def add(self, badness: float, item: Item) -> None:
-        """Keep the item while it is among the worst."""
+        """Keep the item if it is among the worst."""
         if not self.admits(badness):
             return
         self._seen += 1

@@ -1,4 +1,4 @@
-"""Models behind HTTP: image files in, rows as JSON out."""
+"""The HTTP application: image files in, rows as JSON out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -25,15 +25,17 @@ class Web:
     """The endpoints.
 
     Args:
-        models: What is served.
-        limits: Of each of them.
+        models: Models to serve.
+        limits: Limits of each model.
     """
 
     def __init__(self, models: Sequence[Served], limits: Limits) -> None:
         self.models = {model.name: model for model in models}
         self.limits = limits
         self.meters = Meters()
-        self.thread = ThreadPoolExecutor(1, "model")  # one for all: each has all cores in its turn
+        self.thread = ThreadPoolExecutor(
+            1, "model"
+        )  # shared, so that a running model has all cores
         self.lanes = {model.name: self._lane(model) for model in models}
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -46,7 +48,7 @@ class Web:
 
     @asynccontextmanager
     async def working(self, _: FastAPI) -> AsyncIterator[None]:
-        """While entered, batches are worked on."""
+        """Process batches while entered."""
         self.tasks = [asyncio.create_task(lane.run()) for lane in self.lanes.values()]
         yield
         for task in self.tasks:
@@ -54,9 +56,9 @@ class Web:
         self.thread.shutdown()
 
     async def predict(self, model: str, request: Request, threshold: Threshold = None) -> Response:
-        """What the model finds in one image, sent as it is or as the file of a form."""
+        """Predict on one image, sent as the body or as a file of a form."""
         if model not in self.models:
-            raise HTTPException(404, f"no such model; there are {', '.join(self.models)}")
+            raise HTTPException(404, f"no such model; the models are {', '.join(self.models)}")
         least = self.limits.threshold if threshold is None else threshold
         with self.meters.request(model), _refusals():
             rows = await self._rows(self.lanes[model], request, least)
@@ -71,7 +73,7 @@ class Web:
             return await within(limits.timeout, answer, 504, "no answer")
 
     async def list_models(self) -> ModelList:
-        """The models, their classes, and what they do with an image."""
+        """List the models with their classes and preprocessing."""
         infos = [
             ModelInfo(
                 name=name,
@@ -90,11 +92,11 @@ class Web:
         )
 
     async def health(self) -> Status:
-        """Whether the process answers at all."""
+        """Answer if the process is alive."""
         return Status(status="alive")
 
     async def ready(self) -> Status:
-        """Whether it would take another image of every model."""
+        """Answer 200 if every model can take another image, else 503."""
         if not self.tasks or any(task.done() for task in self.tasks):
             raise HTTPException(503, "not working")
         full = [name for name, lane in self.lanes.items() if lane.full]
@@ -103,12 +105,12 @@ class Web:
         return Status(status="ready")
 
     async def metrics(self) -> Response:
-        """Counts for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(self.meters.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def create_app(models: Sequence[Served], limits: Limits) -> FastAPI:
-    """The application of these models."""
+    """Make the application that serves these models."""
     web = Web(models, limits)
     app = FastAPI(title="PP-LCNet models", lifespan=web.working, redoc_url=None)
     app.add_exception_handler(RequestValidationError, _in_a_line)
@@ -128,7 +130,7 @@ def create_app(models: Sequence[Served], limits: Limits) -> FastAPI:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Errors of the work within as answers."""
+    """Turn errors of the block into HTTP answers."""
     try:
         yield
     except asyncio.QueueFull:
@@ -140,7 +142,7 @@ def _refusals() -> Iterator[None]:
 
 
 async def _in_a_line(_: Request, error: Exception) -> JSONResponse:
-    """Wrong parameters in a line instead of a list."""
+    """Report wrong parameters in one line instead of a list."""
     assert isinstance(error, RequestValidationError)
     lines = [f"{row['loc'][-1]}: {row['msg']}" for row in error.errors()]
     return JSONResponse({"detail": "; ".join(lines)}, 422)

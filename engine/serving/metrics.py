@@ -1,4 +1,4 @@
-"""What a server counts, as Prometheus reads it."""
+"""Metrics of a server in Prometheus' format."""
 
 import os
 import time
@@ -18,7 +18,7 @@ IMAGES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Meters:
-    """Counts of one process; of all workers together where they share the folder FOLDER names."""
+    """Metrics of one process, or of all workers that share the folder in the variable FOLDER."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -44,14 +44,14 @@ class Meters:
 
     @contextmanager
     def batch(self, model: str, images: int) -> Iterator[None]:
-        """Counts what runs within as the work on one batch."""
+        """Measure the block as the processing of one batch."""
         self.batch_images.labels(model).observe(images)
         with self.batch_seconds.labels(model).time():
             yield
 
     @contextmanager
     def request(self, model: str) -> Iterator[None]:
-        """Counts what runs within as one request, by the status that it ends with."""
+        """Measure the block as one request, counted by its final status."""
         start, status = time.perf_counter(), 500
         self.inside.labels(model).inc()
         try:
@@ -66,7 +66,7 @@ class Meters:
             self.seconds.labels(model).observe(time.perf_counter() - start)
 
     def text(self) -> bytes:
-        """Everything counted so far."""
+        """All metrics in Prometheus' text format."""
         if FOLDER not in os.environ:
             return generate_latest(self.registry)
         registry = CollectorRegistry()
@@ -75,7 +75,7 @@ class Meters:
 
 
 def forget_dead() -> None:
-    """Take what killed workers had inside out of the sums; what they counted stays."""
+    """Remove the gauges of killed workers; their counters stay."""
     folder = os.environ.get(FOLDER)
     for path in Path(folder).glob("gauge_live*_*.db") if folder else ():
         number = path.stem.rpartition("_")[2]

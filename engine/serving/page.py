@@ -1,4 +1,4 @@
-"""The page of tools/demo.py: a picture in, what several models find in it side by side."""
+"""The page of tools/demo.py: shows the results of several models on a picture side by side."""
 
 import json
 from collections.abc import Sequence
@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import gradio as gr
-import numpy as np
 from PIL import Image as Pillow
 
 from engine.data.images import pixels_of
 from engine.inference.files import PREPARE
 from engine.inference.predictor import Predictor
 from engine.inference.stopwatch import Stopwatch
-from engine.serving.service import FORMATS, BadImage, count_pixels
+from engine.reports.report import fitted
+from engine.serving.service import FORMATS, count_pixels
 from engine.types import Picture, Result
 
 KEEP = 3600  # seconds that uploads and results are kept
-SESSIONS = 8  # whose last results are kept: a picture of many pixels takes a lot of memory
+SESSIONS = 8  # whose last results are kept; large pictures need much memory
 DOWNLOAD = """text => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], {type: "application/json"}));
@@ -27,12 +26,12 @@ DOWNLOAD = """text => {
   link.click();
   URL.revokeObjectURL(link.href);
 }"""
-SIDE = 1600  # of a picture shown, at most, in pixels
-Update = list[Any]  # new values of the page's parts, in the order of its outputs
+SIDE = 1600  # longest side of a displayed picture, pixels
+Update = list[Any]  # new values of the page's components, in the order of its outputs
 
 
 class Column(NamedTuple):
-    """Where one model's results go."""
+    """The components that show one model's results."""
 
     picture: gr.Image
     rows: gr.Dataframe
@@ -41,7 +40,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What one model found in one image."""
+    """Results of one model on one image."""
 
     model: str  # name
     image: Picture
@@ -50,11 +49,11 @@ class ImageResult:
 
 
 class Viewer:
-    """A model that is looked at.
+    """A model on the page.
 
     Args:
-        name: What it is called on the page.
-        model: Of `load_model`.
+        name: Name on the page.
+        model: From `load_model`.
     """
 
     def __init__(self, name: str, model: Predictor) -> None:
@@ -64,48 +63,36 @@ class Viewer:
         self._watch.watch(PREPARE, model.network.data_preprocessor)
 
     def look(self, image: Picture) -> ImageResult:
-        """Everything that the model finds, however low its score."""
+        """Predict on an image; keep results of any score."""
         self._watch.taken.clear()
         with self._watch.stage("network", without=PREPARE):
             found = self.model.predict(image)[0]
         return ImageResult(self.name, image, found, self._watch.medians())
 
     def draw(self, view: ImageResult, threshold: float) -> Picture:
-        """The image with what scores at least `threshold` on it, no side longer than SIDE."""
-        return fitted(self.model.draw(view.image, view.found, threshold))
+        """The image with the results of score `threshold` or more, its longer side at most SIDE."""
+        return fitted(self.model.draw(view.image, view.found, threshold), SIDE)
 
     def rows(self, view: ImageResult, threshold: float) -> list[dict[str, Any]]:
-        """The same as plain data, as tools/predict.py writes it."""
+        """The same results as plain data, as tools/predict.py writes them."""
         return self.model.describe(view.found, threshold)
-
-
-def fitted(picture: Picture) -> Picture:
-    """A picture (H, W, 3) with its longer side at most SIDE."""
-    longest = max(picture.shape[:2])
-    if longest <= SIDE:
-        return picture
-    height, width = (max(1, round(side * SIDE / longest)) for side in picture.shape[:2])
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def open_picture(path: Path, max_pixels: int) -> Picture:
     """The picture in an uploaded file.
 
     Raises:
-        BadImage: it is none, has more pixels, or is there no longer; in a line.
+        ValueError: it is not an image, has more pixels, or was removed.
     """
     if not path.is_file():
-        raise BadImage("image: no longer there; give it again")
+        raise ValueError("image: the uploaded file was removed; upload it again")
     data = path.read_bytes()
     count_pixels(data, max_pixels)
-    try:
-        return pixels_of("image", data)
-    except ValueError as error:
-        raise BadImage(str(error)) from None
+    return pixels_of("image", data)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Rows for a table: every value as a short text."""
+    """Cells of a table: every value as a short text."""
     return [[_short(value) for value in row.values()] for row in rows]
 
 
@@ -118,12 +105,12 @@ def _short(value: Any) -> str:
 
 
 def build(viewers: Sequence[Viewer], threshold: float, max_pixels: int) -> gr.Blocks:
-    """The page.
+    """Build the page.
 
     Args:
         viewers: Models, one column each.
-        threshold: Where the slider stands first.
-        max_pixels: Of an image that is taken.
+        threshold: Initial value of the slider.
+        max_pixels: Limit of an uploaded image.
     """
     actions = Actions(viewers, max_pixels)
     with gr.Blocks(title="PP-LCNet models", delete_cache=(KEEP, KEEP)) as page:
@@ -156,10 +143,10 @@ def build(viewers: Sequence[Viewer], threshold: float, max_pixels: int) -> gr.Bl
 
 
 def guard(photo: gr.Image) -> None:
-    """Have an input take files that were uploaded alone, and say in a line what is wrong with one.
+    """Make an input accept uploaded files only, and report errors in one line.
 
-    Gradio itself takes the path of any file from a request that leaves out what marks it as one,
-    and would show pictures of this machine to whoever can guess their names.
+    Gradio accepts the path of any file from a request without the file marker. Anyone who guesses
+    the name of a picture on this machine could then see it.
     """
     folder = Path(photo.GRADIO_CACHE).resolve()
     path_of = photo.preprocess
@@ -167,18 +154,18 @@ def guard(photo: gr.Image) -> None:
     def preprocess(payload: Any) -> Any:
         path = folder if payload is None else Path(payload.path or folder)
         if not path.resolve().is_relative_to(folder):
-            raise _error("not a file that was uploaded")
+            raise _error("not an uploaded file")
         try:
             return path_of(payload)
         except (OSError, ValueError, Pillow.DecompressionBombError):
-            raise _error(f"none of {', '.join(FORMATS)} that can be read, or too large") from None
+            raise _error(f"not a readable {', '.join(FORMATS)} file, or too large") from None
 
     photo.preprocess = preprocess  # type: ignore[method-assign]
 
 
 def show(page: gr.Blocks, host: str, port: int, max_bytes: int) -> None:
-    """Serve the page until stopped; no file but what was uploaded can be fetched through it."""
-    fonts = ["system-ui", "sans-serif"]  # no others are fetched from anywhere
+    """Serve the page until stopped; it gives access to uploaded files only."""
+    fonts = ["system-ui", "sans-serif"]  # no web fonts
     page.queue(max_size=4 * SESSIONS).launch(
         server_name=host,
         server_port=port,
@@ -206,11 +193,11 @@ def _column(number: int, viewer: Viewer) -> Column:
 
 
 class Actions:
-    """What happens when something on the page changes.
+    """Callbacks of the page.
 
     Args:
         viewers: Models, one column each.
-        max_pixels: Of an image that is taken.
+        max_pixels: Limit of an uploaded image.
     """
 
     def __init__(self, viewers: Sequence[Viewer], max_pixels: int) -> None:
@@ -218,7 +205,7 @@ class Actions:
         self.max_pixels = max_pixels
 
     def look(self, path: str | None, threshold: float) -> Update:
-        """Run every model on a new picture: views, their times, and what `redraw` gives."""
+        """Run every model on a new picture: views, their times, and the output of `redraw`."""
         if path is None:
             nothing = [None] * 2 * len(self.viewers)
             return [[], *[""] * len(self.viewers), "", *nothing]
@@ -226,14 +213,14 @@ class Actions:
         try:
             with watch.stage("read"):
                 image = open_picture(Path(path), self.max_pixels)
-        except BadImage as error:
+        except ValueError as error:
             raise _error(str(error)) from None
         views = [viewer.look(image) for viewer in self.viewers]
         times = [_times(watch.medians() | view.taken) for view in views]
         return [views, *times, *self.redraw(views, threshold)]
 
     def redraw(self, views: Sequence[ImageResult], threshold: float) -> Update:
-        """Text of all results, and of each model picture and table; no model is run."""
+        """All results as text, and the picture and table of each model; runs no model."""
         if not views:
             return [gr.skip()] * (1 + 2 * len(self.viewers))
         parts: Update = []
@@ -246,7 +233,7 @@ class Actions:
 
 
 def _error(text: str) -> gr.Error:
-    """An error for the page, which is none for the log."""
+    """An error shown on the page but not logged."""
     return gr.Error(text, print_exception=False)
 
 

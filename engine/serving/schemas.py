@@ -1,4 +1,4 @@
-"""What a server answers, as its OpenAPI describes it."""
+"""Answers of a server, as its OpenAPI document describes them."""
 
 from typing import Any
 
@@ -6,40 +6,40 @@ from pydantic import BaseModel
 
 
 class Problem(BaseModel):
-    """Why there is no result."""
+    """An error."""
 
     detail: str
 
 
 class InputRule(BaseModel):
-    """How an image is brought to the network's input."""
+    """How an image becomes the network's input."""
 
-    size: list[int] | None  # height, width; without it images are taken as they are
-    resize_shortest: int | None  # the short side before `size` is cut out of the centre
+    size: list[int] | None  # height, width; None keeps the size of images
+    resize_shortest: int | None  # short side before the centre crop to `size`
     interpolation: str
 
 
 class ModelInfo(BaseModel):
-    """What a model takes and gives."""
+    """A model's input and classes."""
 
     name: str
     classes: list[str]
-    batched: bool  # whether several images are worked on at once
+    batched: bool  # whether images are processed in batches
     input: InputRule
 
 
 class ModelList(BaseModel):
-    """All models, and what each takes."""
+    """All models, and the limits of the server."""
 
     models: list[ModelInfo]
     content_types: list[str]
     max_bytes: int
     max_pixels: int
-    threshold: float  # where a request names none
+    threshold: float  # default of requests
 
 
 class Status(BaseModel):
-    """One word."""
+    """State of the server."""
 
     status: str
 
@@ -47,19 +47,19 @@ class Status(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": text}
     for code, text in {
-        400: "not a request that can be read",
-        404: "no such model",
+        400: "the request cannot be read",
+        404: "unknown model",
         408: "the image did not arrive in time",
         413: "too many bytes or pixels",
-        415: "not a content type that is taken",
-        422: "not an image that can be read, or a wrong threshold",
-        503: "too many requests at once; come back after Retry-After seconds",
-        504: "no answer in time",
+        415: "unsupported content type",
+        422: "the image cannot be read, or the threshold is wrong",
+        503: "too many requests at once; try again after Retry-After seconds",
+        504: "no answer within the time limit",
     }.items()
 }
 ROWS = {
     "type": "array",
-    "description": "what tools/predict.py writes for an image",
+    "description": "rows as tools/predict.py writes them for an image",
     "items": {
         "type": "object",
         "required": ["class", "label"],

@@ -1,4 +1,4 @@
-"""Starts a server: what it serves, and the processes that do."""
+"""Starts a server and its worker processes."""
 
 import logging
 import math
@@ -27,23 +27,23 @@ from engine.serving.app import create_app
 from engine.serving.metrics import FOLDER, forget_dead
 from engine.serving.service import Limits, Served
 
-PATIENCE = 30  # seconds that a worker may be silent, as while it starts, before it is replaced
+PATIENCE = 30  # seconds without an answer after which a worker is replaced
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a server serves, where and how."""
+    """Settings of a server."""
 
     models: Sequence[ModelSource]
     limits: Limits
     host: str
     port: int
     workers: int
-    threads: int = 0  # that a worker computes with; 0 is its share of the cores
+    threads: int = 0  # per worker; 0 is its share of the cores
 
 
 def start(setup: Setup) -> FastAPI:
-    """The application with its models loaded, for one worker of as many as the setup has."""
+    """Load the models and make the application of one worker."""
     threads = setup.threads or max(1, len(usable_cores()) // setup.workers)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -54,7 +54,7 @@ def start(setup: Setup) -> FastAPI:
 
 
 def check(setup: Setup) -> None:
-    """Find out, before anything starts, whether all models can be read.
+    """Check that all models can be read, before any process starts.
 
     Raises:
         As `engine.load_model`.
@@ -64,9 +64,9 @@ def check(setup: Setup) -> None:
 
 
 def serve(setup: Setup) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish what was taken.
+    """Serve until SIGTERM or Ctrl-C, then finish the accepted requests.
 
-    Several workers are processes that share the port, and are started anew when they die.
+    Several workers are processes that share the port; a worker that dies is restarted.
 
     Raises:
         As `engine.load_model`.
@@ -86,22 +86,22 @@ def serve(setup: Setup) -> None:
         uvicorn.Server(settings).run([settings.bind_socket()])
         return
     with tempfile.TemporaryDirectory(prefix="lcnet-meters-") as folder:
-        os.environ[FOLDER] = folder  # before workers import what reads it
+        os.environ[FOLDER] = folder  # before workers import prometheus_client, which reads it
         Supervisor(settings, [settings.bind_socket()]).run()
 
 
 class Supervisor(Multiprocess):
-    """Uvicorn's, which here notices at once when a worker dies that it waits for an answer of."""
+    """Uvicorn's supervisor, which here notices at once that a worker died."""
 
     def keep_subprocess_alive(self) -> None:
-        """Start the dead anew; called twice a second."""
+        """Restart dead workers; called twice a second."""
         for process in self.processes:
-            process.child_conn.close()  # the worker has its own; while both are open, none ends
+            process.child_conn.close()  # the pipe ends when the worker's own copy is closed too
         super().keep_subprocess_alive()
 
 
 def _start_worker(setup: Setup) -> FastAPI:
-    """As `start`; on bad input ends in the way that keeps the parent from trying again for ever."""
+    """As `start`; on bad input, exit with the code that stops the parent from restarting it."""
     forget_dead()
     try:
         return start(setup)
@@ -111,4 +111,4 @@ def _start_worker(setup: Setup) -> FastAPI:
 
 
 def _stopped(*_: object) -> None:
-    """Uvicorn raises the signal again that stopped it, which here is no reason to fail."""
+    """Ignore the signal that uvicorn raises again after it stopped: exit code 0."""

@@ -1,4 +1,4 @@
-"""Image files out of requests, no more than so many bytes of them."""
+"""Reads image files from requests, up to a limit of bytes."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
@@ -14,7 +14,7 @@ from engine.serving.service import FORMATS
 Result = TypeVar("Result")
 FORM = "multipart/form-data"
 TYPES = (*FORMATS.values(), "application/octet-stream")
-GONE = 499  # what nginx logs where the client hung up; nobody reads the answer
+GONE = 499  # nginx's code for a client that disconnected; nobody reads the answer
 FILE = {"type": "string", "format": "binary"}
 SCHEMA = {
     "required": True,
@@ -26,34 +26,35 @@ SCHEMA = {
 
 
 def check_type(request: Request) -> str:
-    """The content type of a request; without one its body is a file's bytes.
+    """The content type of a request; without one, the body is the bytes of a file.
 
     Raises:
-        HTTPException: 415, it is neither FORM nor one of TYPES.
+        HTTPException: 415, the type is neither FORM nor one of TYPES.
     """
     kind = request.headers.get("content-type", TYPES[-1]).partition(";")[0].strip().lower()
     if kind not in (*TYPES, FORM):
-        raise HTTPException(415, f"{kind!r} is not taken; send {', '.join(TYPES)} or {FORM}")
+        raise HTTPException(415, f"{kind!r} is not supported; send {', '.join(TYPES)} or {FORM}")
     return kind
 
 
 async def read_image_file(request: Request, most: int, seconds: float) -> bytes:
-    """The image file that a request sends as its body or in a form.
+    """Read the image file that a request sends as its body or in a form.
 
     Raises:
-        HTTPException: 408, it did not arrive in so many seconds; 413, the body has more than `most`
-            bytes; 415, it is of another type; 422, the form is broken or has no file; GONE.
+        HTTPException: 408, it did not arrive within `seconds`; 413, the body has more than `most`
+            bytes; 415, the type is not supported; 422, the form is damaged or has no file; GONE,
+            the client disconnected.
     """
     form = check_type(request) == FORM
     body = _file_of_form(request, most) if form else _whole_body(request, most)
     try:
         return await within(seconds, body, 408, "the image did not arrive")
     except ClientDisconnect:
-        raise HTTPException(GONE, "hung up") from None
+        raise HTTPException(GONE, "the client disconnected") from None
 
 
 async def within(seconds: float, work: Awaitable[Result], status: int, what: str) -> Result:
-    """What is awaited, or an HTTPException of this status where it takes longer."""
+    """Await `work`; raise an HTTPException of this status if it takes longer."""
     try:
         return await asyncio.wait_for(work, seconds)
     except asyncio.TimeoutError:
@@ -81,7 +82,7 @@ async def _file_of_form(request: Request, most: int) -> bytes:
 
 
 async def _limited(request: Request, most: int) -> AsyncGenerator[bytes, None]:
-    """Parts of a body, until they are too many bytes."""
+    """Yield parts of a body; raise HTTPException 413 once they exceed the limit."""
     too_large = HTTPException(413, f"more than the limit of {most} bytes")
     if int(request.headers.get("content-length", 0)) > most:
         raise too_large

@@ -94,7 +94,7 @@ def test_runs_a_script_by_its_name(run: Run) -> None:
     assert ran.code == 0
     assert ran.out.startswith("usage: lcnet convert-dataset [-h]")
     text = " ".join(ran.out.split())
-    assert "training reads: lcnet convert-dataset KIND DIR." in text
+    assert "layout for training: lcnet convert-dataset KIND DIR." in text
     assert "the rules of lcnet check-dataset find errors" in text
 
 

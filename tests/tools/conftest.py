@@ -22,7 +22,9 @@ def small_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[
         dotted = {key.replace("__", "."): value for key, value in options.items()}
         plain = config.plain(config.load(ROOT / "configs" / name, dotted).model)
         model = checkpoint.build_model(plain)
-        model.train()(torch.randn(4, 3, 64, 96), mode="tensor")  # norms that tell images apart
+        model.train()(
+            torch.randn(4, 3, 64, 96), mode="tensor"
+        )  # so that images differ after the norms
         path = tmp_path_factory.mktemp("small") / "model.pth"
         checkpoint.save(path, checkpoint.describe(model, plain, list(classes), {"epoch": 1}))
         return ROOT / "configs" / name, path
@@ -47,5 +49,5 @@ def small_classifier_pair(small_pair: Callable[..., tuple[Path, Path]]) -> tuple
 
 @pytest.fixture(scope="session")
 def small_segmenter_pair(small_pair: Callable[..., tuple[Path, Path]]) -> tuple[Path, Path]:
-    """A segmenter of nine classes that takes images as they are."""
+    """A segmenter of nine classes without fixed input size."""
     return small_pair("deeplabv3plus_lcnet_mini.py", "abcdefghi", model__backbone__scale=0.25)

@@ -1,4 +1,4 @@
-"""tools/benchmark.py: what it writes, and what it says of the numbers."""
+"""tools/benchmark.py: its file and its remarks on the numbers."""
 
 import json
 import runpy
@@ -15,7 +15,7 @@ SMALL = ["--cfg-options", "model.backbone.scale=0.25", "+model.neck_channels=16"
 
 @pytest.fixture(scope="module")
 def tool() -> dict[str, Any]:
-    """What the script defines."""
+    """The names that the script defines."""
     return runpy.run_path(str(ROOT / "tools/benchmark.py"))
 
 
@@ -51,9 +51,9 @@ def test_floors_are_named(tool: dict[str, Any]) -> None:
     assert floor.startswith("floor, 2 threads: 1.00 ms of arithmetic at 150 GFLOP/s, 0.25 ms")
 
 
-def test_what_to_mind(tool: dict[str, Any]) -> None:
+def test_remarks(tool: dict[str, Any]) -> None:
     lines = list(tool["remarks"](report()))
-    assert "post-processing left 7 boxes of the picture" in lines
+    assert "post-processing returned 7 boxes for the picture" in lines
     assert not any(line.startswith("warning") for line in lines)
 
 
@@ -61,8 +61,8 @@ def test_what_to_mind(tool: dict[str, Any]) -> None:
     ("changes", "line"),
     [
         ({"random_weights": True}, "warning: random weights"),
-        ({"survived": {"number": 0, "kind": "boxes"}}, "warning: no result was left"),
-        ({"results": [row(repeatable=False)]}, "warning: torch, 2 threads: the medians of both"),
+        ({"survived": {"number": 0, "kind": "boxes"}}, "warning: the picture gave no result"),
+        ({"results": [row(repeatable=False)]}, "warning: torch, 2 threads: the medians of the two"),
     ],
 )
 def test_warnings(tool: dict[str, Any], changes: dict[str, Any], line: str) -> None:

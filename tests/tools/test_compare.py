@@ -1,4 +1,4 @@
-"""tools/compare.py: a report from configs, from checkpoints, and what it refuses."""
+"""tools/compare.py: reports from configs and from checkpoints, and errors."""
 
 import json
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def test_costs_and_latencies_without_data(run_tool: Run, tmp_path: Path) -> None
 def test_trains_reports_a_failure_and_goes_on(
     run_tool: Run, tmp_path: Path, mini_coco: Path
 ) -> None:
-    """The first row's loss overflows; the other's run is kept when the command is given again."""
+    """The first row's loss overflows; the other run is reused when the command is repeated."""
     wild, out = tmp_path / "wild.py", tmp_path / "report"
     runs.dump(config.load(OWN, {"optim_wrapper.optimizer.lr": 1e30}), wild)
     arguments = (wild, OWN, "--data", mini_coco, "--steps", "6", "--out", out, *SMALL)
@@ -53,11 +53,11 @@ def test_trains_reports_a_failure_and_goes_on(
     assert ran.code == 1
     rows = json.loads((out / "report.json").read_text())["rows"]
     error = rows["wild"]["runs"]["0"]["error"]
-    assert error.startswith("training ended with code 1: error: loss is")
+    assert error.startswith("training failed with exit code 1: error: loss is")
     kept = rows["picodet_lcnet_own"]["runs"]["0"]
     (best,) = (out / "runs").glob("picodet_lcnet_own_*/best_*.pth")
     assert kept["metric"] == 100 * checkpoint.read(best)["info"]["metrics"]["coco/bbox_mAP"]
-    assert "Runs that failed" in (out / "report.html").read_text()
+    assert "Failed runs" in (out / "report.html").read_text()
     again = run_tool("compare", *arguments)
     assert "wild, 0: training ended" in again.out
     assert "picodet_lcnet_own, 0:" not in again.out
@@ -86,12 +86,12 @@ def test_evaluates_checkpoints(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give configs, or one --preset"),
-        (["--preset", "paper-detection", str(OWN)], "give configs, or one --preset"),
+        ([], "give either configs or one --preset"),
+        (["--preset", "paper-detection", str(OWN)], "give either configs or one --preset"),
         (["configs/picodet_lcnet_owm.py"], "no such config; nearest known: "),
         ([str(OWN), "--checkpoints", "a.pth", "b.pth"], "--checkpoints: give 1, one for each"),
         (["picodet_lcnet_own", "--checkpoints", "a", "b"], "--checkpoints: give 1, one for each"),
-        ([str(OWN), "--checkpoints", "a.pth"], "--checkpoints: give --data, to evaluate them on"),
+        ([str(OWN), "--checkpoints", "a.pth"], "--checkpoints: give --data too, to evaluate them"),
     ],
 )
 def test_refuses_with_one_line(

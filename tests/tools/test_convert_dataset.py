@@ -1,4 +1,4 @@
-"""tools/convert_dataset.py: person / nobody lists from COCO folders, and one line for errors."""
+"""tools/convert_dataset.py: person / nobody lists from COCO folders, and errors in one line."""
 
 import json
 import shutil
@@ -60,7 +60,7 @@ def test_errors_are_one_line(coco: Path, mini_coco: Path, tmp_path: Path, run_to
     out = tmp_path / "out"
     assert "no category is named person; it has " in line(mini_coco, out)
     assert "instances_train.json" in line(tmp_path / "none", out)
-    assert "--min-share 3.0: a share of the image" in line(coco, out, "--min-share", "3")
+    assert "--min-share 3.0: expected a share of the image" in line(coco, out, "--min-share", "3")
     assert "0 of someone; both are needed" in line(coco, out, "--min-share", "0.99")
     assert not out.exists()
     assert run_tool("convert_dataset", "person_exists", coco).code == 2

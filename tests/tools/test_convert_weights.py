@@ -1,4 +1,4 @@
-"""The command that turns foreign weight files into checkpoints, from outside."""
+"""The command that converts weight files of other programs."""
 
 import pickle
 import runpy

@@ -1,4 +1,4 @@
-"""The page of tools/demo.py in a real Chromium, and what it gives to those who ask for files."""
+"""The page of tools/demo.py in a real Chromium, and which files it gives access to."""
 
 import http.client
 import json
@@ -26,14 +26,14 @@ Pair = tuple[Path, Path]
 
 
 class Page(NamedTuple):
-    """A page that is served, and the folder that it is served from."""
+    """A served page and its folder."""
 
     port: int
     folder: Path
     uploads: Path
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body; the path goes out as it is."""
+        """Status and body; the path is sent unchanged."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -47,7 +47,7 @@ class Page(NamedTuple):
         return answer.status, answer.read()
 
     def look(self, photo: object) -> dict[str, Any]:
-        """What the page's own request for a prediction is answered with."""
+        """The answer to the page's own request for a prediction."""
         call = {"data": [photo, 0.4], "fn_index": 0, "session_hash": "s"}
         assert self.post("/gradio_api/queue/join", json.dumps(call).encode(), "application/json")
         text = self.get("/gradio_api/queue/data?session_hash=s")[1].decode()
@@ -86,7 +86,7 @@ def page(models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterat
     yield Page(int(found[1]), folder, uploads)
     process.send_signal(signal.SIGTERM)
     process.wait(30)
-    assert not uploads.exists()  # nothing uploaded stays behind
+    assert not uploads.exists()  # no upload remains
 
 
 def free_port() -> int:
@@ -105,7 +105,7 @@ def picture(path: Path, height: int, width: int) -> Path:
 
 @pytest.mark.slow
 def test_files_of_the_machine(page: Page) -> None:
-    """By every address gradio has had for files; a link among the uploads leads nowhere."""
+    """By every URL that gradio has had for files; links among the uploads are not followed."""
     secret = page.folder / "secret.txt"
     secret.write_text("secret")
     (page.uploads / "link.txt").symlink_to(secret)
@@ -131,7 +131,7 @@ def test_files_of_the_machine(page: Page) -> None:
 
 @pytest.mark.slow
 def test_pictures_of_the_machine_are_not_looked_at(page: Page) -> None:
-    """Only what was uploaded: nothing by name, by a way around, by a link, or from elsewhere."""
+    """Uploaded files only: no others by name, relative path, link or URL."""
     private = page.folder / "private.png"
     link = page.uploads / "link.png"
     link.symlink_to(private)
@@ -150,7 +150,9 @@ def test_pictures_of_the_machine_are_not_looked_at(page: Page) -> None:
     status, answer = page.post("/gradio_api/upload", form % private.read_bytes(), kind)
     assert status == 200
     (uploaded,) = json.loads(answer)
-    assert page.look({"path": uploaded, **mark})["success"]  # so that the refusals mean something
+    assert page.look({"path": uploaded, **mark})[
+        "success"
+    ]  # so that the refusals above are meaningful
     status, _ = page.post("/gradio_api/upload", form % bytes(33 * 2**20), kind)
     assert status == 413
 
@@ -166,7 +168,7 @@ def browser() -> Iterator[Any]:
 
 
 def wait_for_size(sight: Any, number: int, width: int, height: int) -> None:
-    """Until the picture of a column has this size."""
+    """Wait until the picture of a column has this size."""
     sight.wait_for_function(
         """([number, ...wanted]) => {
           const image = document.querySelector(`#picture-${number} img`);
@@ -179,7 +181,7 @@ def wait_for_size(sight: Any, number: int, width: int, height: int) -> None:
 
 @pytest.mark.slow
 def test_camera(page: Page, browser: Any) -> None:
-    """A shot of Chromium's stand-in for one; taken away again, the results are too."""
+    """A shot of Chromium's fake camera; removing it removes the results too."""
     sight = browser.new_page()
     sight.goto(f"http://127.0.0.1:{page.port}/")
     sight.click("#photo button[aria-label='Capture from camera']")
@@ -198,7 +200,7 @@ def test_camera(page: Page, browser: Any) -> None:
 def test_in_a_browser(
     page: Page, browser: Any, models: list[Path], run_tool: Run, tmp_path: Path
 ) -> None:
-    """Upload, slider, two models, a broken file, 41 megapixels; nothing is asked of other hosts."""
+    """Upload, slider, two models, a broken file, 41 megapixels; no requests to other hosts."""
     asked: list[str] = []
     sight = browser.new_page(viewport={"width": 1400, "height": 1200})
     sight.on("request", lambda request: asked.append(request.url))
@@ -239,7 +241,7 @@ def test_in_a_browser(
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     give(tmp_path / "broken.jpg")
     sight.wait_for_selector(".toast-body")
-    assert "none of JPEG, PNG, WEBP, BMP that can be read" in sight.inner_text(".toast-body")
+    assert "not a readable JPEG, PNG, WEBP, BMP file" in sight.inner_text(".toast-body")
 
     give(picture(tmp_path / "large.jpg", 5500, 7500))
     wait_for_size(sight, 0, 1600, 1173)

@@ -1,4 +1,4 @@
-"""Two processes against one, for all three tasks: gradients, training, metrics, files."""
+"""Two processes compared with one, for all three tasks: gradients, training, metrics, files."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def options_of(task: str) -> dict[str, Any]:
 
 
 def words(options: dict[str, Any]) -> list[str]:
-    """As the command line takes them."""
+    """As arguments of the command line."""
     return ["--cfg-options", *(f"{k}={v}".replace(" ", "") for k, v in options.items())]
 
 
@@ -159,7 +159,7 @@ def batch() -> tuple[Tensor, list[dict[str, Any]]]:
 
 
 def made(build: Callable[[], Any]) -> Any:
-    """The model in training, but with norms of fixed statistics and nothing drawn.
+    """The model in training, with fixed norm statistics and without random numbers.
 
     Processes normalise by their own batch; that is a difference of its own.
     """
@@ -191,7 +191,7 @@ def gradients(model: Any, part: slice) -> dict[str, Tensor]:
     ],
 )
 def test_gradients_equal_those_of_one_process(ranks: Ranks, build: Callable[[], Any]) -> None:
-    """Two images on each of two processes against four on one."""
+    """Two images on each of two processes equal four on one."""
 
     def work(rank: int) -> Any:
         join(Config(), "pytorch")
@@ -209,12 +209,12 @@ def test_gradients_equal_those_of_one_process(ranks: Ranks, build: Callable[[], 
         apart = max(
             float(((halves[0][n] + halves[1][n]) / 2 - wanted[n]).abs().max()) for n in wanted
         )
-        assert apart > 1e-3  # what it would be were each process's own count taken
+        assert apart > 1e-3  # the difference if each process used its own count
 
 
 @pytest.mark.slow
 def test_batches_gathered_on_two_processes_are_one_step(ranks: Ranks) -> None:
-    """Two batches of one image on each of two processes against four images at once."""
+    """Two batches of one image on each of two processes equal one batch of four."""
 
     def stepped(model: Any, parts: list[slice]) -> dict[str, Any]:
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
@@ -283,7 +283,7 @@ def evaluated(run_tool: Callable[..., Any], task: str, path: Path, *arguments: A
 
 
 def report_without_order(folder: Path) -> dict[str, Any]:
-    """The report's numbers, its lists of images sorted: equally bad ones may change places."""
+    """The report's numbers, with sorted lists of images, because equal ones may change places."""
     numbers = json.loads((folder / "report.json").read_text())
     for name in ("worst", "most_confident_mistakes"):
         if name in numbers:
@@ -296,7 +296,7 @@ def report_without_order(folder: Path) -> dict[str, Any]:
 def test_two_processes_train_and_evaluate_as_one(
     ranks: Ranks, run_tool: Callable[..., Any], mini: Path, tmp_path: Path, task: str
 ) -> None:
-    """One model, saved once, whose metrics do not depend on how many processes find them."""
+    """One model, saved once; its metrics do not depend on the number of processes."""
     data, folder = mini / task, tmp_path / "run"
     first, second = ranks(lambda rank: trained_on(rank, task, data, folder))
     assert first["wrapped"] == "MMDistributedDataParallel"
@@ -394,7 +394,7 @@ def test_average_precision_of_odd_images_on_two_processes(ranks: Ranks, mini: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["dist_train.sh", "slurm_train.sh"])
 def test_the_launching_scripts(mini: Path, tmp_path: Path, script: str) -> None:
-    """dist_train.sh as it is; slurm_train.sh with an srun that starts two tasks here."""
+    """dist_train.sh unchanged; slurm_train.sh with an srun that starts two tasks here."""
     srun = tmp_path / "srun"
     srun.write_text(
         "#!/bin/sh\n"

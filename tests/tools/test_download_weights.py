@@ -1,4 +1,4 @@
-"""tools/download_weights.py and zoo:NAME, on a file that is put into the cache by hand."""
+"""tools/download_weights.py and zoo:NAME, with a file put into the cache by hand."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""tools/eval_cls.py: the metric's numbers from files, and one line for whatever is wrong."""
+"""tools/eval_cls.py: the metric's numbers from files, and errors in one line."""
 
 import json
 from collections.abc import Callable

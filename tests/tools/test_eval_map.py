@@ -1,4 +1,4 @@
-"""tools/eval_map.py: the twelve numbers, and one line for whatever is wrong."""
+"""tools/eval_map.py: the twelve numbers, and errors in one line."""
 
 import json
 import runpy

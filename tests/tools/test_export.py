@@ -1,4 +1,4 @@
-"""tools/export.py: a file that tests and predicts as its checkpoint, and one line for errors."""
+"""tools/export.py: the file gives the results of its checkpoint; errors in one line."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ def test_options_that_do_not_fit(
 
 
 def test_name_of_another_format(refuse: Callable[..., str]) -> None:
-    assert "ends in .xml" in refuse(format_="openvino")
+    assert "is .xml" in refuse(format_="openvino")
 
 
 def test_no_images_to_calibrate(refuse: Callable[..., str], tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_no_images_to_calibrate(refuse: Callable[..., str], tmp_path: Path) -> N
 def test_images_of_another_task(refuse: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "streets/gtFine").mkdir(parents=True)
     line = refuse("--int8", "--calib", tmp_path / "streets")
-    assert "streets: is laid out for 'seg' data, the config is of the task 'det'" in line
+    assert "streets: is a data set of the task 'seg', the config is of the task 'det'" in line
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_package_that_is_not_installed(
 def test_the_file_in_the_checkpoints_place(
     run_tool: Run, trained: Path, mini_coco: Path, tmp_path: Path
 ) -> None:
-    """The same metric, results, and one line where it is cut off or reaches outside."""
+    """Equal metric and results; one line if the file is truncated or refers to others."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -1,4 +1,4 @@
-"""Commands given hostile files: one line, exit code 1, nothing run, nothing written outside."""
+"""Commands given hostile files: one line, exit code 1, no code run, no file written outside."""
 
 import json
 import os
@@ -17,7 +17,7 @@ OWN = ROOT / "configs/picodet_lcnet_own.py"
 
 
 class Evil:
-    """Leaves a file behind where something unpickles it."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -28,7 +28,7 @@ class Evil:
 
 @pytest.fixture
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Folder of hostile files, the present one; nothing may appear beside it, nor be run."""
+    """Folder of hostile files, as current folder; no file may appear beside it, no code run."""
     marker = tmp_path / "was_run"
     (tmp_path / "private.png").write_bytes(b"secret")
     folder = tmp_path / "box"
@@ -86,7 +86,7 @@ def test_a_hostile_file_is_refused(
 
 
 def coco(root: Path, name: str) -> Path:
-    """A data set of one image, called as its json says."""
+    """A data set of one image with the name in its json."""
     (root / "annotations").mkdir(parents=True)
     (root / "train").mkdir()
     content = {

@@ -14,4 +14,7 @@ def test_names_costs_and_accuracy(run_tool) -> None:
 
 def test_unknown_names_say_so(run_tool) -> None:
     ran = run_tool("list_models", "resnet*")
-    assert (ran.code, ran.err) == (1, "error: no model is called resnet*; leave the name out\n")
+    assert (ran.code, ran.err) == (
+        1,
+        "error: no model matches resnet*; without a name, all are listed\n",
+    )

@@ -12,7 +12,7 @@ FEW = ("--train", "1", "--val", "1", "--side", "128")
 
 @pytest.fixture
 def exit_code(monkeypatch: pytest.MonkeyPatch):
-    """Run the command with arguments; gives its exit code."""
+    """Run the command with arguments; returns its exit code."""
 
     def run(*arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["make_mini_data.py", *arguments])
@@ -31,7 +31,7 @@ def test_draws_then_recognises(tmp_path: Path, exit_code, capsys) -> None:
         *(f"  --data {out / task}" for task in ("detection", "segmentation", "classification")),
     ]
     assert exit_code("--out", str(out), *FEW) == 0
-    assert "already there" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
 
 
 def test_refuses_another_set_in_one_line_until_forced(tmp_path: Path, exit_code, capsys) -> None:
@@ -40,7 +40,7 @@ def test_refuses_another_set_in_one_line_until_forced(tmp_path: Path, exit_code,
     assert exit_code("--out", out, *FEW, "--seed", "1") == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "drawn with other arguments" in error
+    assert "has a mini data set of other settings" in error
     assert exit_code("--out", out, *FEW, "--seed", "1", "--force") == 0
 
 

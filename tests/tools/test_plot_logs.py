@@ -16,7 +16,7 @@ Run = Callable[..., Any]
 
 @pytest.mark.slow
 def test_two_runs_in_one_picture(trained: Path, tmp_path: Path, run_tool: Run) -> None:
-    """Six iterations each; panels of 528 x 348 pixels, three in a row, both colours there."""
+    """Six iterations each; panels of 528 x 348 pixels, three in a row, both colours present."""
     (tmp_path / "copy").symlink_to(trained)
     out = tmp_path / "f.png"
     ran = run_tool("plot_logs", trained, tmp_path / "copy", "--out", out)
@@ -40,7 +40,7 @@ def test_errors_are_one_line(tmp_path: Path, run_tool: Run) -> None:
 def test_a_real_resumed_run_has_each_step_once(
     tiny_train: Run, trained: Path, tmp_path: Path
 ) -> None:
-    """The second of two epochs of three iterations is done again from the first one's state."""
+    """The second of two epochs of three iterations is repeated from the first one's state."""
     work_dir = tmp_path / "run"
     shutil.copytree(trained, work_dir)
     (work_dir / "epoch_2.pth").unlink()

@@ -1,4 +1,4 @@
-"""tools/predict.py and engine.load_model: pictures and JSON out, one line for errors."""
+"""tools/predict.py and engine.load_model: pictures and JSON, errors in one line."""
 
 import json
 import re
@@ -138,7 +138,7 @@ def test_errors(
         ran = run_tool("predict", OWN, path, *sources)
         assert ran.code == 1, ran
         assert ran.err.count("\n") == 1, ran.err
-        assert capfd.readouterr().err == ""  # what C libraries say
+        assert capfd.readouterr().err == ""  # from C libraries
         return str(ran.err)
 
     good = trained / "epoch_2.pth"
@@ -148,7 +148,7 @@ def test_errors(
     assert "a.jpg: not an image" in line(good, tmp_path / "a.jpg")
     (tmp_path / "a.mp4").write_bytes(b"no film")
     assert "a.mp4: no frame of this video" in line(good, tmp_path / "a.mp4")
-    assert "holds the source" in line(good, mini_coco / "val", "--out-dir", mini_coco / "val")
+    assert "contains the source" in line(good, mini_coco / "val", "--out-dir", mini_coco / "val")
     assert run_tool("predict", OWN, good).code == 2
 
 
@@ -158,7 +158,7 @@ def test_errors(
         (["--workers", "0"], "error: --workers 0: give 1 or more\n"),
         (
             ["--workers", "2", "--timings"],
-            "error: --timings: the stages of several images run at once; use --workers 1\n",
+            "error: --timings: stages cannot be timed with several workers; use --workers 1\n",
         ),
     ],
 )

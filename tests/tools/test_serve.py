@@ -1,4 +1,4 @@
-"""tools/serve.py as a process: answers, stopping, workers that come back, one line for errors."""
+"""tools/serve.py as a process: answers, stopping, restarted workers, errors in one line."""
 
 import http.client
 import itertools
@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("uvicorn")
-PATIENCE = 30  # seconds that a worker may be silent; one that is dead is not waited for so long
+PATIENCE = 30  # seconds that a worker may be silent; dead ones are replaced earlier
 ROOT = Path(__file__).parents[2]
 DETECTOR = ROOT / "configs/picodet_lcnet_own.py"
 THRESHOLD = "0.01"
@@ -39,7 +39,7 @@ class Server(NamedTuple):
     port: int
 
     def ask(self, path: str, content: bytes | None = None) -> tuple[int, Any]:
-        """Status and JSON of a GET, or of a POST where there is content."""
+        """Status and JSON of a GET, or of a POST if there is content."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         headers = {"Content-Type": "application/octet-stream"}
         connection.request("GET" if content is None else "POST", path, content, headers)
@@ -78,7 +78,7 @@ def _answering(process: subprocess.Popen[str], workers: int) -> int:
         workers -= "startup complete" in line
         if workers == 0:
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            wait(partial(_listens, port))  # which comes a moment after the startup
+            wait(partial(_listens, port))  # shortly after the startup
             return port
     raise AssertionError(f"ended with {process.wait()}")
 
@@ -108,7 +108,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def predicted(run_tool: Run, pair: tuple[Path, Path], pictures: list[Path], out: Path) -> list[Any]:
-    """What tools/predict.py writes, in the order of the pictures."""
+    """The rows of tools/predict.py, in the order of the pictures."""
     arguments = [*pair, *pictures, "--out-dir", out, "--score-thr", THRESHOLD]
     ran = run_tool("predict", *arguments)
     assert ran.code == 0, ran.err
@@ -132,7 +132,7 @@ def test_three_tasks_answer_what_predict_writes(
     pictures: list[Path],
     tmp_path: Path,
 ) -> None:
-    """All at once, so that requests share batches; then SIGTERM ends it well."""
+    """Simultaneous requests, which share batches; then SIGTERM ends it with code 0."""
     pairs = [small_detector_pair, small_segmenter_pair, small_classifier_pair]
     wanted = [predicted(run_tool, pair, pictures, tmp_path / pair[0].stem) for pair in pairs]
     jobs = [(f"/v1/{pair[0].stem}", path.read_bytes()) for pair in pairs for path in pictures]
@@ -155,9 +155,9 @@ def test_three_tasks_answer_what_predict_writes(
 
 @pytest.mark.slow
 def test_stopping_loses_nothing_that_was_taken(small_segmenter_pair: Pair) -> None:
-    """SIGTERM while sixteen wait: all get their answers, and who comes later none."""
+    """SIGTERM while sixteen wait: all get answers, later requests do not."""
     data = cv2.imencode(".jpg", np.full((300, 400, 3), 90, np.uint8))[1].tobytes()
-    gather = ("--max-batch", "64", "--max-wait", "5000")  # so that none is done too early
+    gather = ("--max-batch", "64", "--max-wait", "5000")  # so that none is finished too early
     with serving(*small_segmenter_pair, "--names", "m", *gather) as server:
         with ThreadPoolExecutor(16) as pool:
             asked = [pool.submit(server.ask, "/v1/m", data) for _ in range(16)]
@@ -175,7 +175,7 @@ def test_stopping_loses_nothing_that_was_taken(small_segmenter_pair: Pair) -> No
 def test_examples_of_the_page(
     small_detector_pair: Pair, pictures: list[Path], tmp_path: Path
 ) -> None:
-    """Those with curl in docs/serving.md, but for the port."""
+    """The curl commands of docs/serving.md, with another port."""
     if shutil.which("curl") is None:
         pytest.skip("no curl")
     text = (ROOT / "docs/serving.md").read_text()
@@ -198,7 +198,7 @@ def test_examples_of_the_page(
 
 
 def workers_of(server: Server) -> set[int]:
-    """Processes that answer."""
+    """The worker processes."""
     parent = server.process.pid
     text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
     return {int(n) for n in text.split() if b"spawn_main" in _command(int(n))}
@@ -214,7 +214,7 @@ def _command(process: int) -> bytes:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_killed_workers_come_back(small_classifier_pair: Pair, pictures: list[Path]) -> None:
-    """All of them at once; counts go on from where they were, and SIGTERM ends all."""
+    """All at once; counters continue, and SIGTERM ends all."""
     data = pictures[0].read_bytes()
     with serving(*small_classifier_pair, "--names", "m", workers=2) as server:
         before = workers_of(server)
@@ -224,7 +224,7 @@ def test_killed_workers_come_back(small_classifier_pair: Pair, pictures: list[Pa
             os.kill(worker, signal.SIGKILL)
         wait(lambda: len(workers_of(server) - before) == 2)
         young = min(workers_of(server))
-        os.kill(young, signal.SIGKILL)  # while it starts, and its parent waits to hear from it
+        os.kill(young, signal.SIGKILL)  # while it starts and its parent waits for it
         wait(lambda: len(workers_of(server) - before - {young}) == 2, PATIENCE / 2)
         after = workers_of(server)
         assert server.ask("/v1/m", data) == first  # waits for one of them to listen

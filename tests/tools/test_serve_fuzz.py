@@ -75,7 +75,7 @@ def schema(address: str) -> object:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_what_openapi_allows_and_what_not(schema: Any, mode: GenerationMode) -> None:
-    """Values as its schemas want them, and others."""
+    """Values that fit its schemas, and others."""
     asked: Counter[str] = Counter()
     answered: set[int] = set()
     for result in schema.get_all_operations():
@@ -86,10 +86,10 @@ def test_what_openapi_allows_and_what_not(schema: Any, mode: GenerationMode) -> 
         def ask(case: schemathesis.Case) -> None:
             asked[case.operation.path] += 1
             if case.path_parameters and asked[case.operation.path] % 4:
-                case.path_parameters["model"] = "m"  # else it is always an unknown one
+                case.path_parameters["model"] = "m"  # else it is always unknown
             answered.add(case.call_and_validate(checks=list(CHECKS)).status_code)
 
-        with suppress(Unsatisfiable):  # nothing about it can be wrong
+        with suppress(Unsatisfiable):  # it has no invalid values
             ask()
     assert asked["/v1/{model}"] >= 40
     assert {200, 404, 422} <= answered
@@ -98,7 +98,7 @@ def test_what_openapi_allows_and_what_not(schema: Any, mode: GenerationMode) -> 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_damaged_images_are_bad_images(served: Served, suffix: str, data: st.DataObject) -> None:
-    """Cut anywhere, with any bytes anywhere: an answer, or a line about the image."""
+    """Cut and changed at random: an answer, or a one-line error about the image."""
     content = bytearray(FILES[suffix])
     for _ in range(data.draw(st.integers(0, 4))):
         place = data.draw(st.integers(0, len(content) - 1))
@@ -113,6 +113,6 @@ def test_damaged_images_are_bad_images(served: Served, suffix: str, data: st.Dat
 
 
 def test_whole_images_are_answered(served: Served) -> None:
-    """What the test before damages is good before."""
+    """The files that the test above damages are valid."""
     answers = served.answer([Upload(content, 0.4) for content in FILES.values()])
     assert len(answers) == len([a for a in answers if isinstance(a, bytes)]) == 4

@@ -1,4 +1,4 @@
-"""tools/split_dataset.py: says what it did, for class folders and for COCO."""
+"""tools/split_dataset.py: its output for class folders and for COCO."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""tools/test.py: the numbers of training's validation, of eval_map, and one line for errors."""
+"""tools/test.py: metrics equal those of training and eval_map; errors in one line."""
 
 import json
 import re
@@ -80,7 +80,7 @@ def test_dump_and_eval_map_agree(
 def test_report_has_the_numbers_of_the_metric(
     evaluate: Run, trained: Path, tmp_path: Path, mini_coco: Path
 ) -> None:
-    """Beside the page, to the last bit; no second file, and no address in the page."""
+    """Beside the page, to the last bit; no other file, and no URL in the page."""
     report, out = tmp_path / "report", tmp_path / "out.json"
     ran = evaluate(trained / "epoch_2.pth", "--report", report, "--out", out)
     assert (ran.code, ran.err) == (0, "")
@@ -98,7 +98,7 @@ def test_report_has_the_numbers_of_the_metric(
 def test_a_report_that_cannot_be_written(evaluate: Run, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "file/sub")
-    assert "file/sub: is a file, or in one; give a folder" in error_line(ran)
+    assert "file/sub: is a file or inside one; give a folder" in error_line(ran)
     assert not (tmp_path / "work").exists()
 
 
@@ -123,7 +123,7 @@ def test_a_report_of_a_list_of_one_metric(evaluate: Run, trained: Path, tmp_path
 def test_a_report_that_fails_takes_no_numbers_along(
     evaluate: Run, trained: Path, tmp_path: Path
 ) -> None:
-    """A folder stands where the page should be: metrics are out by then."""
+    """A folder has the name of the page: metrics are printed before."""
     (tmp_path / "report/index.html").mkdir(parents=True)
     out = tmp_path / "out.json"
     ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "report", "--out", out)

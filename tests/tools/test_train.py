@@ -1,4 +1,4 @@
-"""tools/train.py: runs, resumes and stops as it should; one line for whatever is wrong."""
+"""tools/train.py: runs, resumes and stops; errors in one line."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def last_line(ran: Any) -> str:
 
 
 def only_line(ran: Any) -> str:
-    """The same of a run that failed at its start: nothing else may stand there."""
+    """The only line of a run that failed at its start."""
     assert ran.err.count("\n") == 1, ran.err
     return last_line(ran)
 
@@ -127,7 +127,7 @@ def test_resume_equals_the_uninterrupted_run(
     assert "epoch_7.pth: not readable as a safe checkpoint" in ran.out + ran.err
     assert f"resumed {tmp_path / 'epoch_1.pth'} after epoch 1" in ran.out
     assert_equal_bits(tmp_path / "epoch_2.pth", trained / "epoch_2.pth")
-    # No better value came, so the best file of before the interruption stays the only one.
+    # No better value came, so the best file from before the interruption is the only one.
     assert len(list(tmp_path.glob("best_*"))) == 1
 
 
@@ -206,7 +206,7 @@ def test_infinite_weights_are_not_saved(
 def test_a_signal_saves_and_stops(
     tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """In the second step of the second epoch; the rest equals the run that nobody disturbed."""
+    """In the second step of the second epoch; the rest equals the undisturbed run."""
     shutil.copy(trained / "epoch_1.pth", tmp_path)
 
     def send(_hook: Any, runner: Any, *_: Any, **__: Any) -> None:
@@ -233,14 +233,14 @@ def test_a_signal_saves_and_stops(
 def test_a_signal_ends_the_wait_for_data(
     tiny_train: Train, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    """A disk that does not answer after the fourth step: nobody waits for it."""
+    """A disk that does not answer after the fourth step does not block."""
     shutil.copy(trained / "epoch_1.pth", tmp_path)
     original, run, read = CocoDetection._read, os.getpid(), []
 
     def hangs(dataset: CocoDetection, index: int) -> Any:
         read.append(index)
         if len(read) == 6:  # of the second batch
-            time.sleep(2)  # for the first one's step, where it is read ahead
+            time.sleep(2)  # for the first step, if batches are prefetched
             os.kill(run, signal.SIGTERM)
             time.sleep(100)
         return original(dataset, index)
@@ -280,7 +280,7 @@ def test_dry_run(tiny_train: Train, tmp_path: Path) -> None:
 
 
 def test_warm_up_longer_than_the_run_is_shortened(tiny_train: Train, tmp_path: Path) -> None:
-    """12 images, 4 a step, 4 epochs: 12 iterations leave a warm-up of 1."""
+    """12 images, 4 per step, 4 epochs: 12 iterations leave a warm-up of 1."""
     ran = tiny_train(tmp_path, "--dry-run", param_scheduler__0__warmup_iters=12)
     assert ran.code == 0, ran.err
     assert "warmup_iters 12 is not below the 12 iterations of the schedule; using 1" in ran.out

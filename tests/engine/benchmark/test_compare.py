@@ -1,4 +1,4 @@
-"""Rows that are compared under equal terms: their configs, schedules, runs and what is kept."""
+"""Rows compared under equal conditions: configs, costs and the saved state."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def test_costs_of_the_ablations_by_hand() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_load_with_their_recipe(name: str) -> None:
-    """The network is the row's, everything of the training the recipe's."""
+    """The network is the row's; all training settings are the recipe's."""
     preset = PRESETS[name]
     recipe = config.load(preset.recipe)
     rows = preset.rows
@@ -81,7 +81,7 @@ def test_presets_load_with_their_recipe(name: str) -> None:
 
 
 def test_the_papers_numbers() -> None:
-    """Tables 4 and 5 and the ablations, as their authors' documentation has them."""
+    """Tables 4 and 5 and the ablations, as in their authors' documentation."""
     published = {
         name: {row.label: row.published for row in preset.rows} for name, preset in PRESETS.items()
     }
@@ -93,7 +93,7 @@ def test_the_papers_numbers() -> None:
 
 
 def test_two_rows_of_one_label() -> None:
-    with pytest.raises(ValueError, match="quarter: given twice; name each config once"):
+    with pytest.raises(ValueError, match="quarter: given twice; give each config once"):
         loaded(ROWS[0], ROWS[0])
 
 
@@ -128,7 +128,7 @@ def test_a_foreign_report_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_size_must_be_known() -> None:
     segmenter = Row("segmenter", str(ROOT / "configs/deeplabv3plus_lcnet.py"))
-    with pytest.raises(ValueError, match="any size; give --shape HEIGHT WIDTH"):
+    with pytest.raises(ValueError, match="no fixed input size; give --shape HEIGHT WIDTH"):
         compare.add_costs({"rows": {}}, loaded(segmenter), None)
 
 

@@ -1,4 +1,4 @@
-"""The report: every number in its place, one file that needs no other."""
+"""The report: every number in its place, one self-contained file."""
 
 import re
 from pathlib import Path

@@ -21,7 +21,7 @@ TINY = {"model.backbone.scale": 0.25, "model.num_classes": 3}
 
 
 class Scripted:
-    """A worker whose runs take what a list says, in milliseconds, over and over."""
+    """A worker whose runs take the milliseconds of a list, repeated."""
 
     name = "scripted"
 
@@ -59,8 +59,8 @@ def test_workers_take_turns_and_another_begins_each_time() -> None:
     ("times", "turns"),
     [
         ([5.0], 2),  # the second agrees with the first
-        ([9.0] * 10 + [6.0] * 10 + [5.0] * 10 + [5.1] * 10, 4),  # 2 % apart at last
-        ([float(2**n) for n in range(10) for _ in range(10)], 10),  # never: given up
+        ([9.0] * 10 + [6.0] * 10 + [5.0] * 10 + [5.1] * 10, 4),  # 2 % apart at the end
+        ([float(2**n) for n in range(10) for _ in range(10)], 10),  # never stable
     ],
 )
 def test_warm_up_ends_once_times_are_stable(times: list[float], turns: int) -> None:
@@ -84,7 +84,7 @@ def test_percentiles_by_hand() -> None:
 )
 def test_halves_that_differ_by_more_than_a_tenth(second: float, same: bool) -> None:
     assert summary(record([10.0], [second]))["repeatable"] is same
-    assert summary(record([10.0]))["repeatable"] is False  # of one round nothing is known
+    assert summary(record([10.0]))["repeatable"] is False  # one round is not enough
 
 
 def test_floor_by_hand() -> None:
@@ -99,7 +99,7 @@ def test_floor_by_hand() -> None:
 
 
 def test_ratio_is_of_rounds_in_pairs() -> None:
-    """The machine halves its speed in the third round, which the ratio does not see."""
+    """The machine is half as fast in the third round; the ratio does not change."""
     ours, theirs = record([3.0, 2.0, 9.0], [3.0], [6.0]), record([4.0], [4.0], [8.0])
     assert ours.medians == pytest.approx([0.003, 0.003, 0.006])
     assert ratio(ours.medians, theirs.medians) == pytest.approx((0.75, 0.75, 0.75))
@@ -124,7 +124,7 @@ def test_a_photo_is_drawn_where_none_is_given(tmp_path: Path) -> None:
 def test_torch_runs_the_checkpoint_and_random_weights_are_none_of_a_file(tmp_path: Path) -> None:
     found = subject(Order(OWN, ["torch"], TINY, shape=(64, 96)), tmp_path)
     assert found.path("torch") == tmp_path / "random.pth"
-    assert found.exported is None  # nothing asked for it
+    assert found.exported is None  # not needed
     assert found.size == (64, 96)
     weights = torch.load(found.path("torch"), weights_only=True)["state_dict"]
     numbers = sum(v.numel() for k, v in weights.items() if "running" not in k and "num_" not in k)
@@ -141,8 +141,12 @@ def test_an_exported_file_is_run_as_it_is(onnx_file: Callable[..., Path], tmp_pa
 @pytest.mark.parametrize(
     ("changes", "order", "line"),
     [
-        ({}, {"backends": ["torch"]}, "--backend torch does not run it; use onnxruntime or openv"),
-        ({}, {"batch": 2}, "takes one image; leave out --batch or export --dynamic batch"),
+        ({}, {"backends": ["torch"]}, "--backend torch cannot run it; use onnxruntime or openv"),
+        (
+            {},
+            {"batch": 2},
+            "takes one image per run; leave out --batch, or export with --dynamic batch",
+        ),
     ],
 )
 def test_what_a_file_cannot_do(

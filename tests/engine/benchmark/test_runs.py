@@ -1,4 +1,4 @@
-"""Equal trainings of rows that are compared: schedules, budgets, and what is done again."""
+"""Equal trainings of compared rows: schedules, budgets, and repeated runs."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_finished_is_not_done_again_and_failed_is(tmp_path: Path) -> None:
     ["optim_wrapper.optimizer.lr", "train_dataloader.batch_size", "model.dropout"],
 )
 def test_whatever_decides_a_run_makes_it_another(tmp_path: Path, option: str) -> None:
-    """And the first one's metric is there when it is asked for again; only what is asked counts."""
+    """The first metric is reused when requested again; only requested runs are reported."""
     items, changed = loaded(*ROWS), loaded(*ROWS, **{option: 1})
     state = fresh(items)
     go(state, items, tmp_path, "0", "1")
@@ -137,7 +137,7 @@ def test_shorten_epochs_keeps_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = config.load(ROOT / "configs/picodet_lcnet_own.py")
     runs.shorten(detector, 20 * (650 // 8))
     assert (detector.model.static_epochs, detector.param_scheduler[0].warmup_iters) == (2, 17)
-    with pytest.raises(ValueError, match="the steps are less than an epoch of 10; raise --steps"):
+    with pytest.raises(ValueError, match="the steps are fewer than an epoch of 10; raise --steps"):
         runs.shorten(cfg, 9)
 
 

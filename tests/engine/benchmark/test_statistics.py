@@ -1,4 +1,4 @@
-"""What is said of two rows, by hand-made numbers."""
+"""Conclusions on two rows, with numbers by hand."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_a_failed_run_does_not_count() -> None:
 
 
 def test_quartiles_of_the_ratio_run_by_run() -> None:
-    """Ratios 0.5, 1, 0.25, 0.75, 2: sorted 0.25, 0.5, 0.75, 1, 2. Drift common to both is out."""
+    """Ratios 0.5, 1, 0.25, 0.75, 2: sorted 0.25, 0.5, 0.75, 1, 2. Drift common to both cancels."""
     drift = [1, 10, 3, 8, 0.5]
     first = [0.5, 10, 0.75, 6, 1]
     assert ratio(first, drift) == (0.75, 0.5, 1.0)
@@ -58,7 +58,7 @@ def test_quartiles_of_the_ratio_run_by_run() -> None:
         (Accuracy(73, 1, 3), Accuracy(71, 0.9, 3), "+2.0 points (73.0 ± 1.0 against"),
         (Accuracy(73, 1, 3), Accuracy(71, 1, 3), "a tie"),  # touching
         (Accuracy(71, 0.1, 3), Accuracy(73, 0.1, 3), "less"),
-        (Accuracy(99, None, 1), Accuracy(1, 0.1, 3), "no proof"),
+        (Accuracy(99, None, 1), Accuracy(1, 0.1, 3), "proves nothing"),
     ],
 )
 def test_overlapping_spreads_are_a_tie(first: Accuracy, second: Accuracy, said: str) -> None:
@@ -95,7 +95,7 @@ def test_front_against_every_pair() -> None:
 
 
 def test_places_are_published_numbers_only_where_nothing_was_trained() -> None:
-    """A row that is still to be trained does not stand beside trained ones."""
+    """A row without training is not plotted beside trained ones."""
     published = {"accuracy": 63.1, "ms": 2.05}
     waiting = row(times=[1, 3, 5], published=published)
     assert places({"a": waiting, "b": row(times=[1])}, ENGINE) == {"a": (3, 63.1)}

@@ -1,4 +1,4 @@
-"""A model in an engine: its times, its stages, and what becomes of errors in its process."""
+"""A model in an engine: times, stages, and errors in its process."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -41,7 +41,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(onnx_file: Callable[..., Path], image: Path) -> Job:
-    """An end-to-end file that finds one box, whatever it is shown."""
+    """An end-to-end file that always finds one box."""
     return Job(OWN, {}, onnx_file(), "onnxruntime", 1, SIZE, 1, image)
 
 
@@ -100,7 +100,7 @@ def test_boxes_are_those_of_the_command(job: Job, in_torch: Job) -> None:
 
 
 def test_batch_and_memory_order(in_torch: Job) -> None:
-    """torch gets channels last, as `predict` gives them."""
+    """torch gets channels last, as in `predict`."""
     model = loaded(replace(in_torch, batch=2))
     assert model.inputs.shape == (2, 3, *SIZE)
     assert model.inputs.strides[1] == 4
@@ -139,7 +139,7 @@ def test_a_job_in_this_process_leaves_cores_and_threads_as_they_were(in_torch: J
 @pytest.mark.parametrize("threads", [0, 999])
 def test_more_threads_than_cores(job: Job, threads: int) -> None:
     with (
-        pytest.raises(ValueError, match=f"--threads {threads}: this process may use 1 to"),
+        pytest.raises(ValueError, match=f"--threads {threads}: expected 1 to"),
         workers([replace(job, threads=threads)]),
     ):
         pass

@@ -1,4 +1,4 @@
-"""The mini data set: what is drawn, the files of the three tasks, the folder they come in."""
+"""The mini data set: scenes, the files of the three tasks, and their folder."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def coco(folder: Path, split: str) -> COCO:
 def test_annotation_is_the_tight_box_and_area_of_what_is_visible(two_squares: Scene) -> None:
     lower, upper = annotate(Drawn(two_squares, "train", image_id=7), first_id=3)
     assert lower["bbox"] == [2, 1, 3, 2]
-    assert lower["area"] == 5  # 6 less the hidden corner
+    assert lower["area"] == 5  # 6 without the hidden corner
     assert upper["bbox"] == [4, 2, 2, 4]
     assert upper["area"] == 8
     assert (lower["id"], upper["id"], lower["image_id"]) == (3, 4, 7)
@@ -105,7 +105,7 @@ def test_every_class_differs_from_draw_to_draw_and_fits_its_size(name: str) -> N
         points = np.concatenate([polygon for polygon, _ in shape.solids])
         assert points.min(axis=0) == pytest.approx([0, 0])
         distances = np.linalg.norm(points[:, None] - points, axis=-1)
-        assert 79 < distances.max() < 142  # squeezed by a fifth at most; the diagonal of a square
+        assert 79 < distances.max() < 142  # shortened by a fifth at most; the diagonal of a square
     assert not np.array_equal(first.solids[0][0], second.solids[0][0])
 
 
@@ -214,7 +214,7 @@ def test_class_lists_and_folders(folder: Path) -> None:
         assert [path.name for path in folders] == names
         for path in folders:
             crops = [cv2.imread(str(crop)) for crop in path.glob("*.jpg")]
-            assert crops  # eight scenes hold every class once at least
+            assert crops  # eight scenes have every class at least once
             assert all(crop.shape[0] == crop.shape[1] for crop in crops)
 
 
@@ -252,12 +252,12 @@ def test_second_call_finds_the_set_and_draws_nothing(tmp_path: Path) -> None:
 
 def test_other_content_is_refused_and_left_alone_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="holds other files; give another --out, or --force"):
+    with pytest.raises(FileExistsError, match="has other content; give another --out, or --force"):
         make_mini_data(tmp_path, TINY)
     assert contents(tmp_path) == {"notes.txt": b"mine"}
     make_mini_data(tmp_path, TINY, force=True)
     assert not (tmp_path / "notes.txt").exists()
-    with pytest.raises(FileExistsError, match="drawn with other arguments"):
+    with pytest.raises(FileExistsError, match="has a mini data set of other settings"):
         make_mini_data(tmp_path, MiniData(6, 2, 1, 128))
 
 
@@ -286,5 +286,5 @@ def test_an_interrupted_drawing_leaves_what_was_there(tmp_path: Path) -> None:
     ("name", "value", "least"), [("seed", -1, 0), ("train", 0, 1), ("val", 0, 1), ("side", 64, 128)]
 )
 def test_numbers_out_of_range_are_named(name: str, value: int, least: int) -> None:
-    with pytest.raises(ValueError, match=f"{name} is {value}, must be {least} or more"):
+    with pytest.raises(ValueError, match=f"{name} is {value}, expected {least} or more"):
         MiniData(**{name: value})

@@ -1,4 +1,4 @@
-"""engine/export/check_pictures.py: drawn alike each time, with edges and texture everywhere."""
+"""engine/export/check_pictures.py: the same at every call, with edges and texture everywhere."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def test_of_the_size_asked_for_and_the_same_each_time(size: tuple[int, int]) -> 
 
 
 def test_edges_colours_and_texture_are_everywhere() -> None:
-    """In each of 8 x 8 tiles; a photo of plain sky would let wrong outputs pass as equal."""
+    """In each of 8 x 8 tiles: on a plain picture, wrong outputs could look equal."""
     found = picture(256, 256).astype(np.float64)
     tiles = found.reshape(8, 32, 8, 32, 3).transpose(0, 2, 1, 3, 4).reshape(64, 1024, 3)
     assert tiles.std(axis=1).min() > 5.5  # the grain has 6.06

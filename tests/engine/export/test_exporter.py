@@ -1,4 +1,4 @@
-"""Checkpoints as exported files: the same results, checked, and nothing left of a failure."""
+"""Checkpoints as exported files: equal results, and no file after a failure."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path
 def test_scores_that_tie_within_rounding(
     small_detector: Path, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last bit orders the boxes: the network and the suppression are right each, together not.
+    """The last bit decides the order of boxes: network and suppression agree only separately.
 
     What is wrong in either part is still found.
     """
@@ -129,7 +129,7 @@ def test_a_failed_check_leaves_nothing(
     monkeypatch.setattr(exporter, "open_exported", lambda _: None)
     monkeypatch.setattr(exporter, "_picture_gap", lambda *_: Gap(0.1, 0.0))
     out = tmp_path / "new/file.onnx"
-    with pytest.raises(ValueError, match=r"computes something else than PyTorch: 0.1 apart"):
+    with pytest.raises(ValueError, match=r"differ from PyTorch's: 0.1 apart"):
         exporter.export(config.load(OWN), small_detector, out, Plan(format="onnx"))
     assert list((tmp_path / "new").iterdir()) == []
 
@@ -161,7 +161,7 @@ def test_size_that_only_the_user_knows(small_segmenter: Path, tmp_path: Path) ->
 
 
 def test_name_says_the_format(small_detector: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--format openvino ends in \.xml"):
+    with pytest.raises(ValueError, match=r"suffix of --format openvino is \.xml"):
         exporter.export(
             config.load(OWN), small_detector, tmp_path / "a.onnx", Plan(format="openvino")
         )

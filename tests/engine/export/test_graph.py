@@ -1,4 +1,4 @@
-"""The parts of an exported graph: resize as cv2 has it, norms and scale in the convolutions."""
+"""The parts of an exported graph: resize as in cv2, norms and scale folded into convolutions."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 class Network(nn.Module):
-    """A strided, padded convolution with norm, behind the interface that export traces."""
+    """A strided, padded convolution with norm, with the interface that export needs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class TestTaps:
         assert weights.flatten().tolist() == [0.5, 0.5, 0.5, 0.5]
 
     def test_cubic_by_hand(self) -> None:
-        """Half way, Keys's kernel with a = -0.75: -0.09375 and 0.59375 (1.5 and 0.5 away)."""
+        """Halfway, Keys's kernel with a = -0.75: -0.09375 and 0.59375 (1.5 and 0.5 away)."""
         _, weights = taps(Span.whole(8, 4), "cubic")
         assert weights[1, 0].tolist() == pytest.approx([-0.09375, 0.59375, 0.59375, -0.09375])
 
@@ -62,7 +62,7 @@ class TestTaps:
 
 
 class TestResized:
-    """Against cv2, whose fixed-point arithmetic rounds some values the other way."""
+    """Compared with cv2, whose fixed-point arithmetic rounds some values differently."""
 
     @pytest.mark.parametrize("size", [(64, 64), (200, 50), (31, 333)])
     @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ class TestFolding:
         assert (model(reading(image), "tensor") - wanted).abs().max() < 1e-4
 
     def test_the_mean_would_not_be(self, network: nn.Module) -> None:
-        """Folding mean and scale both is right inside, and wrong where zeros are padded."""
+        """Folding mean and scale together is wrong where zeros are padded."""
         model = folded(network)
         conv = model.stem.conv
         image = torch.from_numpy(noise(16, 16))
@@ -161,7 +161,9 @@ class TestFolding:
             def forward(self, images: Tensor, mode: str) -> Tensor:  # noqa: ARG002
                 return self.pool(images)
 
-        with pytest.raises(ValueError, match="Plain: its first layer is no plain convolution"):
+        with pytest.raises(
+            ValueError, match="Plain: its first layer is not an ungrouped convolution"
+        ):
             fold_scale(Plain(), torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 4, 4))
 
 
@@ -184,7 +186,7 @@ class TestSplit:
         ("options", "parts"),
         [
             ({"out_channels": 1, "kernel_size": 5}, 2),
-            ({"out_channels": 2, "kernel_size": 5}, 0),  # enough for engines to do well
+            ({"out_channels": 2, "kernel_size": 5}, 0),  # enough channels for engines to be fast
             ({"out_channels": 1, "kernel_size": 1}, 0),
             ({"out_channels": 1, "kernel_size": 3, "stride": 2}, 0),
             ({"out_channels": 1, "kernel_size": 3, "dilation": 2}, 0),

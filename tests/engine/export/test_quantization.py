@@ -45,13 +45,13 @@ def test_empty_folder(tmp_path: Path) -> None:
 
 def test_data_of_another_task(mini_coco: Path) -> None:
     with pytest.raises(
-        ValueError, match="is laid out for 'det' data, the config is of the task 'seg'"
+        ValueError, match="is a data set of the task 'det', the config is of the task 'seg'"
     ):
         calibration_images(config.load(SEGMENTER), mini_coco)
 
 
 def test_torchscript_has_no_eight_bits(small_detector: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--int8: torchscript has no 8-bit form here"):
+    with pytest.raises(ValueError, match="--int8: 8-bit export to torchscript is not supported"):
         export(
             config.load(OWN), small_detector, tmp_path / "a.pt", Plan(format="torchscript"),
             eight_bit=EightBit(tmp_path),
@@ -63,7 +63,7 @@ def test_torchscript_has_no_eight_bits(small_detector: Path, tmp_path: Path) -> 
 def test_a_folder_without_a_metric(
     small_detector: Path, photos: Path, tmp_path: Path, format_: str, name: str
 ) -> None:
-    """First, last and pooled layers stay in float; the rest is near what it was."""
+    """First, last and pooled layers stay in float; outputs change little."""
     pytest.importorskip({"openvino": "nncf", "onnx": "onnxruntime"}[format_])
     pytest.importorskip("onnxscript")
     out = tmp_path / name
@@ -81,5 +81,5 @@ def test_a_folder_without_a_metric(
     picture = cv2.imread(str(photos / "0.png"))
     scores = model.predict(picture)[0]["scores"][:10].numpy()
     wanted = load_model(OWN, small_detector).predict(picture)[0]["scores"][:10].numpy()
-    # Eight bits of random weights: a trained model's are judged by its metric instead.
+    # Random weights in 8 bits; trained models are checked by their metric.
     assert scores == pytest.approx(wanted, abs=0.2)

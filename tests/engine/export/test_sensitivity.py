@@ -1,4 +1,4 @@
-"""Layers in simulated 8 bits: the rounding by hand, and which layers are named."""
+"""Layers in simulated 8 bits: rounding computed by hand, and the ranking of layers."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ class Network(nn.Module):
 
 
 def test_weights_by_hand() -> None:
-    """A scale a row: 63 levels of 1 / 63 and of 2 / 63; 0.6 rounds to 38 of them, 0.02 to 1."""
+    """One scale per row: 63 levels of 1 / 63 and of 2 / 63; 0.6 rounds to 38 of them, 0.02 to 1."""
     rounded = rounded_weights(torch.tensor([[1.0, 0.6], [-2.0, 0.02]]))
     wanted = torch.tensor([[1.0, 38 / 63], [-2.0, 2 / 63]])
     assert torch.allclose(rounded, wanted, atol=1e-6)
@@ -56,7 +56,7 @@ def test_layers_are_ranked_and_reasons_given() -> None:
     images = [torch.randn(1, 3, 16, 16)]
     sound = {layer.name: layer.error for layer in layers(network, images, ("out",))}
     before = network.body.weight.clone()
-    network.body.weight.data[0, 0, 0, 0] = before.abs().max() * 300  # one weight eats all levels
+    network.body.weight.data[0, 0, 0, 0] = before.abs().max() * 300  # one weight takes all levels
     spoilt = network.body.weight.clone()
     ranked = layers(network, images, ("out",))
     errors = {layer.name: layer.error for layer in ranked}
@@ -69,16 +69,16 @@ def test_layers_are_ranked_and_reasons_given() -> None:
         "body": "",
         "out": LAST,
     }
-    assert torch.equal(network.body.weight, spoilt)  # nothing was left rounded
+    assert torch.equal(network.body.weight, spoilt)  # no rounding remains
 
 
 def test_a_channel_that_eats_the_levels_of_the_others() -> None:
-    """One of a layer's channels is 300 times the rest: rounding its outputs loses those."""
+    """One channel is 300 times as large as the others, which rounding of outputs then loses."""
     torch.manual_seed(0)
     network = Network().eval()
     images = [torch.randn(1, 3, 16, 16)]
-    network.body.weight.data[0] *= 300  # a scale a row: its weights lose nothing by it
-    network.out.weight.data[:, 0] = 0  # and only the others are looked at
+    network.body.weight.data[0] *= 300  # one scale per row: weights lose nothing
+    network.out.weight.data[:, 0] = 0  # only the other channels count
     found = [
         {layer.name: layer.error for layer in layers(network, images, ("out",), outputs=outputs)}
         for outputs in (False, True)

@@ -1,4 +1,4 @@
-"""engine/inference/files.py: what is found, what is written, whose colours it has."""
+"""engine/inference/files.py: results, written files and their colours."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ class Painter:
 
 
 class Ranker(Painter):
-    """A model that says how red and how green a picture is."""
+    """A model that returns the red and green level of a picture."""
 
     def describe(self, found: dict[str, Any], threshold: float) -> list[dict[str, Any]]:  # noqa: ARG002
         scores = [(found["mean"][label] / 256, label) for label in (0, 1)]
@@ -127,7 +127,7 @@ def test_one_name_never_hides_another(tmp_path: Path) -> None:
 def test_a_source_is_never_overwritten(tmp_path: Path) -> None:
     source = paint(tmp_path / "a.png")
     before = source.read_bytes()
-    with pytest.raises(ValueError, match=r"holds the source a\.png"):
+    with pytest.raises(ValueError, match=r"contains the source a\.png"):
         predict_files(Painter(), [source], tmp_path / "x/..", 0.5)
     assert source.read_bytes() == before
 
@@ -195,7 +195,7 @@ def test_a_damaged_image(tmp_path: Path) -> None:
 
 
 class Slow(Painter):
-    """A model whom darker pictures take longer, and who notes how many it has at once."""
+    """A model that is slower on dark pictures, and counts simultaneous calls."""
 
     def __init__(self) -> None:
         self.now, self.most, self.seen = 0, 0, 0

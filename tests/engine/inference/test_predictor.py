@@ -1,4 +1,4 @@
-"""engine/inference/predictor.py: what goes in, in which batches, and what the object is not."""
+"""engine/inference/predictor.py: inputs, batches, and the limits of the object."""
 
 import threading
 from pathlib import Path
@@ -19,7 +19,7 @@ def network() -> Classifier:
     torch.manual_seed(0)
     preprocess = Preprocess(size=(32, 32))
     network = Classifier(backbone=PPLCNet(0.25), num_classes=3, data_preprocessor=preprocess)
-    network.train()(torch.randn(8, 3, 32, 32))  # norms that tell images apart
+    network.train()(torch.randn(8, 3, 32, 32))  # so that images differ after the norms
     return network
 
 

@@ -1,4 +1,4 @@
-"""engine/inference/stopwatch.py, with a clock that stands still unless told."""
+"""engine/inference/stopwatch.py, with a clock that the test moves."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from engine.inference.stopwatch import Stopwatch
 
 
 class Clock:
-    """Seconds that pass when somebody says so."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -27,7 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Slow(torch.nn.Module):
-    """Takes as many seconds as it is told."""
+    """Takes the given number of seconds."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()

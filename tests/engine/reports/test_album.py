@@ -1,4 +1,4 @@
-"""engine/reports/album.py and tools/browse_dataset.py: what is written."""
+"""engine/reports/album.py and tools/browse_dataset.py: the written files."""
 
 import hashlib
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def test_boxes_and_mask_follow_the_picture() -> None:
 
 
 def sums(folder: Path) -> dict[str, str]:
-    """Hash of every file below."""
+    """Hash of every file in a folder."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

@@ -1,4 +1,4 @@
-"""engine/reports/browse.py: what it shows is what training sees."""
+"""engine/reports/browse.py: it shows what training gets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +94,7 @@ def batch_of_three(data: Path, mixup: float, seed: int) -> list[Pair]:
 
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_mixed_images_carry_the_shares_of_their_classes(mini_coco: Path, seed: int) -> None:
-    """With alpha 10,000 shares are within 0.03 of a half; with these seeds no image is left alone.
+    """With alpha 10,000 shares are within 0.03 of a half; with these seeds every image is mixed.
 
     So each is the mean of itself and the one before or after it.
     """

@@ -1,4 +1,4 @@
-"""engine/reports/cam.py and tools/cam.py: heat by hand, and a picture for each task."""
+"""engine/reports/cam.py and tools/cam.py: heat computed by hand, and a picture for each task."""
 
 import runpy
 import sys
@@ -92,7 +92,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def test_no_picture_takes_the_name_of_another() -> None:
-    """`a` a second time would be `a_2`, which is there."""
+    """The second `a` would be `a_2`, which exists."""
     targets = runpy.run_path(str(ROOT / "tools/cam.py"))["targets"]
     sources = [Path(name) for name in ("x/a.jpg", "x/a_2.jpg", "y/a.jpg", "z/a.png")]
     names = [path.name for path in targets(Path("out"), sources)]
@@ -144,4 +144,4 @@ def test_every_task_is_explained(
     assert picture.read_bytes() == before
     wrong = run_tool(*common, "--class", "zebra")
     assert wrong.code == 1
-    assert "--class zebra: the model does not know it; nearest known: " in wrong.err
+    assert "--class zebra: not a class of the model; nearest known: " in wrong.err

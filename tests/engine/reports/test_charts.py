@@ -1,4 +1,4 @@
-"""Drawings: in the page's ink, with texts as they are, no names shared."""
+"""Drawings: in the page's colour, with plain text, without shared ids."""
 
 import re
 import warnings
@@ -20,7 +20,7 @@ def svg() -> str:
 
 
 def test_names_stay_texts(svg: str) -> None:
-    """Markup in a class name is text to the parser of the page, and a dollar begins no formula."""
+    """Markup in a class name stays text, and a dollar does not start a formula."""
     texts = [node.text for node in ElementTree.fromstring(svg).iter() if node.tag.endswith("text")]
     for name in ("$x^2$", "a&b"):
         assert texts.count(name) == 2
@@ -68,7 +68,7 @@ def test_two_drawings_share_no_names() -> None:
 
 
 def test_confusion_of_many_classes_shows_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Class 0 does not occur; of the others 2 and 3 have most mistakes; rows are shares."""
+    """Class 0 does not occur; of the others 2 and 3 have the most errors; rows are shares."""
     matrix = np.array([[0, 0, 0, 0], [0, 8, 0, 0], [0, 1, 3, 4], [0, 0, 1, 9]])
     drawn: list[tuple[object, object]] = []
     monkeypatch.setattr(charts, "heat_map", lambda _, shares, names: drawn.append((shares, names)))
@@ -76,5 +76,5 @@ def test_confusion_of_many_classes_shows_the_worst(monkeypatch: pytest.MonkeyPat
     shares, names = drawn[0]
     assert np.array_equal(shares, [[3 / 8, 4 / 8], [1 / 10, 9 / 10]])
     assert names == (["c", "d"], ["c", "d"])
-    assert note == " The 2 classes with most mistakes of 3."
+    assert note == " The 2 classes with the most errors, out of 3."
     assert charts.confusion_map(matrix, "abcd", 3)[1] == ""

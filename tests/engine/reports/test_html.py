@@ -1,4 +1,4 @@
-"""Pages: every text escaped, nothing loaded from elsewhere, bars and pictures as given."""
+"""Pages: escaped texts, no external resources, bars and pictures as given."""
 
 import base64
 import re
@@ -17,12 +17,12 @@ def png() -> bytes:
 
 
 def written(*parts: html.Block) -> str:
-    """A page with these parts alone."""
+    """A page with these parts only."""
     return html.document("", [Section("", parts)]).decode()
 
 
 def whole() -> str:
-    """A page with the hostile text in every place that takes one."""
+    """A page with hostile text in every place."""
     parts = [
         html.Paragraph(HOSTILE),
         html.Points([HOSTILE]),

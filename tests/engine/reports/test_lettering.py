@@ -1,4 +1,4 @@
-"""engine/reports/lettering.py: text where it should be, legends that wrap."""
+"""engine/reports/lettering.py: position of text, and legends that wrap."""
 
 import numpy as np
 import pytest

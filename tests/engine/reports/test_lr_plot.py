@@ -1,4 +1,4 @@
-"""engine/reports/lr_plot.py: what is drawn before a training is what the training then has."""
+"""engine/reports/lr_plot.py: the plotted schedule equals that of the training."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def test_iterations_need_no_data(tmp_path: Path) -> None:
 
 
 def test_groups_of_other_rates_are_followed_apart(tmp_path: Path) -> None:
-    """The trunk begins at a tenth; batches are gathered in twos, so the average moves every other
+    """The backbone starts at a tenth; two batches per step, so the average changes every other
     iteration; auto-scaling counts both.
     """
     options: dict[str, Any] = {
@@ -69,7 +69,7 @@ def test_summary_names_first_highest_and_last() -> None:
 
 
 class Watch(Hook):
-    """Takes down what each iteration of a training has."""
+    """Records the settings of each iteration of a training."""
 
     priority = "LOWEST"
 
@@ -87,7 +87,7 @@ class Watch(Hook):
 
 
 def loaded(tiny: dict[str, object]) -> Config:
-    """The tiny detector, its momentum scheduled too, and the average of two gathered batches."""
+    """The tiny detector, with scheduled momentum and an average over two accumulated batches."""
     sizes = {"model.data_preprocessor.size": [64, 64], "model.data_preprocessor.train_sizes": [64]}
     options = tiny | sizes | {"+optim_wrapper.accumulative_counts": 2, "train_cfg.val_interval": 9}
     cfg = config.load(OWN, options | {"default_hooks.logger.interval": 1})
@@ -101,7 +101,7 @@ def loaded(tiny: dict[str, object]) -> Config:
 def test_a_real_training_has_these_numbers(
     mini_coco: Path, tmp_path: Path, tiny: dict[str, object]
 ) -> None:
-    """2 epochs of 3 iterations: rates as logged, momentum and decay as seen from inside."""
+    """2 epochs of 3 iterations: rates as logged, momentum and decay as recorded."""
     place = {"data": mini_coco, "work_dir": tmp_path / "run"}
     cfg = loaded(tiny)
     runner.prepare_training(cfg, **place, seed=0, amp=False, scale_lr=False)

@@ -1,4 +1,4 @@
-"""What watches an evaluation: what it keeps, what it writes, and that it writes whole files."""
+"""The report hook: what it keeps, what it writes, and that files are complete."""
 
 import errno
 import json
@@ -70,7 +70,7 @@ class _Data(list[int]):
 
 def test_page_and_numbers(tmp_path: Path) -> None:
     counting = run(tmp_path / "deep/report", [3, 1, 4, 1, 5])
-    assert counting.drawn == [3, 1, 4, 5]  # not those that could not be among the worst
+    assert counting.drawn == [3, 1, 4, 5]  # only those among the worst so far
     assert {path.name for path in (tmp_path / "deep/report").iterdir()} == {
         "index.html",
         "report.json",
@@ -100,7 +100,7 @@ def test_a_page_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 def test_a_file_in_the_folders_place_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "report").touch()
     for folder in (tmp_path / "report", tmp_path / "report/sub/sub"):
-        with pytest.raises(NotADirectoryError, match=r"report.*: is a file, or in one; give"):
+        with pytest.raises(NotADirectoryError, match=r"report.*: is a file or inside one; give"):
             WriteReport(folder, Counting(), {})
 
 
@@ -111,13 +111,11 @@ def test_a_disk_that_takes_nothing_is_refused_at_once(
         raise OSError(errno.EROFS, "Read-only file system", "x")
 
     monkeypatch.setattr(report, "TemporaryFile", refuse)
-    with pytest.raises(
-        OSError, match=r"cannot be written \(Read-only file system\); give"
-    ) as error:
+    with pytest.raises(OSError, match=r"not writable \(Read-only file system\); give") as error:
         WriteReport(tmp_path, Counting(), {})
-    assert error.value.strerror is None  # the message is all that the command prints
+    assert error.value.strerror is None  # the command prints the message only
     monkeypatch.setattr(report, "is_main_process", lambda: False)
-    assert WriteReport(tmp_path, Counting(), {}).write() is None  # others write nothing
+    assert WriteReport(tmp_path, Counting(), {}).write() is None  # other processes write nothing
 
 
 def test_looking_for_a_place_leaves_nothing(tmp_path: Path) -> None:

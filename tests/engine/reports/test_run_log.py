@@ -15,7 +15,7 @@ def train(epoch: int, step: int, loss: float) -> dict[str, float]:
 
 
 def write(work_dir: Path, stamp: str, *rows: dict[str, float], tail: str = "") -> Path:
-    """A start of a run with these rows, and what is half-written after them."""
+    """A start of a run with these rows, and an incomplete row after them."""
     folder = work_dir / stamp / "vis_data"
     folder.mkdir(parents=True)
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
@@ -24,7 +24,7 @@ def write(work_dir: Path, stamp: str, *rows: dict[str, float], tail: str = "") -
 
 
 def test_a_resumed_run_is_one_and_what_it_did_again_replaces_what_was_lost(tmp_path: Path) -> None:
-    """Epochs of 10 iterations. The first start dies after 28; the second goes on from 20."""
+    """Epochs of 10 iterations. The first start dies after 28; the second continues from 20."""
     first = [train(1, 8, 5.0), {"mAP": 0.1, "val_loss": 3, "step": 1}, train(2, 18, 4.0)]
     first += [{"mAP": 0.2, "val_loss": 2, "step": 2}, train(3, 28, 3.0)]
     write(tmp_path, "20260101_000000", *first)
@@ -60,7 +60,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         tail=f"{{oops\n{json.dumps(train(1, 9, 1))}\n",
     )
     with pytest.raises(
-        ValueError, match=r"scalars\.json: line 2 is no JSON object; the log is damaged"
+        ValueError, match=r"scalars\.json: line 2 is not a JSON object; the log is damaged"
     ):
         read_runs([tmp_path])
 
@@ -78,12 +78,12 @@ def test_speed_is_of_all_processes_and_no_config_is_run(
     (folder.parent / "20260101_000000.log").write_text(log)
     assert read_runs([tmp_path / "run_a"])[0].training["images/s"] == [(8, 32)]
     assert not (tmp_path / "run").exists()
-    (folder / "config.py").write_text(CONFIG[:30])  # half of it
+    (folder / "config.py").write_text(CONFIG[:30])  # incomplete
     assert "images/s" not in read_runs([tmp_path / "run_a"])[0].training
 
 
 def test_validation_of_a_run_that_counts_iterations(tmp_path: Path) -> None:
-    """Old logs say step 0; the last training row tells where it was."""
+    """Old logs say step 0; the last training row gives the step."""
     rows = [{"loss": 1.0, "iter": 20, "step": 20}, {"mIoU": 5, "step": 0}]
     rows += [{"loss": 1.0, "iter": 40, "step": 40}, {"mIoU": 6, "step": 45}]
     write(tmp_path, "20260101_000000", *rows)
@@ -97,7 +97,7 @@ def test_names_are_those_of_the_folders_or_their_paths(tmp_path: Path) -> None:
         write(tmp_path / name, "20260101_000000", train(1, 8, 5.0))
     runs = read_runs([tmp_path / "a/run", tmp_path / "b/run", tmp_path / "b/other"])
     assert [run.name for run in runs] == [f"{tmp_path}/a/run", f"{tmp_path}/b/run", "other"]
-    with pytest.raises(FileNotFoundError, match=r"no \*/vis_data/scalars\.json there"):
+    with pytest.raises(FileNotFoundError, match=r"no \*/vis_data/scalars\.json found"):
         read_runs([tmp_path / "a"])
 
 

@@ -1,4 +1,4 @@
-"""engine/reports/training_curves.py: which panels there are, and what smoothing does."""
+"""engine/reports/training_curves.py: panels and smoothing."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ RUN = RunLog("run", TRAINING, VALIDATION, 10)
 
 
 def test_smoothing_by_hand() -> None:
-    """Weight 0.5 over 1, 3: 0.5 / 0.5, then (0.25 + 1.5) / 0.75; what is no number is passed."""
+    """Weight 0.5 over 1, 3: 0.5 / 0.5, then (0.25 + 1.5) / 0.75; NaN is skipped."""
     values = np.array([1.0, np.nan, 3.0])
     assert smoothed(values, 0.5).tolist() == pytest.approx([1, np.nan, 7 / 3], nan_ok=True)
     assert smoothed(values[[0, 2]], 0).tolist() == [1, 3]
@@ -42,7 +42,7 @@ def test_one_term_is_not_drawn_beside_the_sum() -> None:
 
 def test_unknown_metrics_and_empty_logs_are_errors() -> None:
     with pytest.raises(
-        ValueError, match=r"--metrics m6: not logged; these are: m1, m2, m3, m4, m5"
+        ValueError, match=r"--metrics m6: not logged; logged are: m1, m2, m3, m4, m5"
     ):
         panels([RUN], ("m6",))
     with pytest.raises(ValueError, match="none of the runs has logged a loss yet"):

@@ -1,4 +1,4 @@
-"""The worst few of many: the same as sorting all."""
+"""The worst of many items: equal to sorting all."""
 
 import numpy as np
 

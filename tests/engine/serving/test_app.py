@@ -1,4 +1,4 @@
-"""Every status that a server answers with, and what it counts; the model is a stand-in."""
+"""Every status and metric of a server, with a fake model."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ Check = Callable[[Any], Awaitable[Any]]
 
 
 class StandIn:
-    """In place of `Served`: answers with an upload's bytes and threshold, once it may."""
+    """A fake of `Served`: answers with an upload's bytes and threshold when allowed."""
 
     name = "m"
     model = SimpleNamespace(classes=("a", "b"), batched=True)
@@ -50,7 +50,7 @@ def model() -> StandIn:
 
 @pytest.fixture
 def ask(model: StandIn) -> Callable[..., Any]:
-    """What a function gives that is handed a client of a server: (function, limits)."""
+    """Calls a function with a client of a server and returns its result: (function, limits)."""
 
     def run(check: Check, **limits: Any) -> Any:
         async def inside() -> Any:
@@ -74,7 +74,7 @@ def post(content: Any = PNG, headers: dict[str, str] = BYTES, **more: Any) -> Ch
 
 
 def line(answer: Any, status: int) -> str:
-    """The one line of a refusal."""
+    """The one-line message of an error."""
     assert answer.status_code == status, answer.text
     assert answer.json().keys() == {"detail"}
     text = str(answer.json()["detail"])
@@ -105,19 +105,19 @@ def test_threshold(ask: Callable[..., Any]) -> None:
 
 def test_unknown_model(ask: Callable[..., Any]) -> None:
     answer = ask(lambda client: client.post("/v1/n", content=PNG))
-    assert line(answer, 404) == "no such model; there are m"
+    assert line(answer, 404) == "no such model; the models are m"
 
 
 def test_types_that_are_not_taken(ask: Callable[..., Any]) -> None:
     for kind in ("text/plain", "image/gif", "application/x-www-form-urlencoded", "x"):
-        assert f"{kind!r} is not taken; send image/jpeg" in line(
+        assert f"{kind!r} is not supported; send image/jpeg" in line(
             ask(post(headers={"Content-Type": kind})), 415
         )
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", PNG[:20]])
 def test_no_image(ask: Callable[..., Any], model: StandIn, data: bytes) -> None:
-    assert "none of JPEG, PNG, WEBP, BMP" in line(ask(post(data)), 422)
+    assert "not a JPEG, PNG, WEBP, BMP file" in line(ask(post(data)), 422)
     assert model.batches == []
 
 
@@ -139,7 +139,7 @@ async def in_parts(*parts: bytes, wait: float = 0) -> AsyncIterator[bytes]:
 
 
 def test_too_many_bytes(ask: Callable[..., Any]) -> None:
-    """By the header, and where that does not say, by counting."""
+    """By the header, or without one by counting."""
     limit = len(PNG)
     assert ask(post(), max_bytes=limit).status_code == 200
     assert (
@@ -155,7 +155,7 @@ def test_too_many_bytes(ask: Callable[..., Any]) -> None:
 def test_too_many_pixels(ask: Callable[..., Any], model: StandIn) -> None:
     assert ask(post(), rule=BatchRule(max_weight=600)).status_code == 200
     refused = line(ask(post(), rule=BatchRule(max_weight=599)), 413)
-    assert refused == "image: 30 x 20 pixels are more than the limit of 599; scale it down"
+    assert refused == "image: 30 x 20 pixels exceed the limit of 599; send a smaller image"
     assert model.batches == [1]
 
 
@@ -176,7 +176,7 @@ def test_too_slow_an_answer(ask: Callable[..., Any], model: StandIn) -> None:
 
 
 def test_too_many_at_once(ask: Callable[..., Any], model: StandIn) -> None:
-    """Three of five fit; not ready meanwhile; afterwards all is well again."""
+    """Three of five fit; not ready until they are done."""
     model.go.clear()
 
     async def check(client: Any) -> Any:
@@ -209,7 +209,7 @@ def test_requests_at_once_share_batches(ask: Callable[..., Any], model: StandIn)
 def test_a_model_that_breaks_is_no_answer_of_its_own(
     ask: Callable[..., Any], model: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that is no image's fault is the server's, and the next request is answered."""
+    """An error that the image did not cause is the server's; the next request works."""
 
     def broken(uploads: Sequence[Upload]) -> list[bytes]:
         monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Batches: what is gathered, how much, in which order, and who gets which answer."""
+"""Batches: size, order, and the answer of each item."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from engine.serving.batching import Batcher, BatchRule
 
 
 class Times10:
-    """Work that gives ten times a number, refuses negative ones, and breaks at 0."""
+    """Multiplies by ten; an error for negative numbers; fails at 0."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -35,7 +35,7 @@ def thread() -> Iterator[ThreadPoolExecutor]:
 
 
 def together(batcher: Batcher[int, int], *work: Coroutine[Any, Any, int]) -> list[Any]:
-    """Results or errors of calls at once."""
+    """Results or errors of simultaneous calls."""
 
     async def run() -> list[Any]:
         task = asyncio.create_task(batcher.run())
@@ -77,7 +77,7 @@ def test_the_first_waits_no_longer_than_allowed(thread: ThreadPoolExecutor) -> N
 
 
 def test_weight_of_a_batch(thread: ThreadPoolExecutor) -> None:
-    """At most 10 together; 11 alone is worked on all the same."""
+    """At most 10 together; a single item of 11 is processed too."""
     work = Times10()
     batcher = Batcher(work, thread, BatchRule(max_weight=10, max_wait=0.05))
     weights = {1: 6, 2: 4, 3: 1, 4: 11, 5: 2}
@@ -100,7 +100,7 @@ def test_work_that_breaks_fails_its_batch_alone(thread: ThreadPoolExecutor) -> N
 
 
 def test_what_was_given_up_is_not_worked_on(thread: ThreadPoolExecutor) -> None:
-    """2 is given up while 1 is worked on; 1 is given up too, but too late."""
+    """2 is cancelled while 1 is processed; 1 is cancelled too late."""
     work = Times10()
     work.go.clear()
     batcher = Batcher(work, thread, BatchRule(max_batch=1))

@@ -1,4 +1,4 @@
-"""Uploads: what their headers claim, and answers equal to what tools/predict.py finds."""
+"""Uploads: sizes in headers, and answers equal to tools/predict.py."""
 
 import json
 import struct
@@ -40,7 +40,7 @@ def png_claiming(height: int, width: int) -> bytes:
 def test_pixels_by_the_header(suffix: str) -> None:
     data = encoded(suffix)
     assert count_pixels(data, 1500) == 1500
-    with pytest.raises(TooManyPixels, match="50 x 30 pixels are more than the limit of 1499"):
+    with pytest.raises(TooManyPixels, match="50 x 30 pixels exceed the limit of 1499"):
         count_pixels(data, 1499)
 
 
@@ -57,7 +57,9 @@ def test_small_files_that_claim_to_be_large(side: int) -> None:
     ids=["nothing", "text", "JPEG head", "PNG head", "TIFF"],
 )  # fmt: skip
 def test_no_image(data: bytes) -> None:
-    with pytest.raises(BadImage, match=f"image: none of JPEG, PNG, WEBP, BMP .{len(data)} bytes"):
+    with pytest.raises(
+        BadImage, match=f"image: not a JPEG, PNG, WEBP, BMP file .{len(data)} bytes"
+    ):
         count_pixels(data, 10**6)
 
 
@@ -70,7 +72,7 @@ def uploads(number: int) -> list[Upload]:
 
 
 def alone(model: Any, upload: Upload) -> list[dict[str, Any]]:
-    """What tools/predict.py finds."""
+    """The results of tools/predict.py."""
     image = cv2.imdecode(np.frombuffer(upload.data, np.uint8), cv2.IMREAD_COLOR_RGB)
     rows: list[dict[str, Any]] = model.describe(model.predict(image)[0], upload.threshold)
     return rows
@@ -122,7 +124,7 @@ def test_threshold_of_each(detector: Served) -> None:
 
 
 def test_segmenter_takes_images_one_by_one(small_segmenter: Path) -> None:
-    """It pads a batch to its largest, which would change what the small ones get."""
+    """Padding to the largest image would change the results of smaller ones."""
     served = Served("s", load_model(SEGMENTER, small_segmenter))
     assert not served.model.batched
     assert served.input_rule() == {"size": None, "resize_shortest": None, "interpolation": "cubic"}
@@ -148,7 +150,7 @@ def test_exported_for_one_image(onnx_file: Callable[..., Path]) -> None:
 def test_image_of_a_size_that_an_exported_file_does_not_take(
     onnx_file: Callable[..., Path],
 ) -> None:
-    """Its own fault, not the server's."""
+    """The request's error, not the server's."""
     served = Served("o", load_model(OWN, onnx_file(), {"model.data_preprocessor.size": [64, 64]}))
     answers = served.answer(uploads(2))
     assert all(isinstance(answer, BadImage) for answer in answers)
