@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import DictAction
 from rich.progress import Progress
 
 from engine import cli, config
