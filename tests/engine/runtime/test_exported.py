@@ -162,7 +162,7 @@ def test_openvino_leaves_a_signal_stack_that_is_there(tmp_path: Path) -> None:
     code = """
 import ctypes, sys, openvino
 from engine.runtime.exported import core
-from engine.export.quantization import _one_core
+from engine.export.openvino_graph import _one_core
 core().get_property("CPU", "FULL_DEVICE_NAME")
 with _one_core():
     cores = [openvino.Core(), openvino.Core()]
