@@ -408,7 +408,7 @@ def test_learning_rate_against_batch(tiny_train: Train, tmp_path: Path) -> None:
     wanted = {"auto_scale_lr__base_batch_size": 8, "optim_wrapper__optimizer__lr": 0.02}
     ran = tiny_train(tmp_path / "a", "--dry-run", **wanted)
     assert "rate 0.02 is meant for 8 images per step, this run has 4" in ran.out
-    assert "--auto-scale-lr makes it 0.01" in ran.out
+    assert "--auto-scale-lr changes it to 0.01" in ran.out
     ran = tiny_train(tmp_path / "b", "--dry-run", "--auto-scale-lr", **wanted)
     assert "is meant for" not in ran.out
 
