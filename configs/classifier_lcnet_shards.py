@@ -20,7 +20,7 @@ with read_base():
 train_dataloader.update(sampler=None)
 train_dataloader["dataset"].update(type=ImageShards, data_root="data/imagenet_shards")
 param_scheduler = [
-    dict(type=LinearLR, by_epoch=False, start_factor=1e-6, begin=0, end=3_128),  # 0 would divide
+    dict(type=LinearLR, by_epoch=False, start_factor=1e-6, begin=0, end=3_128),  # 0: error
     dict(type=CosineAnnealingLR, by_epoch=False, begin=3_128),
 ]
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=225_200, val_interval=3_128)

@@ -15,7 +15,7 @@ PATH = Path(__file__).parents[2] / "benchmarks" / "targets.py"
 
 @pytest.fixture(scope="module")
 def targets() -> ModuleType:
-    """The module, which stands in no package."""
+    """The module, which is not in a package."""
     spec = importlib.util.spec_from_file_location("targets", PATH)
     assert spec is not None
     assert spec.loader is not None

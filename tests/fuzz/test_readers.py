@@ -136,7 +136,7 @@ HONEST_JSON = json.dumps(
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A COCO data set whose json is written anew each time."""
+    """A COCO data set whose json is written again each time."""
     root = tmp_path_factory.mktemp("fuzz")
     (root / "annotations").mkdir()
     (root / "train").mkdir()

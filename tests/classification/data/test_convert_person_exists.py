@@ -81,7 +81,7 @@ def test_lists_point_at_the_images_where_they_are(tmp_path: Path, write_images) 
     found = find_images(out, "val")
     assert found.classes == ("nobody", "someone")
     assert found.labels.tolist() == [0, 1]
-    write_lists({"val": [source]}, out)  # a second time: links are made anew
+    write_lists({"val": [source]}, out)  # a second time: links are made again
     (out / "train_images_1").unlink()
     (out / "train_images_1").mkdir()
     with pytest.raises(ValueError, match=r"train_images_1: exists already"):
@@ -96,7 +96,7 @@ def test_one_class_only_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_real_annotations(real_dir: Path) -> None:
-    """Counted anew from the json by hand-written numpy."""
+    """Counted again from the json by hand-written numpy."""
     path = real_dir / "data/coco_mini/annotations/instances_val2017.json"
     content = json.loads(path.read_text())
     labels = label_images(path, content)

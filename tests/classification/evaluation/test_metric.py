@@ -308,7 +308,7 @@ def test_of_many_classes_the_table_lists_the_largest_errors() -> None:
 
 
 def test_worst_pairs_in_the_order_of_their_images() -> None:
-    """The diagonal is no error; of equals the first row, then the first column."""
+    """The diagonal is not an error; of equals the first row, then the first column."""
     matrix = np.array([[90, 0, 2], [5, 0, 2], [2, 7, 80]])
     pairs = [(2, 1, 7), (1, 0, 5), (0, 2, 2), (1, 2, 2), (2, 0, 2)]
     assert worst_pairs(matrix) == pairs

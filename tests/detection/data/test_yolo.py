@@ -117,7 +117,7 @@ def test_both_layouts_become_coco(layout: str, tmp_path: Path, run_tool: Run) ->
 
 
 def test_the_rules_are_applied(tmp_path: Path, run_tool: Run) -> None:
-    """A box that ends at 1.05 of the width sticks out; an empty file is no image."""
+    """A box that ends at 1.05 of the width leaves the image; an empty file is not an image."""
     for number, name in enumerate("ab"):
         write_image(tmp_path / f"images/train/{name}.jpg", number)
         write_text(tmp_path / f"labels/train/{name}.txt", "0 0.95 0.5 0.2 0.5\n")

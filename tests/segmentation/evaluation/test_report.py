@@ -26,7 +26,7 @@ def report() -> SegmentationReport:
 
 
 def image(columns: int, ignored: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
-    """40 x 40 pixels: truth is half 0, half 1; so many columns of 1 are predicted as 0."""
+    """40 x 40 pixels: truth is half 0, half 1; n columns of 1 are predicted as 0."""
     truth = np.repeat(np.array([[0] * 20 + [1] * 20], np.uint8), 40, axis=0)
     predicted = truth.copy()
     predicted[:, 20 : 20 + columns] = 0
