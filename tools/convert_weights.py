@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
 from rich.progress import Progress
 
 from engine import cli, config
@@ -62,7 +61,7 @@ if __name__ == "__main__":
     add("source", type=Path, metavar="SRC", help=".pdparams, .npz or .onnx")
     add("target", type=Path, metavar="DST", help="checkpoint to write (.pth)")
     add("--config", type=Path, required=True, help="config that names the model")
-    add("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE")
+    cli.add_overrides(options)
     add(
         "--classes", type=Path, metavar="F",
         help="file with one class name per line (default: those in SRC, else COCO's or numbers)",
