@@ -77,7 +77,7 @@ def test_wrong_arrays(model: Any, image: np.ndarray) -> None:
 
 
 def test_other_input_types(model: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Tensor is no image; give RGB uint8 arrays or paths"):
+    with pytest.raises(ValueError, match="Tensor is not an image; give RGB uint8 arrays or paths"):
         model.predict([torch.zeros(3, 8, 8)])
     with pytest.raises(ValueError, match="int is no image"):
         model.predict([7])
