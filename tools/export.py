@@ -110,7 +110,7 @@ if __name__ == "__main__":
     add("--end2end", action="store_true", help="include post-processing")
     add("--with-preprocess", action="store_true", help="include preprocessing of RGB uint8 images")
     add("--opset", type=int, default=OPSETS[0], help="ONNX version of the operators")
-    add("--int8", action="store_true", help="quantise to 8 bits, within --budget")
+    add("--int8", action="store_true", help="8 bits; may lose --budget of the metric")
     add("--calib", type=Path, help="images or data set for the calibration of --int8")
     add("--budget", type=cli.percent, default=1.0, metavar="POINTS", help="largest loss, 0..100")
     add("--verify", type=Path, help="image, folder or data set to check the file on")

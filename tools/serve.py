@@ -47,11 +47,11 @@ def add_limits(options: argparse.ArgumentParser) -> None:
     rule, positive, add = BatchRule(), cli.positive, options.add_argument
     add("--max-batch", type=positive, default=rule.max_batch, help="most images of a batch")
     add("--max-wait", type=float, default=1000 * rule.max_wait, help="ms to wait for a full batch")
-    add("--max-queue", type=positive, default=rule.max_queue, help="requests of a model at a time")
-    add("--max-pixels", type=positive, default=rule.max_weight, help="of an image, and of a batch")
+    add("--max-queue", type=positive, default=rule.max_queue, help="most requests of a model")
+    add("--max-pixels", type=positive, default=rule.max_weight, help="pixels of an image or batch")
     add("--max-bytes", type=positive, default=Limits.max_bytes, help="most bytes of a request")
-    add("--timeout", type=float, default=Limits.timeout, help="seconds to upload, and to answer")
-    add("--score-thr", type=float, default=Limits.threshold, help="threshold if a request has none")
+    add("--timeout", type=float, default=Limits.timeout, help="seconds for upload, and for answer")
+    add("--score-thr", type=float, default=Limits.threshold, help="lowest score by default")
 
 
 if __name__ == "__main__":
@@ -61,6 +61,6 @@ if __name__ == "__main__":
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is all")
     add("--port", type=cli.port, default=8000, help="0 selects a free port (default: 8000)")
     add("--workers", type=cli.positive, default=1, help="number of processes (default: 1)")
-    add("--threads", type=cli.positive, default=0, help="per worker; 0 is its share of the cores")
+    add("--threads", type=cli.positive, default=0, help="threads per worker; 0: its share of cores")
     add_limits(given)
     cli.run(main, given)

@@ -59,7 +59,7 @@ def test_trains_reports_a_failure_and_goes_on(
     assert kept["metric"] == 100 * checkpoint.read(best)["info"]["metrics"]["coco/bbox_mAP"]
     assert "Failed runs" in (out / "report.html").read_text()
     again = run_tool("compare", *arguments)
-    assert "wild, 0: training ended" in again.out
+    assert "wild, 0: training failed" in again.out
     assert "picodet_lcnet_own, 0:" not in again.out
     assert (
         json.loads((out / "report.json").read_text())["rows"]["picodet_lcnet_own"]["runs"]["0"]
