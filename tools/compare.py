@@ -15,8 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
-
 from engine import cli
 from engine.benchmark import compare, comparison_report, runs
 from engine.benchmark.compare import Entry
@@ -243,6 +241,6 @@ if __name__ == "__main__":
     add("--threads", nargs="+", type=cli.positive, default=[1])
     add("--runs", type=cli.positive, default=100, help="runs of each row in each engine")
     add("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
-    add("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE")
+    cli.add_overrides(options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.run(main, options)
