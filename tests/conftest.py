@@ -77,7 +77,7 @@ def pdparams_file(golden: Callable[[str], Golden], tmp_path: Path) -> Callable[[
 
 
 @pytest.fixture
-def agrees(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+def assert_agrees(record_property: Callable[[str, object], None]) -> Callable[..., None]:
     """Asserts that a value is the official one, and records the comparison for `make parity`.
 
     (what, reference, found, wanted, atol=0, rtol=0, of_largest=0): the allowed difference is

@@ -50,7 +50,9 @@ GOLDEN = {
 @pytest.mark.golden
 @pytest.mark.parametrize("name", GOLDEN)
 @torch.no_grad()
-def test_features_are_those_of_the_original(name, golden, golden_trunk, scale_of, agrees) -> None:
+def test_features_are_those_of_the_original(
+    name, golden, golden_trunk, scale_of, assert_agrees
+) -> None:
     arch, scale, case = name.split("_")[1], scale_of(name), golden(name)
     wanted, weights = case.arrays, case.weights()
     model = golden_trunk(MobileNetV3(arch, scale, ALL_STRIDES), weights)
@@ -63,13 +65,13 @@ def test_features_are_those_of_the_original(name, golden, golden_trunk, scale_of
     found |= {"feat/conv": model.stem(images), f"feat/blocks.{block}.mid_se": gated[0]}
     what = f"MobileNetV3 {arch} x{scale}"
     for key, ours in found.items():
-        agrees(f"{what}: features", "PaddleClas", ours, wanted[key], of_largest=1e-4)
+        assert_agrees(f"{what}: features", "PaddleClas", ours, wanted[key], of_largest=1e-4)
     found = {"output/logits": maps[-1]}
     if "input/x_odd" in wanted:
         found["output/logits_odd"] = model(torch.from_numpy(wanted["input/x_odd"]))[-1]
     for key, last in found.items():
         ours = logits(last, weights)
-        agrees(f"{what}: logits", "PaddleClas", ours, wanted[key], of_largest=1e-4)
+        assert_agrees(f"{what}: logits", "PaddleClas", ours, wanted[key], of_largest=1e-4)
 
 
 def logits(features: Tensor, arrays: dict) -> Tensor:
@@ -93,14 +95,16 @@ def logits(features: Tensor, arrays: dict) -> Tensor:
     ],
 )
 def test_trunks_of_the_tasks_are_those_of_the_originals(
-    name, scale, strides, images, reference, golden, golden_trunk, agrees
+    name, scale, strides, images, reference, golden, golden_trunk, assert_agrees
 ) -> None:
     """PaddleDetection's own names (conv1, conv2 ...) and taps (blocks 5, 11, 14), PaddleSeg's."""
     case = golden(name)
     model = golden_trunk(MobileNetV3("large", scale, strides), case.weights())
     for level, ours in enumerate(model(torch.from_numpy(case.arrays[images]))):
         wanted = case.arrays[f"backbone/{level}"]
-        agrees(f"MobileNetV3 large x{scale}: features", reference, ours, wanted, of_largest=1e-4)
+        assert_agrees(
+            f"MobileNetV3 large x{scale}: features", reference, ours, wanted, of_largest=1e-4
+        )
 
 
 def test_gate_has_slope_one_fifth() -> None:

@@ -54,23 +54,25 @@ CLASSIFIERS = ["PPLCNet_x0_25_c1000", "PPLCNet_x0_5_c10", "PPLCNet_x1_0_c10", "P
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_features_are_those_of_the_original(name, golden, golden_trunk, scale_of, agrees) -> None:
+def test_features_are_those_of_the_original(
+    name, golden, golden_trunk, scale_of, assert_agrees
+) -> None:
     case = golden(name)
     model = golden_trunk(PPLCNet(scale_of(name), ALL_STRIDES), case.weights())
-    check_features(model, case, f"PP-LCNet x{scale_of(name)}", agrees)
+    check_features(model, case, f"PP-LCNet x{scale_of(name)}", assert_agrees)
 
 
 @pytest.mark.golden
 def test_features_from_pdparams_are_those_of_the_original(
-    golden, golden_trunk, pdparams_file, agrees
+    golden, golden_trunk, pdparams_file, assert_agrees
 ) -> None:
     name = "PPLCNet_x0_25_c7"
     model = golden_trunk(PPLCNet(0.25, ALL_STRIDES), read_arrays(pdparams_file(name)))
-    check_features(model, golden(name), "PP-LCNet x0.25 from a .pdparams file", agrees)
+    check_features(model, golden(name), "PP-LCNet x0.25 from a .pdparams file", assert_agrees)
 
 
 @torch.no_grad()
-def check_features(model: nn.Module, case: Any, what: str, agrees: Callable) -> None:
+def check_features(model: nn.Module, case: Any, what: str, assert_agrees: Callable) -> None:
     gated: list[Tensor] = []
     model.stages[4][0].se.register_forward_hook(lambda *args: gated.append(args[-1]))
     wanted, weights = case.arrays, case.weights()
@@ -79,17 +81,17 @@ def check_features(model: nn.Module, case: Any, what: str, agrees: Callable) -> 
     found = {f"feat/blocks{stage}": ours for stage, ours in zip((2, 3, 4, 5, 6), maps, strict=True)}
     found |= {"feat/conv1": model.stem(images), "feat/blocks6.0.se": gated[0]}
     for key, ours in found.items():
-        agrees(f"{what}: features", "PaddleClas", ours, wanted[key], of_largest=1e-4)
+        assert_agrees(f"{what}: features", "PaddleClas", ours, wanted[key], of_largest=1e-4)
     found = {"output/logits": maps[-1]}
     if "input/x_odd" in wanted:
         found["output/logits_odd"] = model(torch.from_numpy(wanted["input/x_odd"]))[-1]
     for key, last in found.items():
         ours = logits(last, weights, 0.8)
-        agrees(f"{what}: logits", "PaddleClas", ours, wanted[key], of_largest=1e-4)
+        assert_agrees(f"{what}: logits", "PaddleClas", ours, wanted[key], of_largest=1e-4)
 
 
 @pytest.mark.golden
-def test_training_mode_is_that_of_the_original(golden, golden_trunk, agrees) -> None:
+def test_training_mode_is_that_of_the_original(golden, golden_trunk, assert_agrees) -> None:
     """First step of the training trajectory: batch statistics, dropout off."""
     case = golden("PPLCNet_x0_25_train_traj")
     wanted, weights = case.arrays, case.weights()
@@ -100,7 +102,7 @@ def test_training_mode_is_that_of_the_original(golden, golden_trunk, agrees) -> 
         ("logits", logits(features, weights, 1.0), "step0/logits"),
         ("running mean", model.stem.norm.running_mean, "step0/conv1.bn._mean"),
     ):
-        agrees(f"{what}: {part}", "PaddleClas", ours, wanted[key], of_largest=1e-4)
+        assert_agrees(f"{what}: {part}", "PaddleClas", ours, wanted[key], of_largest=1e-4)
 
 
 @pytest.mark.golden
@@ -114,13 +116,13 @@ def test_training_mode_is_that_of_the_original(golden, golden_trunk, agrees) -> 
     ],
 )
 def test_trunks_of_the_tasks_are_those_of_the_originals(
-    name, scale, strides, images, reference, golden, golden_trunk, agrees
+    name, scale, strides, images, reference, golden, golden_trunk, assert_agrees
 ) -> None:
     case = golden(name)
     model = golden_trunk(PPLCNet(scale, strides), case.weights())
     for level, ours in enumerate(model(torch.from_numpy(case.arrays[images]))):
         wanted = case.arrays[f"backbone/{level}"]
-        agrees(f"PP-LCNet x{scale}: features", reference, ours, wanted, of_largest=1e-4)
+        assert_agrees(f"PP-LCNet x{scale}: features", reference, ours, wanted, of_largest=1e-4)
 
 
 ABLATIONS = [

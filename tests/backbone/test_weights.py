@@ -64,12 +64,12 @@ def test_arrays_survive_every_pickle_protocol_and_order(write_pickle, protocol: 
 
 @pytest.mark.golden
 def test_file_of_the_original_gives_the_arrays_that_it_was_made_of(
-    golden, pdparams_file, agrees
+    golden, pdparams_file, assert_agrees
 ) -> None:
     arrays, wanted = read_arrays(pdparams_file("PPLCNet_x0_25_c7")), golden("PPLCNet_x0_25_c7")
     assert {name: list(array.shape) for name, array in arrays.items()} == wanted.info["state_dict"]
     for name, array in wanted.weights().items():
-        agrees("weights read from a .pdparams file", "PaddleClas", arrays[name], array)
+        assert_agrees("weights read from a .pdparams file", "PaddleClas", arrays[name], array)
 
 
 @pytest.mark.parametrize("where", ["value", "key", "array", "nested"])

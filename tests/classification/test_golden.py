@@ -26,7 +26,7 @@ CONFIG = Path(__file__).parents[2] / "configs/classifier_lcnet.py"
 @pytest.mark.parametrize("name", CLASSIFIERS)
 @torch.no_grad()
 def test_logits_and_what_leads_to_them_are_the_official_ones(
-    name, golden_classifier, golden, agrees
+    name, golden_classifier, golden, assert_agrees
 ) -> None:
     model, case = golden_classifier(name), golden(name)
     report = load_foreign(model, case.weights(), name)
@@ -41,33 +41,33 @@ def test_logits_and_what_leads_to_them_are_the_official_ones(
     assert len(compared) == 3 if name.startswith("MobileNetV3") else 2
     for key in compared:
         wanted = case.arrays[f"feat/{key}"]
-        agrees(f"classifier {name}: head", "PaddleClas", seen[key], wanted, of_largest=1e-4)
-    check_logits(model, case, f"classifier {name}", agrees)
+        assert_agrees(f"classifier {name}: head", "PaddleClas", seen[key], wanted, of_largest=1e-4)
+    check_logits(model, case, f"classifier {name}", assert_agrees)
 
 
-def check_logits(model: Classifier, case: Any, what: str, agrees: Callable) -> None:
+def check_logits(model: Classifier, case: Any, what: str, assert_agrees: Callable) -> None:
     images = {"output/logits": "input/x", "output/logits_odd": "input/x_odd"}
     for logits, key in images.items():
         if key in case.arrays:
             found = model.eval()(torch.from_numpy(case.arrays[key]))
             wanted = case.arrays[logits]
-            agrees(f"{what}: logits", "PaddleClas", found, wanted, of_largest=1e-4)
+            assert_agrees(f"{what}: logits", "PaddleClas", found, wanted, of_largest=1e-4)
 
 
 @pytest.mark.golden
 @torch.no_grad()
 def test_logits_from_pdparams_are_the_official_ones(
-    golden_classifier, golden, pdparams_file, agrees
+    golden_classifier, golden, pdparams_file, assert_agrees
 ) -> None:
     name = "PPLCNet_x0_25_c7"
     model = golden_classifier(name)
     load_foreign(model, read_arrays(pdparams_file(name)), name)
-    check_logits(model, golden(name), f"classifier {name} from .pdparams", agrees)
+    check_logits(model, golden(name), f"classifier {name} from .pdparams", assert_agrees)
 
 
 @pytest.mark.golden
 def test_four_training_steps_are_the_official_ones(
-    golden_classifier, golden, pdparams_file, agrees
+    golden_classifier, golden, pdparams_file, assert_agrees
 ) -> None:
     """The config's model, loss, optimiser and schedule, with the rates that the file was made with.
 
@@ -92,8 +92,10 @@ def test_four_training_steps_are_the_official_ones(
         wrapper.update_params(loss)
         schedule.step()
     what = "four training steps"
-    agrees(f"{what}: learning rates", "PaddleClas", rates, case.arrays["output/lrs"], rtol=1e-6)
-    agrees(f"{what}: losses", "PaddleClas", losses, case.arrays["output/losses"], rtol=1e-4)
+    assert_agrees(
+        f"{what}: learning rates", "PaddleClas", rates, case.arrays["output/lrs"], rtol=1e-6
+    )
+    assert_agrees(f"{what}: losses", "PaddleClas", losses, case.arrays["output/losses"], rtol=1e-4)
     state = model.state_dict()
     names = {key: classifier_name(key) for key in case.info["state_dict"]}
     assert {name for name in state if "num_batches" not in name} == set(names.values())
@@ -101,4 +103,4 @@ def test_four_training_steps_are_the_official_ones(
         if not ours.endswith("running_var"):
             found = state[ours].T if theirs == "fc.weight" else state[ours]
             wanted = case.arrays[f"final/{theirs}"]
-            agrees(f"{what}: weights", "PaddleClas", found, wanted, of_largest=1e-3)
+            assert_agrees(f"{what}: weights", "PaddleClas", found, wanted, of_largest=1e-3)

@@ -227,26 +227,33 @@ def test_maps_too_small_for_nine_candidates_use_what_they_have(assign) -> None:
 
 
 def check_golden(
-    found: Assignment, labels: Tensor, boxes: Tensor, scores: Tensor, what: str, agrees: Callable
+    found: Assignment,
+    labels: Tensor,
+    boxes: Tensor,
+    scores: Tensor,
+    what: str,
+    assert_agrees: Callable,
 ) -> None:
     shape = (labels.shape[0], labels.shape[1])
     found_labels, found_boxes, found_scores = dense(found, shape, 80)
     taken = labels < 80
-    check_labels(found_labels, labels, what, agrees)
-    agrees(f"{what}, scores", "PaddleDetection", found_scores, scores, rtol=1e-4, atol=1e-4)
+    check_labels(found_labels, labels, what, assert_agrees)
+    assert_agrees(f"{what}, scores", "PaddleDetection", found_scores, scores, rtol=1e-4, atol=1e-4)
     wanted = boxes[taken]
-    agrees(f"{what}, boxes", "PaddleDetection", found_boxes[taken], wanted, rtol=1e-5, atol=1e-4)
+    assert_agrees(
+        f"{what}, boxes", "PaddleDetection", found_boxes[taken], wanted, rtol=1e-5, atol=1e-4
+    )
 
 
-def check_labels(found: Tensor, wanted: Tensor, what: str, agrees: Callable) -> None:
+def check_labels(found: Tensor, wanted: Tensor, what: str, assert_agrees: Callable) -> None:
     assert found.shape == wanted.shape
-    agrees(f"{what}, labels that differ", "PaddleDetection", (found != wanted).sum(), 0)
+    assert_agrees(f"{what}, labels that differ", "PaddleDetection", (found != wanted).sum(), 0)
 
 
 @pytest.mark.golden
-def test_anchors_equal_the_originals(elementary: dict[str, Tensor], agrees) -> None:
+def test_anchors_equal_the_originals(elementary: dict[str, Tensor], assert_agrees) -> None:
     anchors = _anchors(make_grid(SIZES, (8, 16, 32, 64), CPU))
-    agrees("anchors of ATSS", "PaddleDetection", anchors, elementary["grid/anchors"])
+    assert_agrees("anchors of ATSS", "PaddleDetection", anchors, elementary["grid/anchors"])
 
 
 def elementary_truths(elementary: dict[str, Tensor], keep: Tensor) -> Truths:
@@ -261,7 +268,7 @@ def elementary_truths(elementary: dict[str, Tensor], keep: Tensor) -> Truths:
 @pytest.mark.golden
 @pytest.mark.parametrize(("kind", "assign"), [("atss", assign_atss), ("tal", assign_task_aligned)])
 def test_assignment_equals_the_originals(
-    elementary: dict[str, Tensor], kind: str, assign, agrees
+    elementary: dict[str, Tensor], kind: str, assign, assert_agrees
 ) -> None:
     """No score counts but those of the objects' classes."""
     truths = elementary_truths(elementary, elementary["assign/pad_mask"][..., 0] > 0)
@@ -270,11 +277,11 @@ def test_assignment_equals_the_originals(
     scores.scatter_(2, classes, elementary["assign/scores_of_targets"])
     found = assign(truths, *predict(elementary["assign/pred_boxes"], scores))
     wanted = (elementary[f"{kind}/{key}"] for key in ("labels", "bboxes", "score_max"))
-    check_golden(found, *wanted, f"{kind} assignment", agrees)
+    check_golden(found, *wanted, f"{kind} assignment", assert_agrees)
 
 
 @pytest.mark.golden
-def test_simota_equals_the_originals(elementary: dict[str, Tensor], agrees) -> None:
+def test_simota_equals_the_originals(elementary: dict[str, Tensor], assert_agrees) -> None:
     """The original has all four objects of the first image, the one that fills up included.
 
     No point counts that is neither in an object nor near its centre.
@@ -285,10 +292,10 @@ def test_simota_equals_the_originals(elementary: dict[str, Tensor], agrees) -> N
     found = assign_simota(truths, *predict(boxes, scores))
     labels, matched, overlaps = dense(found, (1, NUM_POINTS), 80)
     assert len(found.places) == elementary["simota/pos_num"].item()
-    check_labels(labels[0], elementary["simota/labels"], "SimOTA assignment", agrees)
+    check_labels(labels[0], elementary["simota/labels"], "SimOTA assignment", assert_agrees)
     taken = labels[0] < 80
     wanted, what = elementary["simota/bbox_target"][taken], "SimOTA assignment, boxes"
-    agrees(what, "PaddleDetection", matched[0, taken], wanted, rtol=1e-5, atol=1e-4)
+    assert_agrees(what, "PaddleDetection", matched[0, taken], wanted, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(overlaps[0, taken], iou(boxes[0, taken], wanted))
 
 
@@ -298,7 +305,7 @@ def test_simota_equals_the_originals(elementary: dict[str, Tensor], agrees) -> N
     ("kind", "assign"), [("static_atss", assign_atss), ("task_aligned", assign_task_aligned)]
 )
 def test_assignment_of_a_detector_equals_the_originals(
-    golden_training, name: str, kind: str, assign, agrees
+    golden_training, name: str, kind: str, assign, assert_agrees
 ) -> None:
     golden = golden_training(name)
     found = assign(gather_truths(golden.targets), golden.predictions, golden.boxes)
@@ -306,24 +313,26 @@ def test_assignment_of_a_detector_equals_the_originals(
         golden.arrays[f"{kind}/assigned_{key}"]
         for key in ("labels", "bboxes_over_stride", "score_max")
     )
-    check_golden(found, labels, boxes, scores, f"{name}: {kind} assignment", agrees)
+    check_golden(found, labels, boxes, scores, f"{name}: {kind} assignment", assert_agrees)
     assert len(found.places) == golden.info["cases"][kind]["num_pos"]
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"])
 def test_simota_of_a_detector_equals_the_originals(
-    golden_legacy_training, name: str, agrees
+    golden_legacy_training, name: str, assert_agrees
 ) -> None:
     """With our predictions: relative noise of 1e-4, ten times theirs, moves no assignment."""
     golden = golden_legacy_training(name)
     found = assign_simota(gather_truths(golden.targets), golden.predictions, golden.boxes)
     wanted, what = golden.arrays["simota/labels"], f"{name}: SimOTA assignment"
     labels, matched, _ = dense(found, (2, NUM_POINTS), 80)
-    check_labels(labels, wanted, what, agrees)
+    check_labels(labels, wanted, what, assert_agrees)
     taken = wanted < 80
     wanted = golden.arrays["simota/bbox_targets"][taken]
-    agrees(f"{what}, boxes", "PaddleDetection", matched[taken], wanted, rtol=1.3e-6, atol=1e-5)
+    assert_agrees(
+        f"{what}, boxes", "PaddleDetection", matched[taken], wanted, rtol=1.3e-6, atol=1e-5
+    )
     assert len(found.places) == golden.info["num_pos"]
 
 

@@ -74,26 +74,28 @@ def test_decoding_under_autocast_is_not_rounded() -> None:
 
 
 @pytest.mark.golden
-def test_giou_loss_and_slope_equal_the_originals(elementary: dict[str, Tensor], agrees) -> None:
+def test_giou_loss_and_slope_equal_the_originals(
+    elementary: dict[str, Tensor], assert_agrees
+) -> None:
     boxes = elementary["giou/pred"].requires_grad_()
     loss = 2.5 * (1 - giou(boxes, elementary["giou/target"]))
     wanted = elementary["giou/loss_w2.5"][:, 0]
-    agrees("GIoU loss", "PaddleDetection", loss, wanted, rtol=1e-5, atol=1e-5)
+    assert_agrees("GIoU loss", "PaddleDetection", loss, wanted, rtol=1e-5, atol=1e-5)
     (slope,) = torch.autograd.grad(loss.sum(), boxes)
     wanted = elementary["giou/grad_of_sum"]
-    agrees("GIoU loss: gradient", "PaddleDetection", slope, wanted, rtol=1e-4, atol=1e-5)
+    assert_agrees("GIoU loss: gradient", "PaddleDetection", slope, wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.golden
-def test_distances_equal_the_originals(elementary: dict[str, Tensor], agrees) -> None:
+def test_distances_equal_the_originals(elementary: dict[str, Tensor], assert_agrees) -> None:
     """The first three at every fifth point."""
     distances = expected_distances(elementary["dist/reg_logits"])
     wanted = elementary["dist/distances"]
-    agrees("expected distances", "PaddleDetection", distances, wanted, rtol=1e-5, atol=1e-5)
+    assert_agrees("expected distances", "PaddleDetection", distances, wanted, rtol=1e-5, atol=1e-5)
     points = (elementary["grid/points"] / elementary["grid/strides"])[::5]
     boxes = distances_to_xyxy(points, distances)
     wanted = elementary["dist/boxes_over_stride"]
-    agrees("boxes from distances", "PaddleDetection", boxes, wanted, rtol=1e-5, atol=1e-4)
+    assert_agrees("boxes from distances", "PaddleDetection", boxes, wanted, rtol=1e-5, atol=1e-4)
     targets = xyxy_to_distances(elementary["b2d/points"], elementary["b2d/boxes"]).clamp(0, 6.9)
     wanted = elementary["b2d/dist_max7"]
-    agrees("distances from boxes", "PaddleDetection", targets, wanted, rtol=1e-6, atol=1e-5)
+    assert_agrees("distances from boxes", "PaddleDetection", targets, wanted, rtol=1e-6, atol=1e-5)

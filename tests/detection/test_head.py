@@ -75,7 +75,7 @@ def test_the_first_generation_has_plain_outputs() -> None:
 
 @pytest.mark.golden
 @torch.no_grad()
-def test_inner_maps_equal_the_originals(golden_detector, agrees) -> None:
+def test_inner_maps_equal_the_originals(golden_detector, assert_agrees) -> None:
     name = "picodet_s_320_coco_lcnet"
     golden = golden_detector(name)
     model, head = golden.model, golden.model.head
@@ -84,20 +84,20 @@ def test_inner_maps_equal_the_originals(golden_detector, agrees) -> None:
     found = {"conv_feat": feature, "se_feat": head.se_conv[2](feature * gate)}
     for key, ours in found.items():
         wanted = golden.arrays[f"head/{key}_level2"]
-        agrees(f"{name}: inside the head", "PaddleDetection", ours, wanted, of_largest=1e-3)
+        assert_agrees(f"{name}: inside the head", "PaddleDetection", ours, wanted, of_largest=1e-3)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["picodet_s_320_coco_lcnet", "picodet_legacy_lcnet_x0_5"])
 @torch.no_grad()
-def test_raw_outputs_equal_the_originals(golden_detector, name: str, agrees) -> None:
+def test_raw_outputs_equal_the_originals(golden_detector, name: str, assert_agrees) -> None:
     golden = golden_detector(name)
     model, what = golden.model, f"{name}: head"
     found = model.head(model.neck(model.backbone(golden.arrays["input/image"])))
     wanted = [golden.arrays[f"raw/score_{level}"] for level in range(4)]
     sizes = [level.shape[1] for level in wanted]
     for ours, theirs in zip(found.scores.split(sizes, dim=1), wanted, strict=True):
-        agrees(f"{what} scores", "PaddleDetection", ours, theirs, atol=1e-3)
+        assert_agrees(f"{what} scores", "PaddleDetection", ours, theirs, atol=1e-3)
     for level, ours in enumerate(found.dist_logits.split(sizes, dim=1)):
         theirs = golden.arrays[f"raw/reg_{level}"]
-        agrees(f"{what} distances", "PaddleDetection", ours, theirs, of_largest=1e-3)
+        assert_agrees(f"{what} distances", "PaddleDetection", ours, theirs, of_largest=1e-3)

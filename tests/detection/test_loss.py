@@ -193,47 +193,49 @@ def test_processes_share_the_mean_of_their_sums(ranks: Callable[..., list[Any]])
 
 @pytest.mark.golden
 def test_varifocal_loss_and_slope_equal_the_originals(
-    elementary: dict[str, Tensor], agrees
+    elementary: dict[str, Tensor], assert_agrees
 ) -> None:
     scores = elementary["vfl/prob"].requires_grad_()
     targets = elementary["vfl/target"].flatten()
     index = (targets > 0).nonzero().squeeze(1)
     loss = varifocal_loss(scores, index, targets[index]) / 7.5
     wanted = elementary["vfl/loss_prob_avg7.5"][0]
-    agrees("varifocal loss", "PaddleDetection", loss, wanted, rtol=1e-5)
+    assert_agrees("varifocal loss", "PaddleDetection", loss, wanted, rtol=1e-5)
     (slope,) = torch.autograd.grad(loss, scores)
     wanted = elementary["vfl/grad_prob"]
-    agrees("varifocal loss: gradient", "PaddleDetection", slope, wanted, rtol=1e-4, atol=1e-5)
+    assert_agrees(
+        "varifocal loss: gradient", "PaddleDetection", slope, wanted, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.golden
 def test_varifocal_loss_of_logits_and_slope_equal_the_originals(
-    elementary: dict[str, Tensor], agrees
+    elementary: dict[str, Tensor], assert_agrees
 ) -> None:
     logits = elementary["vfl/logit"].requires_grad_()
     targets = elementary["vfl/target"].flatten()
     index = (targets > 0).nonzero().squeeze(1)
     loss = varifocal_loss_of_logits(logits, index, targets[index]) / 7.5
     wanted, what = elementary["vfl/loss_sigmoid_avg7.5"][0], "varifocal loss of logits"
-    agrees(what, "PaddleDetection", loss, wanted, rtol=1e-5)
+    assert_agrees(what, "PaddleDetection", loss, wanted, rtol=1e-5)
     (slope,) = torch.autograd.grad(loss, logits)
     wanted = elementary["vfl/grad_logit"]
-    agrees(f"{what}: gradient", "PaddleDetection", slope, wanted, rtol=1e-4, atol=1e-6)
+    assert_agrees(f"{what}: gradient", "PaddleDetection", slope, wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.golden
 def test_distribution_focal_loss_and_slope_equal_the_originals(
-    elementary: dict[str, Tensor], agrees
+    elementary: dict[str, Tensor], assert_agrees
 ) -> None:
     logits = elementary["dfl/pred"].requires_grad_()
     loss = distribution_focal_loss(logits, elementary["dfl/target"])
     wanted, what = elementary["dfl/per_item"], "distribution focal loss"
-    agrees(what, "PaddleDetection", loss, wanted, rtol=1e-5, atol=1e-6)
+    assert_agrees(what, "PaddleDetection", loss, wanted, rtol=1e-5, atol=1e-6)
     weighed = 0.5 * (loss * elementary["dfl/weight"]).sum() / 4
-    agrees(what, "PaddleDetection", weighed, elementary["dfl/w0.5_avg4"][0], rtol=1e-5)
+    assert_agrees(what, "PaddleDetection", weighed, elementary["dfl/w0.5_avg4"][0], rtol=1e-5)
     (slope,) = torch.autograd.grad(weighed, logits)
     wanted = elementary["dfl/grad"]
-    agrees(f"{what}: gradient", "PaddleDetection", slope, wanted, rtol=1e-4, atol=1e-6)
+    assert_agrees(f"{what}: gradient", "PaddleDetection", slope, wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.golden
@@ -241,29 +243,31 @@ def test_distribution_focal_loss_and_slope_equal_the_originals(
 @pytest.mark.parametrize(
     ("kind", "assign"), [("static_atss", assign_atss), ("task_aligned", assign_task_aligned)]
 )
-def test_terms_equal_the_originals(golden_training, name: str, kind: str, assign, agrees) -> None:
+def test_terms_equal_the_originals(
+    golden_training, name: str, kind: str, assign, assert_agrees
+) -> None:
     golden = golden_training(name)
     assignment = assign(gather_truths(golden.targets), golden.predictions, golden.boxes)
     losses = PicoLoss()(golden.predictions, assignment)
     found, wanted = assignment.scores.sum(), golden.info["cases"][kind]["sum_scores"]
     what = f"{name}, {kind}: sum of targets"
-    agrees(what, "PaddleDetection", found, wanted, rtol=1e-4)
-    check_terms(losses, golden.arrays, kind, name, agrees)
+    assert_agrees(what, "PaddleDetection", found, wanted, rtol=1e-4)
+    check_terms(losses, golden.arrays, kind, name, assert_agrees)
 
 
-def check_terms(losses: dict, arrays: dict, kind: str, name: str, agrees: Any) -> None:
+def check_terms(losses: dict, arrays: dict, kind: str, name: str, assert_agrees: Any) -> None:
     for ours, paddle in (("vfl", "vfl"), ("dfl", "dfl"), ("giou", "bbox")):
         found, wanted = losses[f"loss_{ours}"], arrays[f"{kind}/loss_{paddle}"][0]
-        agrees(f"{name}, {kind}: loss terms", "PaddleDetection", found, wanted, rtol=1e-4)
+        assert_agrees(f"{name}, {kind}: loss terms", "PaddleDetection", found, wanted, rtol=1e-4)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["picodet_legacy_lcnet_x0_5", "picodet_legacy_mbv3_large_x0_35"])
 def test_the_first_generations_terms_equal_the_originals(
-    golden_legacy_training, name: str, agrees
+    golden_legacy_training, name: str, assert_agrees
 ) -> None:
     golden = golden_legacy_training(name)
     assignment = assign_simota(gather_truths(golden.targets), golden.predictions, golden.boxes)
     loss = PicoDet(backbone=PPLCNet(0.25), num_classes=80, generation=1).loss
     losses = loss(golden.predictions, assignment)
-    check_terms(losses, golden.arrays, "simota", name, agrees)
+    check_terms(losses, golden.arrays, "simota", name, assert_agrees)

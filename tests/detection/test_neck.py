@@ -76,9 +76,9 @@ def test_initial_weights_of_the_first_generation() -> None:
     ],
 )
 @torch.no_grad()
-def test_maps_equal_the_originals(golden_detector, name: str, agrees) -> None:
+def test_maps_equal_the_originals(golden_detector, name: str, assert_agrees) -> None:
     golden = golden_detector(name)
     found = golden.model.neck(golden.model.backbone(golden.arrays["input/image"]))
     for level, output in enumerate(found):
         wanted = golden.arrays[f"neck/{level}"]
-        agrees(f"{name}: neck", "PaddleDetection", output, wanted, of_largest=1e-3)
+        assert_agrees(f"{name}: neck", "PaddleDetection", output, wanted, of_largest=1e-3)

@@ -297,13 +297,13 @@ def test_the_first_generation_learns_four_images_by_heart(mini_coco: Path) -> No
 @pytest.mark.golden
 @GOLDEN_BOTH
 @torch.no_grad()
-def test_boxes_and_scores_equal_the_originals(golden_detector, name: str, agrees) -> None:
+def test_boxes_and_scores_equal_the_originals(golden_detector, name: str, assert_agrees) -> None:
     golden = golden_detector(name)
     boxes, scores = golden.model(golden.arrays["input/image"])
     wanted = golden.arrays["decoded/scores"]
-    agrees(f"{name}: scores", "PaddleDetection", scores.mT, wanted, atol=1e-3)
+    assert_agrees(f"{name}: scores", "PaddleDetection", scores.mT, wanted, atol=1e-3)
     wanted = golden.arrays["decoded/boxes"]
-    agrees(f"{name}: boxes", "PaddleDetection", boxes, wanted, of_largest=1e-3)
+    assert_agrees(f"{name}: boxes", "PaddleDetection", boxes, wanted, of_largest=1e-3)
 
 
 @pytest.mark.golden
@@ -316,7 +316,9 @@ def test_boxes_and_scores_equal_the_originals(golden_detector, name: str, agrees
     ],
 )
 @torch.no_grad()
-def test_detections_equal_the_originals(golden_detector, name: str, least: int, agrees) -> None:
+def test_detections_equal_the_originals(
+    golden_detector, name: str, least: int, assert_agrees
+) -> None:
     """In the last file the scores of one class all round to 1: which of its boxes suppress which
     is chance, and 89 of the 100 agree. Not of the S file: its kept scores end in a long tie."""
     golden = golden_detector(name)
@@ -331,29 +333,31 @@ def test_detections_equal_the_originals(golden_detector, name: str, least: int, 
         close = distances.amin(1) < 1e-3 * rows.abs().max()
         assert close.sum() == distances[close].argmin(1).unique().numel()
         missed = (~close).sum()
-        agrees(f"{what} without a match", "PaddleDetection", missed, 0, atol=100 - least)
+        assert_agrees(f"{what} without a match", "PaddleDetection", missed, 0, atol=100 - least)
         best = rows[:, 1].sort(descending=True).values
-        agrees(f"{what}, their scores", "PaddleDetection", found["scores"], best, atol=1e-3)
+        assert_agrees(f"{what}, their scores", "PaddleDetection", found["scores"], best, atol=1e-3)
 
 
 @pytest.mark.golden
 @GOLDEN
-def test_training_predictions_equal_the_originals(golden_training_model, name: str, agrees) -> None:
+def test_training_predictions_equal_the_originals(
+    golden_training_model, name: str, assert_agrees
+) -> None:
     model, golden, _ = golden_training_model(name)
     with torch.no_grad():
         found = model.head(model.neck(model.backbone(golden.arrays["input/image"])))
     what = f"{name}: in training mode"
     for part, ours in (("scores", found.scores), ("regs", found.dist_logits)):
         wanted = golden.arrays[f"train/pred_{part}"]
-        agrees(f"{what}, {part}", "PaddleDetection", ours, wanted, of_largest=1e-4)
+        assert_agrees(f"{what}, {part}", "PaddleDetection", ours, wanted, of_largest=1e-4)
     boxes = decode(found.dist_logits, found.grid.points, found.grid.strides)
-    agrees(f"{what}, boxes", "PaddleDetection", boxes, golden.boxes, of_largest=1e-4)
+    assert_agrees(f"{what}, boxes", "PaddleDetection", boxes, golden.boxes, of_largest=1e-4)
 
 
 @pytest.mark.golden
 @GOLDEN_FIRST
 def test_the_first_generations_training_predictions_equal_the_originals(
-    golden_legacy_training, name: str, agrees
+    golden_legacy_training, name: str, assert_agrees
 ) -> None:
     golden = golden_legacy_training(name)
     sizes = [golden.arrays[f"train/reg_{level}"].shape[2:] for level in range(4)]
@@ -366,13 +370,17 @@ def test_the_first_generations_training_predictions_equal_the_originals(
         for level, (found, size) in enumerate(zip(levels, sizes, strict=True)):
             wanted = golden.arrays[f"train/{part}_{level}"]
             maps = found.mT.unflatten(2, size)
-            agrees(f"{what}, {part}", "PaddleDetection", maps, wanted, of_largest=1e-4)
+            assert_agrees(f"{what}, {part}", "PaddleDetection", maps, wanted, of_largest=1e-4)
 
 
-def check_losses(losses: dict[str, Tensor], wanted: dict[str, float], what: str, agrees) -> None:
+def check_losses(
+    losses: dict[str, Tensor], wanted: dict[str, float], what: str, assert_agrees
+) -> None:
     for ours, paddle in (("vfl", "vfl"), ("dfl", "dfl"), ("giou", "bbox")):
         found = losses[f"loss_{ours}"].item()
-        agrees(f"{what}: losses", "PaddleDetection", found, wanted[f"loss_{paddle}"], rtol=1e-4)
+        assert_agrees(
+            f"{what}: losses", "PaddleDetection", found, wanted[f"loss_{paddle}"], rtol=1e-4
+        )
 
 
 @pytest.mark.slow
@@ -380,7 +388,7 @@ def check_losses(losses: dict[str, Tensor], wanted: dict[str, float], what: str,
 @GOLDEN
 @pytest.mark.parametrize(("epoch", "kind"), [(0, "static_atss"), (100, "task_aligned")])
 def test_training_step_equals_the_originals(
-    golden_training_model, name: str, epoch: int, kind: str, agrees
+    golden_training_model, name: str, epoch: int, kind: str, assert_agrees
 ) -> None:
     """Losses and the norm of every gradient.
 
@@ -394,11 +402,13 @@ def test_training_step_equals_the_originals(
     losses = model(golden.arrays["input/image"], golden.targets, mode="loss")
     sum(losses.values()).backward()
     case, what = golden.info["cases"][kind], f"{name}: training step, {kind}"
-    check_losses(losses, case["losses"], what, agrees)
+    check_losses(losses, case["losses"], what, assert_agrees)
     norms = {key: value.grad.norm().item() for key, value in model.named_parameters()}
     for key, wanted in case["grad_norms"].items():
         found = norms[our_name(key)]
-        agrees(f"{what}: gradient norms", "PaddleDetection", found, wanted, rtol=1e-3, atol=1e-6)
+        assert_agrees(
+            f"{what}: gradient norms", "PaddleDetection", found, wanted, rtol=1e-3, atol=1e-6
+        )
     for key in (key for key in golden.arrays if key.startswith(f"{kind}/grad/")):
         wanted = golden.arrays[key]
         found = model.get_parameter(our_name(key.removeprefix(f"{kind}/grad/"))).grad
@@ -406,24 +416,26 @@ def test_training_step_equals_the_originals(
             found, wanted = found.flatten()[wanted.positions], torch.from_numpy(wanted.values)
         distance = (found - wanted).norm().item()
         allowed = 1e-3 * wanted.norm().item() + 1e-6
-        agrees(f"{what}: gradients", "PaddleDetection", distance, 0, atol=allowed)
+        assert_agrees(f"{what}: gradients", "PaddleDetection", distance, 0, atol=allowed)
 
 
 @pytest.mark.slow
 @pytest.mark.golden
 @GOLDEN_FIRST
 def test_the_first_generations_training_step_equals_the_originals(
-    golden_training_model, name: str, agrees
+    golden_training_model, name: str, assert_agrees
 ) -> None:
     """Losses and the norm of every gradient; the original has `cls` and `reg` in one layer."""
     model, golden, our_name = golden_training_model(name)
     losses = model(golden.arrays["train/image"], golden.targets, mode="loss")
     sum(losses.values()).backward()
     what = f"{name}: training step"
-    check_losses(losses, golden.info["losses"], what, agrees)
+    check_losses(losses, golden.info["losses"], what, assert_agrees)
     norms = {key: value.grad.norm().item() for key, value in model.named_parameters()}
     for key in [key for key in norms if key.startswith("head.cls.")]:
         norms[key] = math.hypot(norms[key], norms.pop(key.replace("cls", "reg")))
     for key, wanted in golden.info["grad_norms"].items():
         found = norms[our_name(key)]
-        agrees(f"{what}: gradient norms", "PaddleDetection", found, wanted, rtol=1e-3, atol=1e-3)
+        assert_agrees(
+            f"{what}: gradient norms", "PaddleDetection", found, wanted, rtol=1e-3, atol=1e-3
+        )

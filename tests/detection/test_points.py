@@ -16,8 +16,8 @@ def test_points_are_cell_centres_row_by_row() -> None:
 
 
 @pytest.mark.golden
-def test_points_equal_the_originals(elementary: dict[str, Tensor], agrees) -> None:
+def test_points_equal_the_originals(elementary: dict[str, Tensor], assert_agrees) -> None:
     grid = make_grid([(24, 24), (12, 12), (6, 6), (3, 3)], (8, 16, 32, 64), CPU)
     for part, found in (("points", grid.points), ("strides", grid.strides)):
-        agrees("grid of points", "PaddleDetection", found, elementary[f"grid/{part}"])
+        assert_agrees("grid of points", "PaddleDetection", found, elementary[f"grid/{part}"])
     assert list(grid.level_lengths) == elementary["grid/num_per_level"].tolist()

@@ -127,19 +127,19 @@ def test_the_best_first_find_what_all_at_once_find(
 
 @pytest.mark.golden
 @pytest.mark.parametrize("kind", ["std", "small"])
-def test_nms_equals_the_originals(elementary: dict[str, Tensor], kind: str, agrees) -> None:
+def test_nms_equals_the_originals(elementary: dict[str, Tensor], kind: str, assert_agrees) -> None:
     counts = elementary[f"nms/{kind}/num"].tolist()
     wanted = elementary[f"nms/{kind}/out"].split(counts)
     for image, count in enumerate(counts):
         boxes, scores = elementary["nms/boxes"][image], elementary["nms/scores"][image].T
         found = detect(boxes, scores, max_per_image=count)
         changed = rows(found) ^ set(map(tuple, wanted[image].tolist()))
-        agrees("NMS: rows that differ", "PaddleDetection", len(changed), 0)
+        assert_agrees("NMS: rows that differ", "PaddleDetection", len(changed), 0)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["picodet_s_320_coco_lcnet", "picodet_xs_320_coco_lcnet"])
-def test_nms_of_a_detector_equals_the_originals(golden_detector, name: str, agrees) -> None:
+def test_nms_of_a_detector_equals_the_originals(golden_detector, name: str, assert_agrees) -> None:
     """Of the points with a score of at least the lowest kept one; others can change nothing."""
     arrays = golden_detector(name).arrays
     wanted = arrays["nms/bbox"].split(arrays["nms/bbox_num"].tolist())
@@ -148,4 +148,4 @@ def test_nms_of_a_detector_equals_the_originals(golden_detector, name: str, agre
         boxes, scores = arrays[f"nms/boxes_{image}"] / scale, arrays[f"nms/scores_{image}"]
         changed = rows(detect(boxes, scores)) ^ set(map(tuple, wanted[image].tolist()))
         what = f"{name}: rows of NMS that differ"
-        agrees(what, "PaddleDetection", len(changed), 0)
+        assert_agrees(what, "PaddleDetection", len(changed), 0)

@@ -18,7 +18,7 @@ from segmentation.loss import SegmentationLoss
 
 @pytest.mark.golden
 def test_logits_and_what_leads_to_them_equal_the_official_ones(
-    golden_model, golden, golden_name: str, agrees
+    golden_model, golden, golden_name: str, assert_agrees
 ) -> None:
     wanted, seen = golden(golden_name).arrays, {}
     parts = {f"head/aspp_block{i}": part for i, part in enumerate(golden_model.aspp.branches)}
@@ -33,30 +33,36 @@ def test_logits_and_what_leads_to_them_equal_the_official_ones(
     logits = golden_model(torch.from_numpy(wanted["input/x"]))
     for name in parts:
         what = f"{golden_name}: head"
-        agrees(what, "PaddleSeg", seen[name], wanted[name], of_largest=1e-4)
-    check_logits(logits, wanted["output/logits"], wanted["output/argmax"], golden_name, agrees)
+        assert_agrees(what, "PaddleSeg", seen[name], wanted[name], of_largest=1e-4)
+    check_logits(
+        logits, wanted["output/logits"], wanted["output/argmax"], golden_name, assert_agrees
+    )
 
 
-def check_logits(logits: Tensor, wanted: Any, mask: np.ndarray, name: str, agrees: Any) -> None:
+def check_logits(
+    logits: Tensor, wanted: Any, mask: np.ndarray, name: str, assert_agrees: Any
+) -> None:
     """`wanted` may be the first class alone."""
     found = logits if len(wanted.shape) == 4 else logits[:, 0]
-    agrees(f"{name}: logits", "PaddleSeg", found, wanted, of_largest=1e-4)
+    assert_agrees(f"{name}: logits", "PaddleSeg", found, wanted, of_largest=1e-4)
     changed = (logits.argmax(1).numpy() != mask).sum()
-    agrees(f"{name}: pixels that differ", "PaddleSeg", changed, 0)
+    assert_agrees(f"{name}: pixels that differ", "PaddleSeg", changed, 0)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("golden_name", ["deeplabv3p_pplcnet_x0_5"], indirect=True)
-def test_an_odd_size_gives_the_official_mask(golden_model, golden, golden_name, agrees) -> None:
+def test_an_odd_size_gives_the_official_mask(
+    golden_model, golden, golden_name, assert_agrees
+) -> None:
     wanted = golden(golden_name).arrays
     logits = golden_model(torch.from_numpy(wanted["input/x_odd"]))
     masks = wanted["output/argmax_odd"]
-    check_logits(logits, wanted["output/logits_odd_class0"], masks, golden_name, agrees)
+    check_logits(logits, wanted["output/logits_odd_class0"], masks, golden_name, assert_agrees)
 
 
 @pytest.mark.golden
 def test_training_loss_and_gradients_equal_the_official_ones(
-    golden_model, golden, golden_name: str, agrees
+    golden_model, golden, golden_name: str, assert_agrees
 ) -> None:
     golden_model.train()
     golden_model.aspp.dropout.p = 0.0
@@ -65,12 +71,12 @@ def test_training_loss_and_gradients_equal_the_official_ones(
     images = torch.from_numpy(case.arrays["train/x"])
     loss = golden_model(images, targets, mode="loss")["loss_ce"]
     wanted = case.arrays["train/loss"].item()
-    agrees(f"{golden_name}: loss", "PaddleSeg", loss.item(), wanted, rtol=1e-5)
+    assert_agrees(f"{golden_name}: loss", "PaddleSeg", loss.item(), wanted, rtol=1e-5)
     loss.backward()
     ours = sorted(float(p.grad.norm()) for p in golden_model.parameters())
     theirs = sorted(case.info["grad_norms"].values())
     what = f"{golden_name}: gradient norms"
-    agrees(what, "PaddleSeg", ours, theirs, rtol=2e-3, atol=1e-5)
+    assert_agrees(what, "PaddleSeg", ours, theirs, rtol=2e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("output_stride", [32, 8])

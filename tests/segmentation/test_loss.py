@@ -56,16 +56,16 @@ def test_hard_pixels(threshold: float, min_kept: int, kept: list[float]) -> None
 
 
 @pytest.mark.golden
-def test_loss_and_gradient_equal_the_official_ones(golden, agrees) -> None:
+def test_loss_and_gradient_equal_the_official_ones(golden, assert_agrees) -> None:
     stored = golden("elementary").arrays
     logits = torch.from_numpy(stored["segce/logits"]).requires_grad_()
     masks = torch.from_numpy(stored["segce/labels"]).long()
     loss = SegmentationLoss()(logits, masks)["loss_ce"]
     loss.backward()
     what = "cross-entropy with ignored pixels"
-    agrees(what, "PaddleSeg", loss.item(), stored["segce/loss"].item(), rtol=1e-6)
+    assert_agrees(what, "PaddleSeg", loss.item(), stored["segce/loss"].item(), rtol=1e-6)
     wanted = stored["segce/grad"]
-    agrees(f"{what}: gradient", "PaddleSeg", logits.grad, wanted, rtol=1e-4, atol=1e-8)
+    assert_agrees(f"{what}: gradient", "PaddleSeg", logits.grad, wanted, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize(

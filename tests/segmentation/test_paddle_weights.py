@@ -14,14 +14,14 @@ def model(scale: float = 0.5, num_classes: int = 19) -> DeepLabV3Plus:
 
 @pytest.mark.golden
 @torch.no_grad()
-def test_a_whole_file_fills_the_model_and_gives_the_official_logits(golden, agrees) -> None:
+def test_a_whole_file_fills_the_model_and_gives_the_official_logits(golden, assert_agrees) -> None:
     network, case = model(), golden("deeplabv3p_pplcnet_x0_5")
     report = load_foreign(network, case.weights(), "w.npz")
     assert not report.missing
     assert not report.mismatched
     found, wanted = network(torch.from_numpy(case.arrays["input/x"])), case.arrays["output/logits"]
     what = "deeplabv3p_pplcnet_x0_5: logits, by names"
-    agrees(what, "PaddleSeg", found, wanted, of_largest=1e-4)
+    assert_agrees(what, "PaddleSeg", found, wanted, of_largest=1e-4)
 
 
 def test_a_trunk_alone_leaves_the_head(golden) -> None:

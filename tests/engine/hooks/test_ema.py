@@ -30,7 +30,7 @@ class Scalars(nn.Module):
 
 
 @pytest.mark.golden
-def test_published_average(schedules: dict[str, Any], agrees) -> None:
+def test_published_average(schedules: dict[str, Any], assert_agrees) -> None:
     """Twenty updates; read after every fourth."""
     stored = schedules["det_ema_cycle-1"]
     model = Scalars()
@@ -46,7 +46,7 @@ def test_published_average(schedules: dict[str, Any], agrees) -> None:
             average.swap(raw)
             assert model.weight.item() == pytest.approx(value)
     name = "applied_at_end_of_each_of_5_epochs(4 updates each)"
-    agrees("average of weights", "PaddleDetection", read, stored[name], rtol=1e-5, atol=1e-7)
+    assert_agrees("average of weights", "PaddleDetection", read, stored[name], rtol=1e-5, atol=1e-7)
 
 
 def test_by_hand() -> None:

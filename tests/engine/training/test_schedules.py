@@ -24,22 +24,22 @@ def rates(steps: int, base: float, kind: type = WarmupCosineLR, **options: float
 
 
 @pytest.mark.golden
-def test_detector_recipe(schedules: dict[str, Any], agrees) -> None:
+def test_detector_recipe(schedules: dict[str, Any], assert_agrees) -> None:
     """Base 0.32, 6 epochs of 6 steps, 7 steps of warm-up from a tenth."""
     name = "det_cosine_warmup(base.32,max_epochs6,steps/epoch6,warm7,factor.1)"
     ours = rates(36, 0.32, warmup_iters=7, warmup_factor=0.1, epochs=6, epoch_length=6)
     what = "learning rates of the detector"
-    agrees(what, "PaddleDetection", ours, schedules[name], rtol=1e-6, atol=1e-9)
+    assert_agrees(what, "PaddleDetection", ours, schedules[name], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.golden
-def test_classifier_recipe(schedules: dict[str, Any], agrees) -> None:
+def test_classifier_recipe(schedules: dict[str, Any], assert_agrees) -> None:
     """Base 0.8, 10 epochs of 5 steps, 2 epochs of warm-up from zero."""
     name = "clas_cosine_warmup(epochs10,steps5,lr.8,warm2)"
     options = {"warmup_factor": 0.0, "epochs": 10, "epoch_length": 5}
     ours = rates(50, 0.8, warmup_epochs=2, **options)
     what = "learning rates of the classifier"
-    agrees(what, "PaddleClas", ours, schedules[name], rtol=1e-6, atol=1e-9)
+    assert_agrees(what, "PaddleClas", ours, schedules[name], rtol=1e-6, atol=1e-9)
     assert ours == rates(50, 0.8, warmup_iters=10, **options)
 
 
@@ -72,12 +72,12 @@ def test_warmup_must_fit() -> None:
 
 
 @pytest.mark.golden
-def test_segmenter_recipe(schedules: dict[str, Any], agrees) -> None:
+def test_segmenter_recipe(schedules: dict[str, Any], assert_agrees) -> None:
     """Base 0.01, power 0.9, zero after 40 iterations and from then on."""
     name = "seg_poly(lr.01,decay_steps40,power.9)"
     ours = rates(44, 0.01, PolyDecayLR, power=0.9, end=40)
     what = "learning rates of the segmenter"
-    agrees(what, "PaddleSeg", ours, schedules[name], rtol=1e-9, atol=1e-12)
+    assert_agrees(what, "PaddleSeg", ours, schedules[name], rtol=1e-9, atol=1e-12)
 
 
 def test_poly_decay_warms_up_where_wanted() -> None:
