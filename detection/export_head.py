@@ -45,7 +45,7 @@ class SuppressionHead(ExportHead):
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
         suppress = suppressed if tracing else suppressed_in_graph
         image, labels, points = suppress(boxes, by_class).unbind(1)  # (N,) each
-        order, scores = _best(image, by_class[image, labels, points], len(boxes))
+        order, scores = _best(image, by_class[image, labels, points], boxes.shape[0])
         image, labels, points = image[order], labels[order], points[order]
         found = to_image_size(boxes[image, points], network, given)
         return (found, scores, labels, *((image,) if self.batched else ()))

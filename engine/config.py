@@ -90,7 +90,10 @@ def _list_parts(node: Any) -> None:
     for key in list(node) if isinstance(node, dict | Config) else []:
         part = dict.get(node, key) if isinstance(node, dict) else node[key]
         _list_parts(part)
-        if not isinstance(part, dict) or not _is_list(key, top=isinstance(node, Config)):
+        is_list = _is_list(key, top=isinstance(node, Config))
+        if is_list and isinstance(part, list) and any(isinstance(one, str) for one in part):
+            raise ValueError(f"config {key}: {renamed.NAMED_PARTS}")
+        if not isinstance(part, dict) or not is_list:
             continue
         if "type" in part and key == "param_scheduler":
             node[key] = [part]

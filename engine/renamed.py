@@ -3,6 +3,7 @@
 import ast
 import re
 import traceback
+from importlib.util import find_spec
 
 # New package: its modules, as `old=new` if the name changed. The old modules were all directly in
 # the first part of the package.
@@ -78,8 +79,13 @@ _MODULES = {
 } | {"classification.classes": "engine.data.class_list"}
 _CLASSES = {
     "ImageNet": "ImageFolder",
+    "engine.progress.LiveProgress": "engine.hooks.progress.LiveProgress",
     "classification.data.dataset.ImageNet": "classification.data.dataset.ImageFolder",
 }
+NAMED_PARTS = (
+    'the parts have names now, e.g. custom_hooks["ema"] and transforms["crop"]; a single '
+    "param_scheduler is one dict"
+)
 # (class, old keyword): new keyword.
 _KEYS = {
     ("SaveCheckpoint", "best"): "save_best",
@@ -96,11 +102,16 @@ def key_line(where: str, owner: str, key: str) -> str | None:
 def new_name(name: str) -> str | None:
     """New name of a class given with or without its module; None if it was not renamed."""
     module, dot, member = name.rpartition(".")
-    if name in _MODULES.values():
+    if name in _MODULES.values() or (module in _ROOMS and _is_module(name)):
         return None
     moved = f"{_MODULES.get(module, module)}{dot}{member}"
     now = _CLASSES.get(moved, moved)
     return None if now == name else now
+
+
+def _is_module(name: str) -> bool:
+    """Whether the name is that of a module; old modules and new packages share some names."""
+    return find_spec(name) is not None
 
 
 def old_index(error: Exception) -> str:
@@ -110,10 +121,7 @@ def old_index(error: Exception) -> str:
         return ""
     frames = traceback.extract_tb(error.__traceback__)
     line = next(frame for frame in reversed(frames) if frame.name == "<module>")  # of a config
-    return (
-        f"line {line.lineno} of {line.filename}, {line.line!r}: the parts have names now, e.g. "
-        'custom_hooks["ema"] and transforms["crop"]; a single param_scheduler is one dict'
-    )
+    return f"line {line.lineno} of {line.filename}, {line.line!r}: {NAMED_PARTS}"
 
 
 def old_names(config: str) -> str:

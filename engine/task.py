@@ -32,6 +32,7 @@ from engine import config
 from engine.fileio import near
 
 MODULE = "task"  # in the package of a task; has the object TASK
+IMPORT = "from engine.task import"
 OBJECT = re.compile(r"^TASK\s*(:\s*Task\s*)?=", re.MULTILINE)
 
 
@@ -172,12 +173,22 @@ def _task_beside(module: str) -> Task | None:
 
 
 def known_tasks() -> list[Task]:
-    """The tasks of all packages beside the engine, sorted by name."""
-    found = []
-    for path in Path(__file__).parents[1].glob(f"*/{MODULE}.py"):
-        if OBJECT.search(path.read_text(encoding="utf-8", errors="replace")):
-            importlib.import_module(path.parent.name)
-            found.append(_task_beside(path.parent.name))
+    """The tasks of all packages beside the engine and on Python's path, sorted by name.
+
+    Of site-packages only the folder of the engine is searched. Nothing is imported but packages
+    whose module `task` says that it has a `TASK` of this kind.
+    """
+    folders = {Path(__file__).parents[1]}
+    folders |= {Path(entry or ".") for entry in sys.path if not entry.endswith("-packages")}
+    texts = (
+        (path.parent.name, path.read_text(encoding="utf-8", errors="replace"))
+        for folder in folders
+        for path in folder.glob(f"*/{MODULE}.py")
+    )
+    names = {name for name, text in texts if IMPORT in text and OBJECT.search(text)}
+    for name in names:
+        importlib.import_module(name)
+    found = {_task_beside(name) for name in names}
     return sorted((task for task in found if task is not None), key=lambda task: task.name)
 
 

@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
     names: Sequence[str] = ()
     if arguments.classes is not None:
         listed = task.use("class_list")(arguments.classes)
-        names = names_or_numbers(listed, cfg["num_classes"], arguments.classes)
+        names = names_or_numbers(listed, cfg.get("num_classes", len(listed)), arguments.classes)
     filled: Foreign = task.use("foreign_weights")(model, arguments.source, names)
     print(f"{arguments.source}: {filled.report}")
     info: dict[str, object] = {"source": arguments.source.name}

@@ -21,6 +21,7 @@ from engine.task import Task, task_of
 from engine.types import Image, Picture, Result, Row
 
 BATCH = 16  # most images at a time
+BATCH_PIXELS = BATCH * 416 * 416  # most pixels of a batch of network inputs, for its memory
 
 
 class Predictor:
@@ -81,9 +82,16 @@ class Predictor:
         """
         if isinstance(images, np.ndarray | str | Path):
             images = [images]
-        size = BATCH if self.batched else 1
+        size = self._batch_size()
         starts = range(0, len(images), size)
         return [found for start in starts for found in self._batch(images[start : start + size])]
+
+    def _batch_size(self) -> int:
+        """Images at a time."""
+        if not self.batched:
+            return 1
+        height, width = self.preprocess.size
+        return max(1, min(BATCH, BATCH_PIXELS // (height * width)))
 
     def _batch(self, images: Sequence[Image]) -> Iterator[Result]:
         """Results of one batch."""

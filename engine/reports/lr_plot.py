@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import Dataset
 
-from engine.config import require, resolve
+from engine.checks.preflight import check_data
+from engine.config import require, resolve, use_data
 from engine.hooks.checkpoint_hook import find_hook
 from engine.hooks.ema import EMA, WeightAverage
 from engine.mmengine_internals import set_step_count
@@ -79,6 +80,9 @@ def make_plan(
         images = epoch_length * cfg.train_dataloader.batch_size
         fake = {"type": Placeholder.__name__, "images": images, "classes": cfg.model.num_classes}
         cfg.train_dataloader.dataset, cfg.val_dataloader.dataset = fake, dict(fake)
+    elif data is not None:
+        use_data(cfg, data)
+        check_data(cfg)
     prepare_training(cfg, data=data, work_dir=work_dir, seed=None, amp=False, scale_lr=scale_lr)
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
     return _step_through(start(cfg, "none"))

@@ -100,7 +100,17 @@ class WriteReport(Hook):
         self.gathered: tuple[list[Any], list[Any], Evaluated] | None = None
 
     def before_test_epoch(self, runner: Any) -> None:
-        """Give the report the meta information of the data."""
+        """Give the report the meta information of the data.
+
+        Raises:
+            ValueError: the metric keeps no outcome for a report.
+        """
+        (metric,) = runner.test_evaluator.metrics
+        if not hasattr(metric, "outcome"):
+            raise ValueError(
+                f"--report: none for the metric {type(metric).__name__}, which keeps no outcome; "
+                "give the task's own metric, or one with this attribute"
+            )
         self.report.begin(runner.test_dataloader.dataset.metainfo)
 
     def after_test_iter(

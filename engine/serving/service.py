@@ -87,7 +87,7 @@ class Served:
 
     def _found(self, pictures: Sequence[Picture]) -> list[Result | BadImage]:
         """Results of pictures: in batches if the model is batched, else one by one."""
-        if self.model.batched:
+        if self.model.batched and len(pictures) > 1:
             return list(self.model.predict(pictures))
         return [_attempt(lambda one: self.model.predict(one)[0], picture) for picture in pictures]
 

@@ -44,7 +44,6 @@ def prepare_training(
         ValueError: config and data do not fit together.
         FileNotFoundError: the data is missing.
     """
-    config.require(cfg, TRAINING_PARTS, "training")
     cfg.work_dir = str(work_dir)
     if data is not None:
         config.use_data(cfg, data)

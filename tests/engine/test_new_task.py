@@ -146,8 +146,9 @@ def test_what_the_task_lacks_is_said_in_a_line(
     image = folder / "data/images/val0.png"
     done = run_tool("cam", folder / "brightness_own.py", trained, image, "--out", folder / "cam")
     assert (done.code, done.err) == (1, "error: the task 'bright' has no cam target\n")
-    done = run_tool("check_dataset", folder / "data", "--task", "brightness")
-    assert (done.code, done.err) == (1, "error: the task 'bright' has no check\n")
+    for name in ("bright", "brightness"):
+        done = run_tool("check_dataset", folder / "data", "--task", name)
+        assert (done.code, done.err) == (1, "error: the task 'bright' has no check\n")
 
 
 @pytest.mark.parametrize("name", ["os.system", "torch.nn.Linear", "brightness.network.results"])

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 TOOLS = sorted(path.stem for path in ROOT.glob("tools/*.py"))
 CLEAN = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # a wheel is built, and an environment made
 
 # Every command's --help in one process, for each alone takes seconds to import torch.
 ALL_HELP = """

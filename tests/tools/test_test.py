@@ -109,6 +109,10 @@ def test_a_report_is_on_one_metric(evaluate: Run, trained: Path, tmp_path: Path)
     path.write_text(f"{OWN.read_text()}\ntest_evaluator = {several}\n")
     ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "report", config_file=path)
     assert "--report: test_evaluator has 2 entries; give one metric" in error_line(ran)
+    other = "dict(type='DumpResults', out_file_path='found.pkl')"
+    path.write_text(f"{OWN.read_text()}\ntest_evaluator = {other}\n")
+    ran = evaluate(trained / "epoch_2.pth", "--report", tmp_path / "report", config_file=path)
+    assert "--report: none for the metric DumpResults, which keeps no outcome" in error_line(ran)
 
 
 def test_a_report_of_a_list_of_one_metric(evaluate: Run, trained: Path, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_batches_and_sizes(small_detector: Path, small_segmenter: Path, tmp_path
     wanted = load_model(OWN, small_detector).predict(images)
     model = load_model(OWN, batched)
     assert model.batched
+    for count in (1, 3):  # the graph was traced with 2
+        assert len(model.predict(images[:1] * count)) == count
     found = model.predict(images)
     for one, other in zip(wanted, found, strict=True):
         assert other["scores"].numpy() == pytest.approx(one["scores"].numpy(), abs=1e-3)

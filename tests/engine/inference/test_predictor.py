@@ -71,6 +71,13 @@ def test_images_of_any_size_go_alone(network: Classifier) -> None:
     assert sizes == [1, 1, 1]
 
 
+@pytest.mark.parametrize(("size", "count"), [((416, 416), 16), ((512, 1024), 5), ((4000, 4000), 1)])
+def test_large_inputs_go_through_in_smaller_batches(size: tuple[int, int], count: int) -> None:
+    preprocess = Preprocess(size=size)
+    network = Classifier(backbone=PPLCNet(0.25), num_classes=3, data_preprocessor=preprocess)
+    assert Predictor(network)._batch_size() == count
+
+
 def test_nothing_in_nothing_out(network: Classifier) -> None:
     assert Predictor(network).predict([]) == []
 
