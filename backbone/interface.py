@@ -1,7 +1,8 @@
 """What necks and heads may rely on in a backbone."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from importlib import import_module
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -61,3 +62,20 @@ def dilate(block_strides: Iterable[int], stem_stride: int, limit: int) -> Iterat
         else:
             yield 1, dilation
             dilation *= stride
+
+
+def require(name: str, extra: str) -> Any:
+    """The module of a package that an extra of this project installs.
+
+    As `engine.extras.require`, for this package imports nothing of the engine.
+
+    Raises:
+        ValueError: it is not installed; says how to install it.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ValueError(
+            f"{name} is not installed; run: pip install 'lcnet-vision[{extra}]' (in a checkout: "
+            f"pip install -e '.[{extra}]')"
+        ) from error

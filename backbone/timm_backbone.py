@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from engine.extras import require
+from backbone.interface import require
 
 # What timm raises for a network that cannot give feature maps.
 NO_FEATURES = (RuntimeError, AttributeError, AssertionError, TypeError, NotImplementedError)
@@ -80,7 +80,7 @@ class TimmBackbone(nn.Module):
 
 def _feature_net(name: str, *, pretrained: bool) -> nn.Module:
     """timm's network in the form that returns its maps, fine to coarse."""
-    timm = require("timm")
+    timm = require("timm", "timm")
     if not timm.is_model(name):
         close = get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
         raise ValueError(

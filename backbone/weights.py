@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from backbone.interface import require
 from backbone.npz import read_npz
 from backbone.pdparams import Arrays, read_pickled
-from engine.extras import require
 
 State = dict[str, Tensor]
 
@@ -101,7 +101,7 @@ def _onnx_model(path: Path) -> Any:
     Raises:
         ValueError: it is damaged, or the package onnx is missing.
     """
-    onnx = require("onnx")
+    onnx = require("onnx", "export")
     from google.protobuf.message import DecodeError
 
     try:

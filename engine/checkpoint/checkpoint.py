@@ -158,6 +158,7 @@ def _check_type(node: Mapping[str, Any]) -> None:
     if cls is None:
         raise ValueError(
             f"checkpoint names the model type {node['type']!r}, which no imported task has; "
+            "if it is of another task, give the config that it was trained with; "
             f"{near(str(node['type']), list(ours))}"
         )
     accepted = parameters(cls) or set()

@@ -30,9 +30,15 @@ def describe(
     """
     described: dict[str, Any] = content["model"]
     checkpoint.check_description(described)
+    ours, theirs = task_of_config(cfg), task_of_config(content)
+    if ours.name != theirs.name:
+        raise ValueError(
+            f"{source}: is a checkpoint of a {theirs.noun}, {cfg.filename} is the config of a "
+            f"{ours.noun}; give the config that it was trained with"
+        )
     for line in disagreements(config.plain(cfg.model), described):
         print_log(f"the config differs from {source}, which is used: {line}", "current")
-    parts = (PREPROCESSING, *task_of_config(content).evaluation_keys)
+    parts = (PREPROCESSING, *theirs.evaluation_keys)
     for dotted in options or {}:
         model, part, key, *_ = [*dotted.removeprefix("+").split("."), "", ""]
         if model == "model" and part in parts and part in described and key:

@@ -53,7 +53,8 @@ class Predictor:
     def __getattr__(self, name: str) -> Any:
         if hasattr(nn.Module, name):
             raise AttributeError(
-                f"a Predictor has no {name!r}; the torch module is its .network: .network.{name}"
+                f"a Predictor has no {name!r}; the torch module is its .network: .network.{name} "
+                "(a Predictor is always in evaluation mode)"
             )
         raise AttributeError(f"a Predictor has no {name!r}; it has .predict, .classes, .network")
 

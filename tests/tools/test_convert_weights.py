@@ -162,7 +162,7 @@ def test_a_classifier_takes_its_class_names_from_the_file_or_a_list(
     names.write_text("up\ndown\n")
     done = run_tool("convert_weights", *four, "--classes", names)
     assert done.code == 1
-    assert done.err == f"error: {names}: names 2 classes, model.num_classes is 4\n"
+    assert done.err == f"error: {names}: has 2 class names, but model.num_classes is 4\n"
     refused = run_tool("convert_weights", *four[:-2])
     assert refused.code == 1
     assert "has 4 classes, but model.num_classes is 1000; pass --cfg-options" in refused.err

@@ -79,7 +79,7 @@ def test_wrong_arrays(model: Any, image: np.ndarray) -> None:
 def test_other_input_types(model: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Tensor is not an image; give RGB uint8 arrays or paths"):
         model.predict([torch.zeros(3, 8, 8)])
-    with pytest.raises(ValueError, match="int is no image"):
+    with pytest.raises(ValueError, match="int is not an image"):
         model.predict([7])
     with pytest.raises(FileNotFoundError, match="no such image file"):
         model.predict(tmp_path / "none.jpg")

@@ -10,8 +10,9 @@ import torch
 
 from backbone.pplcnet import PPLCNet
 from classification.classifier import Classifier
+from engine.checkpoint import checkpoint
 from engine.data.preprocess import Preprocess
-from engine.inference.predictor import BATCH, Predictor
+from engine.inference.predictor import BATCH, Predictor, load_model
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,14 @@ def test_threads_may_share_it(network: Classifier) -> None:
 def test_a_network_without_a_task_is_refused() -> None:
     with pytest.raises(ValueError, match="its package has no module 'task'"):
         Predictor(torch.nn.Linear(1, 1))
+
+
+def test_a_checkpoint_of_another_task_is_refused(network: Classifier, tmp_path: Path) -> None:
+    """Also where both tasks are imported."""
+    plain = {"type": "Classifier", "backbone": {"type": "PPLCNet", "scale": 0.25}, "num_classes": 3}
+    content = checkpoint.describe(network, plain, "abc", {})
+    checkpoint.save(tmp_path / "classifier.pth", content)
+    with pytest.raises(
+        ValueError, match=r"is a checkpoint of a classifier, .* of a detector; give"
+    ):
+        load_model("picodet_lcnet_own", tmp_path / "classifier.pth")
