@@ -26,7 +26,7 @@ def describe(
     scales and mirror). Differences from `cfg` are logged.
 
     Raises:
-        ValueError: the checkpoint names a class that is not allowed.
+        ValueError: the checkpoint is of another task, or names a class that is not allowed.
     """
     described: dict[str, Any] = content["model"]
     checkpoint.check_description(described)
