@@ -273,9 +273,7 @@ def check_threads(job: Job) -> None:
     """Raise ValueError if a job has more threads than this process has cores."""
     cores = len(usable_cores())
     if not 1 <= job.threads <= cores:
-        raise ValueError(
-            f"--threads {job.threads}: expected 1 to {cores}, the cores of this process"
-        )
+        raise ValueError(f"--threads {job.threads}: expected 1 to {cores}, the cores there are")
 
 
 class Inside:
@@ -307,8 +305,7 @@ def serve(job: Job, pipe: Connection) -> None:
         loaded = Loaded(job, config.load(job.config, job.options))
         pipe.send(loaded.start)
         while (order := pipe.recv()) is not None:
-            what, *numbers = order
-            pipe.send(_answer(loaded, what, *numbers))
+            pipe.send(_answer(loaded, *order))
     except ERRORS as error:
         pipe.send(error)
 
