@@ -92,7 +92,8 @@ def test_what_openapi_allows_and_what_not(schema: Any, mode: GenerationMode) -> 
         with suppress(Unsatisfiable):  # it has no invalid values
             ask()
     assert asked["/v1/{model}"] >= 40
-    assert {200, 404, 422} <= answered
+    answers = {404, 422} if mode is GenerationMode.NEGATIVE else {200, 404, 422}
+    assert answers <= answered  # an invalid value need not be one that the server ignores
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
