@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detection.data.box_checks import Annotations, Record, check_boxes, read_annotations
-from detection.data.coco_json import boxes_of, is_inside, locate
+from detection.data.coco_json import boxes_of, locate
 from engine.checks.class_balance import balance
 from engine.checks.duplicates import duplicates
 from engine.checks.image_checks import (
@@ -27,7 +27,7 @@ from engine.checks.image_checks import (
 )
 from engine.checks.parallel import Spread
 from engine.data.image_files import IMAGE_SUFFIXES
-from engine.data.safe_paths import LEADS_OUT, missing_files, outside_files
+from engine.data.safe_paths import LEADS_OUT, missing_files, outside_files, stays_inside
 from engine.data.splits import SPLITS
 from engine.findings import Finding, Rule, errors
 from engine.types import Size
@@ -92,7 +92,7 @@ def odd_images(data: Annotations) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for number, record in data.images.items():
         name, where = record["file_name"], f"image {number}"
-        if not is_inside(name):
+        if not stays_inside(name):
             yield Finding(PATH, data.ann_file, f"file_name is {name!r:.100}", where)
             continue
         if name in seen:
@@ -109,7 +109,7 @@ def listed(data: Annotations) -> dict[str, Record]:
     """Entries by file name, without paths that lead out of the folder."""
     found: dict[str, Record] = {}
     for record in data.images.values():
-        if is_inside(record["file_name"]):
+        if stays_inside(record["file_name"]):
             found.setdefault(record["file_name"], record)
     return found
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.safe_paths import stays_inside
 from engine.fileio import parse_json
 
 _SECTIONS = ("images", "annotations", "categories")
@@ -303,20 +304,11 @@ def is_xywh(value: object) -> bool:
         return False
 
 
-def is_inside(name: object) -> bool:
-    """Whether `name` is a relative path that does not lead out of its folder."""
-    return (
-        isinstance(name, str)
-        and not Path(name).is_absolute()
-        and ".." not in re.split(r"[/\\]", name)
-    )
-
-
 def _files(path: Path, images: list[dict[str, Any]]) -> NDArray[np.bytes_]:
     """File names (N,), none of which leads out of the image folder."""
     names = _column(path, "images", images, "file_name")
     for record, name in zip(images, names, strict=True):
-        if not is_inside(name):
+        if not stays_inside(name):
             raise ValueError(
                 f"{path}: image {record['id']}: file_name {name!r} must be a path inside the "
                 "image folder"

@@ -17,10 +17,10 @@ from detection.data.box_checks import (
     incomplete,
 )
 from detection.data.checks import CheckedCoco
-from detection.data.coco_json import is_inside
 from engine.checks.duplicates import ACROSS
 from engine.checks.fix import copy_image, fresh_folder, is_usable
 from engine.checks.image_checks import LEFT_OUT, ImageFacts
+from engine.data.safe_paths import stays_inside
 from engine.fileio import read_json, write_binary
 from engine.types import Size
 
@@ -96,7 +96,7 @@ def _usable(data: Annotations, checked: CheckedCoco) -> dict[str, ImageFacts]:
     found: dict[str, ImageFacts] = {}
     for record in data.images.values():
         name = record["file_name"]
-        facts = checked.facts.get(data.folder / name) if is_inside(name) else None
+        facts = checked.facts.get(data.folder / name) if stays_inside(name) else None
         if facts is not None and is_usable(facts) and facts.path not in leaking:
             found[name] = facts
     return found

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detection.data.checks import check_entries
-from detection.data.coco_json import is_inside
 from detection.data.split import link_folder
 from engine.checks.image_checks import ImageFacts, image_findings, inspect
 from engine.checks.parallel import Spread
 from engine.data.image_files import IMAGE_SUFFIXES
+from engine.data.safe_paths import stays_inside
 from engine.fileio import write_binary
 from engine.findings import Finding
 
@@ -125,7 +125,7 @@ def find_image(folder: Path, stem: str, where: str) -> Path | None:
 
     Raises ValueError if the name leads out of the folder; `where` is for the message.
     """
-    if not is_inside(stem):
+    if not stays_inside(stem):
         raise ValueError(f"{where}: {stem!r:.100} must be a name inside {folder}")
     suffixes = (case for suffix in sorted(IMAGE_SUFFIXES) for case in (suffix, suffix.upper()))
     candidates = (folder / f"{stem}{suffix}" for suffix in suffixes)

@@ -1,6 +1,7 @@
 """Checks the paths in lists and JSON files: whether files exist, and lie inside the data."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> set[s
         return set()
     with os.scandir(folder) as entries:
         return {entry.name for entry in entries if is_wanted(entry)}
+
+
+def stays_inside(name: object) -> bool:
+    """Whether `name` is a relative path that does not lead out of its folder."""
+    return (
+        isinstance(name, str)
+        and not Path(name).is_absolute()
+        and ".." not in re.split(r"[/\\]", name)
+    )
 
 
 def outside_files(data_root: Path, paths: Sequence[str]) -> list[int]:

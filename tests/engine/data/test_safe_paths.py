@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.data.safe_paths import check_inside, outside_files
+from engine.data.safe_paths import check_inside, outside_files, stays_inside
 
 
 @pytest.fixture
@@ -49,3 +49,14 @@ def test_who_trusts_the_data_says_so(data: Path, monkeypatch: pytest.MonkeyPatch
     assert outside_files(data, ["../secret"]) == [0]
     monkeypatch.setenv("LCNET_FOLLOW_LINKS", "1")
     assert outside_files(data, ["../secret"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("a/b.png", True), ("a..b/..c.png", True), ("../a.png", False), ("a/../b.png", False),
+        ("a\\..\\b.png", False), ("/a.png", False), (7, False),
+    ],
+)  # fmt: skip
+def test_a_name_that_stays_inside(name: object, inside: bool) -> None:
+    assert stays_inside(name) is inside
